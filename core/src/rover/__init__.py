@@ -1,0 +1,79 @@
+"""Access logs of every process on a Linux host, as a framework of plugins.
+
+What a plugin author needs, in one place. docs/plugins.md tells how to use it.
+"""
+
+from rover.access_log import AccessLog
+from rover.buffer import StreamBuffer
+from rover.connection import Connection, ProtocolBreak
+from rover.decoder import (
+    NEED_MORE,
+    RESYNCHRONISED,
+    UPLOAD_ALL,
+    UPLOAD_NONE,
+    AnyExchange,
+    Decoder,
+    Outcomes,
+    ProtocolSpec,
+    Verdict,
+)
+from rover.errors import RoverError, SinkError, UsageError
+from rover.exchange import Exchange, Outcome
+from rover.hookspecs import hookimpl
+from rover.records import (
+    SYSCALL_NAMES,
+    Address,
+    Closed,
+    Detail,
+    Direction,
+    Loss,
+    Opened,
+    Process,
+    RecordHandler,
+    Role,
+    Syscall,
+)
+from rover.settings import Setting, Settings
+from rover.sink import Sink, SinkSpec
+from rover.source import Check, Selection, Source, SourceSpec
+
+__all__ = [
+    "NEED_MORE",
+    "RESYNCHRONISED",
+    "SYSCALL_NAMES",
+    "UPLOAD_ALL",
+    "UPLOAD_NONE",
+    "AccessLog",
+    "Address",
+    "AnyExchange",
+    "Check",
+    "Closed",
+    "Connection",
+    "Decoder",
+    "Detail",
+    "Direction",
+    "Exchange",
+    "Loss",
+    "Opened",
+    "Outcome",
+    "Outcomes",
+    "Process",
+    "ProtocolBreak",
+    "ProtocolSpec",
+    "RecordHandler",
+    "Role",
+    "RoverError",
+    "Selection",
+    "Setting",
+    "Settings",
+    "Sink",
+    "SinkError",
+    "SinkSpec",
+    "Source",
+    "SourceSpec",
+    "StreamBuffer",
+    "Syscall",
+    "UsageError",
+    "Verdict",
+    "hookimpl",
+]

@@ -1,0 +1,34 @@
+"""The exported value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rover.connection import Connection
+from rover.exchange import Outcome
+from rover.records import Detail
+
+NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
+
+
+class AccessLog(NamedTuple):
+    """One exchange, or socket calls that belong to none, of one connection.
+
+    Without an exchange it is a *kernel log* (`protocol` is empty): the details alone. The log
+    of a break has outcome BREAK, the connection already downgraded (`connection.protocol_break`
+    says why), and the details that were still waiting.
+    """
+
+    connection: Connection
+    start: int
+    """ns on the source's clock; `connection.epoch + start` is Unix time."""
+    end: int
+    protocol: str = ""
+    """`network.protocol.name`: "http"; empty for a kernel log."""
+    version: str = ""
+    """`network.protocol.version`: "1.1", "2"."""
+    attributes: Mapping[str, str | int | bool] = NO_ATTRIBUTES
+    """What the protocol's plugin says of it, by OpenTelemetry name. Absent is absent."""
+    details: tuple[Detail, ...] = ()
+    outcome: Outcome = Outcome.COMPLETE

@@ -1,0 +1,201 @@
+"""One direction of one connection: ordered bytes at absolute positions, with explicit gaps.
+
+The unread bytes up to the first gap lie in one object, `data`, from index `offset` on: a
+decoder parses in place. A message that arrives in one call is never copied: `data` is then the
+captured payload itself. Behind the first gap everything waits in a list until the gap has been
+dealt with. Each call's detail travels along with its bytes and leaves as they are consumed.
+"""
+
+from __future__ import annotations
+
+from rover.details import MAX_WAITING, Ledger
+from rover.records import Detail, Direction
+
+EMPTY = b""
+
+MAX_SIZE = 1 << 20
+"""Unread bytes one direction keeps. Decoders skip bodies by length and bound their heads, so
+only one that waits for what never comes gets near it: four times the largest head anybody
+configures. The core breaks the connection there (reason `overflow`)."""
+
+
+class StreamBuffer:
+    """Bytes of one direction that no decoder has consumed yet."""
+
+    __slots__ = (
+        "_assigned",
+        "_behind",
+        "_calls",
+        "_ledger",
+        "data",
+        "direction",
+        "end",
+        "ended",
+        "gap",
+        "offset",
+        "position",
+        "size",
+    )
+
+    def __init__(self, direction: Direction, ledger: Ledger, position: int = 0) -> None:
+        self.direction = direction
+        self.data: bytes | bytearray = EMPTY
+        """Holds the unread bytes, from `offset` to its end. Read it, never keep or change it."""
+        self.offset = 0
+        self.gap = 0
+        """Bytes missing right behind `data`; 0 when nothing is known to be missing there."""
+        self.position = position
+        """Absolute stream position of the next unread byte, captured or missing."""
+        self.end = position
+        """Position behind the last byte known of, captured or not."""
+        self.size = 0
+        """Captured bytes held, also those behind gaps."""
+        self.ended = False
+        """True when no byte will follow `end`."""
+        self._behind: list[tuple[bytearray, int]] = []  # (payload, bytes missing behind it)
+        self._ledger = ledger
+        self._calls: list[Detail] = []  # whose bytes are not all consumed, oldest first
+        self._assigned = False  # whether _calls[0] has its owner already
+
+    def __len__(self) -> int:
+        """Unread contiguous bytes."""
+        return len(self.data) - self.offset
+
+    @property
+    def at_gap(self) -> bool:
+        """True when the next byte is a missing one."""
+        return self.gap > 0 and self.offset >= len(self.data)
+
+    @property
+    def since(self) -> int:
+        """When the next unread byte moved: a read's return, a write's entry (ns); 0 if unknown.
+
+        A read may have waited long for its bytes, so what counts is when it returned.
+        """
+        if not self._calls:
+            return 0
+        call = self._calls[0]
+        return call.end if self.direction == Direction.INGRESS else call.start
+
+    # -- filling, by the core ------------------------------------------------------------
+
+    def append(self, detail: Detail, payload: bytes) -> bool:
+        """Adds one call. False, and the detail set free, when its position was passed already."""
+        position, size = detail.position, detail.size
+        end = self.end
+        if position < end or size <= 0:
+            self._ledger.free(detail)
+            return size <= 0
+        if position > end:
+            self._miss(position - end)
+        self.end = position + size
+        calls = self._calls
+        if len(calls) >= MAX_WAITING:
+            if not self._assigned:
+                self._ledger.free(calls[0])
+            del calls[0]
+            self._assigned = False
+        calls.append(detail)
+        captured = len(payload)
+        if captured:
+            self.size += captured
+            if self.gap:
+                self._append_behind(payload)
+            elif self.offset >= len(self.data):
+                self.data = payload
+                self.offset = 0
+            else:
+                self._grow(payload)
+        if captured < size:
+            self._miss(size - captured)
+        return True
+
+    def _grow(self, payload: bytes) -> None:
+        # A message that trickles in must not be copied anew for each call: a bytearray grows
+        # in place, and gives its consumed front back when that is most of it.
+        data = self.data
+        if not isinstance(data, bytearray):
+            data = self.data = bytearray(memoryview(data)[self.offset :])
+            self.offset = 0
+        elif self.offset > len(data) >> 1:
+            del data[: self.offset]
+            self.offset = 0
+        data += payload
+
+    def _append_behind(self, payload: bytes) -> None:
+        if self._behind and not self._behind[-1][1]:
+            self._behind[-1][0].extend(payload)
+        else:
+            self._behind.append((bytearray(payload), 0))
+
+    def _miss(self, size: int) -> None:
+        if self._behind:
+            payload, missing = self._behind[-1]
+            self._behind[-1] = (payload, missing + size)
+        else:
+            self.gap += size
+
+    # -- emptying, by decoders -------------------------------------------------------------
+
+    def consume(self, size: int, owner: int | None = None) -> None:
+        """Takes `size` of the unread contiguous bytes, on behalf of the exchange `owner`.
+
+        None means that they belong to no exchange. The details of calls whose bytes these are
+        wait for the first owner that took any of them; a call all of whose bytes belong to
+        nobody is delivered alone.
+        """
+        offset = self.offset + size
+        if size < 0 or offset > len(self.data):
+            raise ValueError(f"cannot consume {size} of {len(self)} bytes")
+        self.size -= size
+        if offset == len(self.data):
+            self.data = EMPTY
+            self.offset = 0
+        else:
+            self.offset = offset
+        if size:
+            self._advance(size, owner)
+
+    def skip(self, size: int, owner: int | None = None) -> int:
+        """Passes over up to `size` bytes, captured or missing; returns how many there were."""
+        left = size
+        while left > 0:
+            here = len(self.data) - self.offset
+            if here:
+                taken = min(here, left)
+                self.offset += taken
+                self.size -= taken
+            elif self.gap:
+                taken = min(self.gap, left)
+                self.gap -= taken
+            else:
+                break
+            left -= taken
+            if self.offset >= len(self.data):
+                self.data, self.offset = EMPTY, 0
+                if not self.gap and self._behind:
+                    self.data, self.gap = self._behind.pop(0)
+        if left < size:
+            self._advance(size - left, owner)
+        return size - left
+
+    def _advance(self, size: int, owner: int | None) -> None:
+        self.position = position = self.position + size
+        calls = self._calls
+        while calls:
+            call = calls[0]
+            if call.position >= position:
+                return
+            if owner is not None and not self._assigned:
+                self._ledger.assign(owner, call)
+                self._assigned = True
+            if call.position + call.size > position:
+                return
+            if not self._assigned:
+                self._ledger.free(call)
+            del calls[0]
+            self._assigned = False
+
+    def clear(self) -> None:
+        """Forgets every byte; details not yet assigned go free. Positions go on from `end`."""
+        self.skip(self.end - self.position)

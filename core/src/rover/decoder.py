@@ -1,0 +1,92 @@
+"""What a protocol plugin provides: a sniff, and decoders without I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from rover.buffer import StreamBuffer
+from rover.connection import Connection, ProtocolBreak
+from rover.exchange import Exchange
+from rover.http.values import HttpExchange, HttpStream
+from rover.records import Direction, Role
+from rover.settings import Setting
+
+UPLOAD_ALL = 0xFFFF_FFFE
+"""Upload limit: every byte up to what the source can take of one call."""
+UPLOAD_NONE = 0
+"""Upload limit: details only."""
+
+
+class Verdict(enum.Enum):
+    """What the first bytes of a direction say about a protocol."""
+
+    YES = "yes"
+    NO = "no"
+    MAYBE = "maybe"
+    """Too few bytes to tell; the core asks again with more."""
+
+
+class Outcomes(enum.Enum):
+    """What `Decoder.decode` found, when it is neither an exchange nor a break."""
+
+    NEED_MORE = "need more"
+    """Nothing to do until more bytes arrive."""
+    RESYNCHRONISED = "resynchronised"
+    """Bytes were skipped to the next plausible start; decode again."""
+
+
+NEED_MORE = Outcomes.NEED_MORE
+RESYNCHRONISED = Outcomes.RESYNCHRONISED
+
+AnyExchange = HttpExchange | HttpStream | Exchange
+
+
+class Decoder(Protocol):
+    """The state of one connection in one protocol. No I/O, no clock of its own.
+
+    Fed whole or byte by byte, it yields the same exchanges. Any exception is a bug of the
+    plugin: the core counts it and breaks the connection (reason `plugin`).
+    """
+
+    role: Role | None
+    """Which end is watched, as the direction of the requests shows; None until known."""
+
+    def decode(
+        self, direction: Direction, buffer: StreamBuffer, now: int
+    ) -> AnyExchange | Outcomes | ProtocolBreak:
+        """One step over the unread bytes of a direction; called again until NEED_MORE.
+
+        Consumes what it understood. `now` (ns) is when the newest bytes were seen. Called
+        also when `buffer.ended` became true, so that a message ended by close can finish.
+        """
+
+    def expire(self, now: int) -> Iterable[AnyExchange]:
+        """Called every few seconds: exchanges that took too long, as `split` or `aborted`."""
+
+    def close(self, now: int) -> Iterable[AnyExchange]:
+        """The connection is over: whatever was under way, as `aborted`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProtocolSpec:
+    """A protocol, returned by `register_protocols`."""
+
+    name: str
+    """Short and unique: `http1`. What `rover plugins` lists and ports are pinned to."""
+    sniff: Callable[[bytes | bytearray], Verdict]
+    """Do these bytes, the first of a direction, open a message of this protocol? Called on
+    the beginning of a connection, and for one joined late on the beginning of single calls."""
+    make: Callable[[Connection, Mapping[str, Any], ProtocolBreak | None], Decoder]
+    """(connection, settings, upgrade): a decoder. `upgrade` is the break of the protocol
+    before, when this one was claimed by its `upgrade` token, else None."""
+    settings: Sequence[Setting] = ()
+    """Configured as `protocol.NAME.SETTING`."""
+    upgrades: frozenset[str] = frozenset()
+    """Upgrade tokens (lower case) after which a connection goes on in this protocol."""
+    upload: int = UPLOAD_ALL
+    """Bytes of each call the source should deliver once the protocol is recognised."""
+    priority: int = 0
+    """Higher sniffs first."""

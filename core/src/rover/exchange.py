@@ -1,0 +1,37 @@
+"""What decoders produce for protocols other than HTTP, and how any exchange can end."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Outcome(enum.Enum):
+    """How the subject of an access log ended."""
+
+    COMPLETE = "complete"
+    ABORTED = "aborted"
+    """Cut by close, reset, time or missing bytes; logged with what is known."""
+    SPLIT = "split"
+    """A long-lived stream, logged so far; more follows."""
+    BREAK = "break"
+    """The connection's protocol broke here."""
+
+
+class Exchange(NamedTuple):
+    """A request with its response, in a protocol the core has no name for."""
+
+    owner: int
+    """The key under which its bytes were consumed (`StreamBuffer.consume`)."""
+    start: int
+    """ns, first byte of the request, on the source's clock."""
+    end: int
+    """ns, last byte of the response."""
+    name: str
+    """Protocol name for `network.protocol.name`."""
+    attributes: Mapping[str, str | int | bool]
+    """What the access log shows, OpenTelemetry names where they exist."""
+    outcome: Outcome = Outcome.COMPLETE
+    content: object = None
+    """Whatever the protocol's plugin wants its own hook to see."""

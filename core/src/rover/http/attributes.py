@@ -1,0 +1,55 @@
+"""HTTP messages as access-log attributes, under OpenTelemetry's names."""
+
+from __future__ import annotations
+
+from rover.http.trace import trace_context
+from rover.http.values import HttpRequest, HttpResponse
+
+Attributes = dict[str, str | int | bool]
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """(path, query) of a request target, empty where it has none (RFC 9112 section 3.2).
+
+    Only origin and absolute form have them; `*` and `host:port` do not.
+    """
+    if not target.startswith("/"):
+        _, separator, rest = target.partition("://")
+        if not separator:
+            return "", ""
+        slash, question = rest.find("/"), rest.find("?")
+        if slash < 0 or 0 <= question < slash:
+            return "/", rest[question + 1 :] if question >= 0 else ""
+        target = rest[slash:]
+    path, _, query = target.partition("?")
+    return path, query
+
+
+def http_attributes(request: HttpRequest, response: HttpResponse | None) -> Attributes:
+    """What an access log says of an exchange; what is not known is absent."""
+    headers = request.headers
+    path, query = split_target(request.target)
+    attributes: Attributes = {"http.request.method": request.method, "url.original": request.target}
+    if path:
+        attributes["url.path"] = path
+    if query:
+        attributes["url.query"] = query
+    if host := request.authority or headers.get("host"):
+        attributes["http.request.header.host"] = host
+    if agent := headers.get("user-agent"):
+        attributes["user_agent.original"] = agent
+    attributes["http.request.header.size"] = request.header_size
+    if request.body_size is not None:
+        attributes["http.request.body.size"] = request.body_size
+    if response is not None:
+        attributes["http.response.status_code"] = response.status
+        attributes["http.response.header.size"] = response.header_size
+        if response.body_size is not None:
+            attributes["http.response.body.size"] = response.body_size
+    if trace := trace_context(headers):
+        attributes["trace.provider"] = trace.provider
+        attributes["trace_id"] = trace.trace_id
+        attributes["span_id"] = trace.span_id
+        if trace.segment_id:
+            attributes["trace.segment_id"] = trace.segment_id
+    return attributes

@@ -1,0 +1,75 @@
+"""Trace context that a request carries: SkyWalking sw8, W3C traceparent, B3.
+
+A malformed header is as if absent. Where a request carries several, the first of the order
+above wins: sw8 is only ever sent by an agent of the very backend it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+
+from rover.http.values import Headers
+
+# https://www.w3.org/TR/trace-context/#traceparent-header: version 00 is exactly four fields, a
+# later version may append more; ff is never valid, nor are ids of zeros.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?P<more>-.*)?"
+)
+# https://github.com/openzipkin/b3-propagation: a trace id of 64 or 128 bits.
+_B3_SINGLE = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})(?:-[01d](?:-[0-9a-f]{16})?)?")
+_B3_TRACE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}")
+_B3_SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_MAX_SW8 = 8192
+"""Characters of an sw8 value that are looked at; agents send some 300."""
+
+
+class TraceContext(NamedTuple):
+    """Where the request's trace comes from."""
+
+    provider: str
+    """`skywalking`, `w3c` or `zipkin`."""
+    trace_id: str
+    span_id: str
+    """The caller's span."""
+    segment_id: str = ""
+    """SkyWalking only: the caller's trace segment."""
+
+
+def trace_context(headers: Headers) -> TraceContext | None:
+    """The trace context of a request's headers, None when it has none that is well-formed."""
+    if (value := headers.get("sw8")) and (context := _sw8(value)):
+        return context
+    if (value := headers.get("traceparent")) and (context := _traceparent(value)):
+        return context
+    if (value := headers.get("b3")) and (match := _B3_SINGLE.fullmatch(value.lower())):
+        return TraceContext("zipkin", match[1], match[2])
+    if (value := headers.get("x-b3-traceid")) and _B3_TRACE_ID.fullmatch(value.lower()):
+        span = (headers.get("x-b3-spanid") or "").lower()
+        if _B3_SPAN_ID.fullmatch(span):
+            return TraceContext("zipkin", value.lower(), span)
+    return None
+
+
+def _traceparent(value: str) -> TraceContext | None:
+    match = _TRACEPARENT.fullmatch(value.strip())
+    if match is None or (match["more"] and value.startswith("00")):
+        return None
+    return TraceContext("w3c", match[1], match[2])
+
+
+def _sw8(value: str) -> TraceContext | None:
+    """sample-traceId-segmentId-spanId-service-instance-endpoint-peer, text fields in base64."""
+    fields = value[:_MAX_SW8].split("-")
+    if len(fields) != 8 or fields[0] not in ("0", "1") or not (fields[3].isascii() and fields[3].isdigit()):
+        return None
+    try:
+        trace_id = base64.b64decode(fields[1], validate=True).decode()
+        segment_id = base64.b64decode(fields[2], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    if not trace_id or not segment_id:
+        return None
+    return TraceContext("skywalking", trace_id, fields[3], segment_id)

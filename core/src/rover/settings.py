@@ -1,0 +1,137 @@
+"""Configuration: declared settings, a TOML file, `--set key=value`.
+
+Every part declares what it can be told as `Setting`s; nothing else is accepted. Keys are dotted
+(`sink.jsonl.path`), in the file as tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rover.errors import UsageError
+
+Value = str | int | float | bool | list[str] | list[int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing a user may set."""
+
+    name: str
+    """Without the owner's prefix: `path`."""
+    default: Value
+    """Its type is the setting's type; a list's is told by `items`."""
+    help: str
+    """One line, with the unit."""
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    items: type[str | int] = str
+
+    def read(self, key: str, value: object) -> Value:
+        """The value in the setting's type. Raises UsageError naming `key`."""
+        converted = self._convert(key, value)
+        if self.choices and converted not in self.choices:
+            raise UsageError(f"{key} = {value!r}: must be one of {', '.join(self.choices)}")
+        if self.minimum is not None and isinstance(converted, int | float) and converted < self.minimum:
+            raise UsageError(f"{key} = {value!r}: must be at least {self.minimum}")
+        return converted
+
+    def _convert(self, key: str, value: object) -> Value:
+        default = self.default
+        try:
+            if isinstance(default, list):
+                parts = value.split(",") if isinstance(value, str) else value
+                if not isinstance(parts, list):
+                    parts = [parts]
+                stripped = [p.strip() if isinstance(p, str) else p for p in parts]
+                return [self.items(p) for p in stripped if p != ""]  # type: ignore[return-value,arg-type]
+            if isinstance(default, bool):
+                if isinstance(value, bool):
+                    return value
+                return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                    str(value).lower()
+                ]
+            if isinstance(value, bool) or isinstance(value, list | dict):
+                raise ValueError
+            if isinstance(default, int):
+                return int(value)  # type: ignore[call-overload, no-any-return]
+            if isinstance(default, float):
+                return float(value)  # type: ignore[arg-type]
+        except (ValueError, KeyError, TypeError):
+            kind = f"list of {self.items.__name__}" if isinstance(default, list) else type(default).__name__
+            raise UsageError(f"{key} = {value!r}: must be a {kind}") from None
+        return str(value)
+
+
+class Settings:
+    """Values of all declared settings, immutable."""
+
+    def __init__(self, declared: Mapping[str, Setting], given: Mapping[str, object] = {}) -> None:
+        """`declared` and `given` by full key. Raises UsageError for an unknown key or bad value."""
+        self._declared = dict(declared)
+        values: dict[str, Value] = {key: s.default for key, s in declared.items()}
+        for key, value in given.items():
+            values[key] = self._setting(key).read(key, value)
+        self._values = values
+
+    def _setting(self, key: str) -> Setting:
+        setting = self._declared.get(key)
+        if setting is None and (prefix := self._open_table(key)) is not None:
+            setting = self._declared[prefix]
+        if setting is None:
+            near = difflib.get_close_matches(key, self._declared, 1, 0.5)
+            raise UsageError(f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return setting
+
+    def _open_table(self, key: str) -> str | None:
+        """`ports.*` declares a table whose keys the user chooses."""
+        table = key.rpartition(".")[0] + ".*"
+        return table if table in self._declared else None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def section(self, prefix: str) -> dict[str, Any]:
+        """The settings under `prefix.`, without it."""
+        start = prefix + "."
+        return {k[len(start) :]: v for k, v in self._values.items() if k.startswith(start)}
+
+    def items(self) -> Iterable[tuple[str, Value, Setting]]:
+        """(key, value, declaration) of every setting."""
+        return [(key, value, self._setting(key)) for key, value in sorted(self._values.items())]
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """A configuration file as dotted keys. Raises UsageError naming the file and the line."""
+    try:
+        with path.open("rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"cannot read configuration {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"configuration {path} is not valid TOML: {error}") from None
+    return dict(_flatten("", tables))
+
+
+def _flatten(prefix: str, table: Mapping[str, object]) -> Iterable[tuple[str, object]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(f"{prefix}{key}.", value)
+        else:
+            yield prefix + key, value
+
+
+def read_assignments(assignments: Iterable[str]) -> dict[str, object]:
+    """`key=value` strings from the command line. Raises UsageError for one without `=`."""
+    given: dict[str, object] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {assignment!r}: write key=value")
+        given[key.strip()] = value
+    return given

@@ -1,0 +1,48 @@
+"""What an exporting plugin provides."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from rover.access_log import AccessLog
+from rover.settings import Setting
+
+
+class Sink(Protocol):
+    """Exports access logs. Everything is called from the sink's own thread, one at a time."""
+
+    kernel_logs: bool
+    """Whether it wants logs without an exchange (those of breaks always come)."""
+
+    def write(self, logs: Sequence[AccessLog]) -> None:
+        """Takes a batch, in order. May block: only this sink waits.
+
+        SinkError says that the batch was taken but cannot be passed on: when `closed`, nothing
+        ever will be; else `flush` is called each second until it succeeds, and no batch comes
+        in between. Any other exception counts the batch as lost, and the next one comes.
+        """
+
+    def flush(self) -> None:
+        """Passes on what is held; called whenever the queue is empty. Raises like `write`."""
+
+    def reopen(self) -> None:
+        """On SIGHUP: files are opened anew, after their rotation."""
+
+    def counters(self) -> Mapping[str, int]:
+        """Further figures for the totals, by name."""
+
+    def close(self) -> int:
+        """The end. Returns how many logs were taken and never passed on."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SinkSpec:
+    """A sink, returned by `register_sinks`."""
+
+    name: str
+    make: Callable[[Mapping[str, Any]], Sink]
+    """Opens the sink. Raises RoverError: one line, what failed and the mend."""
+    settings: Sequence[Setting] = ()
+    """Configured as `sink.NAME.SETTING`."""

@@ -1,0 +1,88 @@
+"""What a capture plugin provides."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from rover.records import RecordHandler
+from rover.settings import Setting
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Selection:
+    """What to watch. Empty means everything; kinds are joined by *and*, values of one by *or*."""
+
+    pids: tuple[int, ...] = ()
+    """These processes and their descendants."""
+    comms: tuple[str, ...] = ()
+    """Processes whose main thread has this name (at most 15 bytes, proc(5))."""
+    ports: tuple[int, ...] = ()
+    """Connections with this port on either end."""
+    cgroups: tuple[str, ...] = ()
+    """Processes in these cgroup v2 directories or below."""
+
+
+class Source(Protocol):
+    """Delivers records. Everything is called from one thread."""
+
+    epoch: int
+    """Unix time (ns) of the zero of this source's clock."""
+
+    def start(self) -> None:
+        """Begins to capture. Raises RoverError: one line, what is missing and the mend."""
+
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        """Delivers what is there, waiting up to `timeout` seconds for something.
+
+        Returns after a bounded batch. False when nothing will ever follow (a file's end).
+        """
+
+    def now(self) -> int:
+        """The source's clock, ns."""
+
+    def set_upload(self, connection: int, limit: int) -> None:
+        """From now on deliver at most `limit` bytes of each call; 0 is details only.
+
+        A connection that is gone is no error.
+        """
+
+    def is_open(self, connection: int) -> bool:
+        """Whether the connection still exists; asked when it has been silent for long."""
+
+    def counters(self) -> Mapping[str, int]:
+        """Figures for the totals, by name: `uploaded_bytes`, `records_lost`."""
+
+    def close(self) -> None:
+        """Stops; called once, also after a failed start."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A source, returned by `register_sources`."""
+
+    name: str
+    make: Callable[[Mapping[str, Any], Selection], Source]
+    """(settings, selection): a source that has not started."""
+    settings: Sequence[Setting] = ()
+    """Configured as `source.NAME.SETTING`."""
+    live: bool = True
+    """True for `rover run`; False for files, read by `rover replay`."""
+    check: Callable[[], Sequence[Check]] | None = None
+    """For `rover doctor`: can this host run it?"""
+    opens: Callable[[bytes], bool] | None = None
+    """For files: do these first bytes belong to this source? (`rover replay` asks in turn.)"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `rover doctor`."""
+
+    subject: str
+    ok: bool
+    finding: str
+    """What was found."""
+    mend: str = ""
+    """What to do about it, when not ok."""
+    required: bool = True
