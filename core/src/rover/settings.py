@@ -56,7 +56,7 @@ class Setting:
                 return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
                     str(value).lower()
                 ]
-            if isinstance(value, bool) or isinstance(value, list | dict):
+            if isinstance(value, bool | list | dict):
                 raise ValueError
             if isinstance(default, int):
                 return int(value)  # type: ignore[call-overload, no-any-return]
