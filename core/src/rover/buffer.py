@@ -79,6 +79,10 @@ class StreamBuffer:
 
     # -- filling, by the core ------------------------------------------------------------
 
+    def begin(self, position: int) -> None:
+        """Moves an unused buffer to where its stream begins for us."""
+        self.position = self.end = position
+
     def append(self, detail: Detail, payload: bytes) -> bool:
         """Adds one call. False, and the detail set free, when its position was passed already."""
         position, size = detail.position, detail.size

@@ -38,7 +38,9 @@ class Plugin:
     """Name and version of the package it came with; empty when registered directly."""
     hooks: tuple[str, ...] = ()
     failures: dict[str, int] = dataclasses.field(default_factory=dict)
-    """How often each kind of failure happened: "handle_exchange: ValueError: ..." -> 3."""
+    """How often each kind of failure happened: "handle_exchange: ValueError" -> 3."""
+    last: dict[str, str] = dataclasses.field(default_factory=dict)
+    """The newest message of each kind."""
     provides: list[str] = dataclasses.field(default_factory=list)
     """What it registered: "protocol http1", "sink jsonl"."""
     _reported: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -46,6 +48,7 @@ class Plugin:
     def failed(self, where: str, error: BaseException) -> None:
         """Counts a failure; logs it once per kind and minute."""
         kind = f"{where}: {type(error).__name__}"
+        self.last[kind] = first_line(error)
         self.failures[kind] = self.failures.get(kind, 0) + 1
         now = time.monotonic()
         if now - self._reported.get(kind, -REPORT_INTERVAL) >= REPORT_INTERVAL:
@@ -149,8 +152,10 @@ class PluginManager:
         return next(p for p in self.plugins if p.name == name)
 
     def failures(self) -> Iterable[tuple[str, str, int]]:
-        """(plugin, kind, count) of everything that went wrong."""
-        return [(p.name, kind, n) for p in self.plugins for kind, n in p.failures.items()]
+        """(plugin, kind and newest message, count) of everything that went wrong."""
+        return [
+            (p.name, f"{kind}: {p.last[kind]}", n) for p in self.plugins for kind, n in p.failures.items()
+        ]
 
 
 def guard(function: Callable[..., Any], failed: Callable[[BaseException], None]) -> Callable[..., Any]:

@@ -54,8 +54,11 @@ class Source(Protocol):
     def counters(self) -> Mapping[str, int]:
         """Figures for the totals, by name: `uploaded_bytes`, `records_lost`."""
 
+    def stop(self, handler: RecordHandler) -> None:
+        """Captures nothing more, and delivers everything that was captured before."""
+
     def close(self) -> None:
-        """Stops; called once, also after a failed start."""
+        """Lets go of everything; called once, also after a failed start."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,171 @@
+"""Puts the parts together and runs them: source, pipeline, sinks, signals, totals."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from rover.configuration import Catalogue
+from rover.errors import RoverError, UsageError
+from rover.pipeline.dispatch import Pipeline
+from rover.pipeline.outlet import Outlet
+from rover.pipeline.recognition import Recogniser
+from rover.pipeline.totals import Totals, by_cause
+from rover.plugins import first_line
+from rover.settings import Settings
+from rover.source import Source
+
+POLL_TIMEOUT = 0.1
+"""Seconds a poll may wait: how late a signal or a tick can be noticed."""
+TICK_INTERVAL = 1.0
+PROGRESS_INTERVAL = 0.5
+
+logger = logging.getLogger("rover")
+
+
+def make_outlets(catalogue: Catalogue, settings: Settings, *, lossless: bool) -> list[Outlet]:
+    """The configured sinks, opened. Raises UsageError for an unknown one, RoverError if one cannot open."""
+    outlets: list[Outlet] = []
+    for name in dict.fromkeys(settings["run.sinks"]):
+        spec = catalogue.sinks.get(name)
+        if spec is None:
+            known = ", ".join(sorted(catalogue.sinks)) or "none"
+            raise UsageError(f"unknown sink {name!r}; installed: {known}")
+        sink = spec.make(settings.section(f"sink.{name}"))
+        outlets.append(Outlet(name, sink, lossless=lossless, limit=settings["limits.queue"]))
+    if not outlets:
+        raise UsageError("no sink; name one with --sink")
+    return outlets
+
+
+class Agent:
+    """One run of one source through the pipeline."""
+
+    def __init__(
+        self, catalogue: Catalogue, settings: Settings, source: Source, *, lossless: bool = False
+    ) -> None:
+        """Opens the sinks and starts the source. Raises RoverError or UsageError."""
+        manager = catalogue.manager
+        self._manager = manager
+        self._source = source
+        self._stop_seconds: int = settings["limits.stop_seconds"]
+        self._stopping = False
+        recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
+        self.outlets = make_outlets(catalogue, settings, lossless=lossless)
+        try:
+            source.start()
+        except BaseException:
+            source.close()
+            for outlet in self.outlets:
+                outlet.sink.close()
+            raise
+        self.pipeline = Pipeline(
+            manager,
+            recogniser,
+            self.outlets,
+            source,
+            epoch=source.epoch,
+            protocol_settings={name: settings.section(f"protocol.{name}") for name in catalogue.protocols},
+            max_connections=settings["limits.connections"],
+        )
+        manager.hook.startup(settings=settings)
+        for outlet in self.outlets:
+            outlet.start()
+
+    def stop(self) -> None:
+        """Ends `run` soon; safe in a signal handler."""
+        self._stopping = True
+
+    def reopen(self) -> None:
+        """Has every sink reopen its files."""
+        for outlet in self.outlets:
+            outlet.reopen()
+
+    def run(self, progress: Callable[[Totals], None] | None = None) -> str:
+        """Until the source ends, `stop` is called, or no sink is left. Everything is flushed.
+
+        Returns what went wrong, empty if nothing did.
+        """
+        source, pipeline = self._source, self.pipeline
+        failure = ""
+        next_tick = time.monotonic() + TICK_INTERVAL
+        next_progress = time.monotonic() + PROGRESS_INTERVAL
+        try:
+            while not self._stopping:
+                if not source.poll(pipeline, POLL_TIMEOUT):
+                    break
+                now = time.monotonic()
+                if now >= next_tick:
+                    next_tick = now + TICK_INTERVAL
+                    pipeline.tick(source.now())
+                    if all(outlet.closed for outlet in self.outlets):
+                        break
+                if progress is not None and now >= next_progress:
+                    next_progress = now + PROGRESS_INTERVAL
+                    progress(pipeline.totals)
+        except RoverError as error:
+            failure = first_line(error)
+        finally:
+            self._finish()
+        return failure or next((f"sink {o.name}: {o.failure}" for o in self.outlets if o.failure), "")
+
+    def _finish(self) -> None:
+        source, pipeline = self._source, self.pipeline
+        try:
+            if self._stopping:
+                source.stop(pipeline)
+        finally:
+            now = source.now()
+            source.close()
+        pipeline.finish(now)
+        self._manager.hook.shutdown()
+        deadline = time.monotonic() + self._stop_seconds
+        for outlet in self.outlets:
+            outlet.stop(deadline)
+
+    def summary(self) -> str:
+        """The totals, one line: for every sink `seen = logged + lost`."""
+        return summary(self.pipeline.totals, self.outlets)
+
+
+def summary(totals: Totals, outlets: Sequence[Outlet]) -> str:
+    """ "seen 12 exchanges; console logged 12, lost 0; 3 connections, 48 calls, 0 records lost"."""
+    parts = [f"seen {totals.exchanges} exchanges"]
+    for outlet in outlets:
+        lost = outlet.lost.copy()
+        if totals.unhandled:
+            lost["unhandled"] += totals.unhandled
+        causes = f" ({by_cause(lost)})" if lost.total() else ""
+        parts.append(f"{outlet.name} logged {outlet.logged}, lost {lost.total()}{causes}")
+    records = totals.records_lost
+    causes = f" ({by_cause(records)})" if records.total() else ""
+    parts.append(
+        f"{totals.connections} connections, {totals.calls} calls, {records.total()} records lost{causes}"
+    )
+    if totals.breaks:
+        parts.append(f"breaks: {by_cause(totals.breaks)}")
+    return "; ".join(parts)
+
+
+@contextmanager
+def signals(agent: Agent) -> Iterator[None]:
+    """SIGINT and SIGTERM stop the agent, SIGHUP reopens its files; a second SIGINT ends at once."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        agent.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    def reopen(_number: int, _frame: FrameType | None) -> None:
+        agent.reopen()
+
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reopen}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,53 @@
+"""`rover doctor`: can this host run it?"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from rover.configuration import Catalogue
+from rover.plugins import PluginManager, first_line
+from rover.source import Check
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command("doctor")
+    def doctor(context: typer.Context) -> None:
+        """Check what rover needs of this host; each failing line says what to do."""
+        manager: PluginManager = context.obj
+        catalogue = Catalogue(manager)
+        checks = [Check("python", True, sys.version.split()[0])]
+        for source in catalogue.sources.values():
+            if source.check is not None:
+                try:
+                    checks.extend(source.check())
+                except Exception as error:
+                    checks.append(Check(f"source {source.name}", False, first_line(error)))
+        checks.extend(plugin_checks(catalogue))
+        width = max(len(check.subject) for check in checks)
+        for check in checks:
+            verdict = "ok" if check.ok else "FAIL" if check.required else "warn"
+            mend = f"; {check.mend}" if check.mend and not check.ok else ""
+            typer.echo(f"{verdict:4}  {check.subject:{width}}  {check.finding}{mend}")
+        if any(check.required and not check.ok for check in checks):
+            raise typer.Exit(1)
+
+
+def plugin_checks(catalogue: Catalogue) -> list[Check]:
+    """A line per kind of plugin that must be there, and per plugin that failed."""
+    checks = []
+    for kind, specs in (
+        ("protocols", catalogue.protocols),
+        ("sources", catalogue.sources),
+        ("sinks", catalogue.sinks),
+    ):
+        found = ", ".join(sorted(specs))
+        mend = f"pip install a plugin with {kind}, such as the packages of rover itself"
+        checks.append(Check(kind, bool(specs), found or "none installed", mend))
+    for name, kind, _ in catalogue.manager.failures():
+        mend = "mend it, or pip uninstall its package"
+        checks.append(Check(f"plugin {name}", False, kind, mend, required=False))
+    return checks

@@ -1,0 +1,143 @@
+"""`rover replay`: the same access logs from captures and recordings."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from rover.agent import Agent, signals
+from rover.cli.run import Config, Sets, Sinks, report
+from rover.configuration import Catalogue, selection
+from rover.errors import RoverError, UsageError
+from rover.pipeline.totals import Totals
+from rover.plugins import PluginManager, first_line
+from rover.records import Closed, Detail, Loss, Opened, Process, RecordHandler
+from rover.settings import Settings
+from rover.source import Source, SourceSpec
+
+OPENING = 512
+"""Bytes of a file that the sources may look at to know their own."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command("replay")
+    def replay(
+        context: typer.Context,
+        files: Annotated[list[str], typer.Argument(help="Captures or recordings; - is standard input.")],
+        config: Config = None,
+        sink: Sinks = None,
+        speed: Annotated[
+            float, typer.Option(help="1 is as it happened, 2 twice as fast; 0 as fast as possible.", min=0)
+        ] = 0,
+        sets: Sets = None,
+    ) -> None:
+        """Read captures and recordings, and log every exchange in them."""
+        manager: PluginManager = context.obj
+        catalogue = Catalogue(manager)
+        failed = False
+        for file in files:
+            try:
+                spec = source_of(catalogue, file)
+                given = {"run.sinks": sink, f"source.{spec.name}.path": file}
+                settings = catalogue.settings(config, sets or (), given)
+                failed |= bool(play(catalogue, settings, spec, speed))
+            except UsageError:
+                raise
+            except RoverError as error:
+                typer.echo(f"rover: {first_line(error)}", err=True)
+                failed = True
+        if failed:
+            raise typer.Exit(1)
+
+    def play(catalogue: Catalogue, settings: Settings, spec: SourceSpec, speed: float) -> str:
+        source = spec.make(settings.section(f"source.{spec.name}"), selection(settings))
+        agent = Agent(catalogue, settings, Paced(source, speed) if speed else source, lossless=True)
+        with signals(agent):
+            failure = agent.run(show_progress if sys.stderr.isatty() else None)
+        report(agent, catalogue.manager)
+        if failure:
+            typer.echo(f"rover: {failure}", err=True)
+        return failure
+
+
+def source_of(catalogue: Catalogue, file: str) -> SourceSpec:
+    """The source that knows the file by its first bytes."""
+    try:
+        if file == "-":
+            opening = sys.stdin.buffer.peek(OPENING)[:OPENING]  # type: ignore[union-attr]
+        else:
+            with open(file, "rb") as opened:
+                opening = opened.read(OPENING)
+    except OSError as error:
+        raise RoverError(f"cannot read {file}: {error.strerror}") from None
+    for spec in catalogue.sources.values():
+        if not spec.live and spec.opens is not None and spec.opens(opening):
+            return spec
+    known = ", ".join(sorted(n for n, s in catalogue.sources.items() if not s.live)) or "none installed"
+    raise UsageError(f"{file}: neither a capture nor a recording ({known})")
+
+
+def show_progress(totals: Totals) -> None:
+    """Where a long replay stands, on one line of a terminal."""
+    sys.stderr.write(f"\r{totals.connections} connections, {totals.exchanges} exchanges\x1b[K")
+    sys.stderr.flush()
+
+
+class Paced:
+    """A source slowed down to the times of its records."""
+
+    def __init__(self, source: Source, speed: float) -> None:
+        self._source = source
+        self._speed = speed
+        self._started = 0.0
+        self._first: int | None = None
+        self._handler: RecordHandler | None = None
+        self.epoch = source.epoch
+        self.start = source.start
+        self.now = source.now
+        self.set_upload = source.set_upload
+        self.is_open = source.is_open
+        self.counters = source.counters
+        self.stop = source.stop
+        self.close = source.close
+
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        """As the source's, with waits in between."""
+        self._handler = handler
+        return self._source.poll(self, timeout)
+
+    def _wait(self, when: int) -> RecordHandler:
+        if self._first is None:
+            self._first, self._started = when, time.monotonic()
+        due = self._started + (when - self._first) / 1e9 / self._speed
+        if (ahead := due - time.monotonic()) > 0:
+            time.sleep(ahead)
+        assert self._handler is not None  # noqa: S101
+        return self._handler
+
+    def process(self, process: Process) -> None:
+        """Passed on."""
+        if self._handler is not None:
+            self._handler.process(process)
+
+    def opened(self, opened: Opened) -> None:
+        """Passed on when its time has come."""
+        self._wait(opened.time).opened(opened)
+
+    def data(self, detail: Detail, payload: bytes) -> None:
+        """Passed on when its time has come."""
+        self._wait(detail.end).data(detail, payload)
+
+    def closed(self, closed: Closed) -> None:
+        """Passed on when its time has come."""
+        self._wait(closed.time).closed(closed)
+
+    def lost(self, loss: Loss) -> None:
+        """Passed on."""
+        if self._handler is not None:
+            self._handler.lost(loss)

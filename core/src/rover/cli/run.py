@@ -1,0 +1,88 @@
+"""`rover run`: capture on this host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rover.agent import Agent, signals
+from rover.configuration import Catalogue, selection
+from rover.errors import UsageError
+from rover.plugins import PluginManager
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; docs/configuration.md lists the keys.")
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, such as sink.jsonl.path=/tmp/log. Repeatable.")
+]
+Sinks = Annotated[
+    list[str] | None, typer.Option("--sink", help="Where access logs go: console, jsonl, ... Repeatable.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command("run")
+    def run(
+        context: typer.Context,
+        config: Config = None,
+        source: Annotated[str | None, typer.Option(help="Where records come from.")] = None,
+        sink: Sinks = None,
+        pid: Annotated[
+            list[int] | None, typer.Option(help="Watch this process and its descendants. Repeatable.")
+        ] = None,
+        comm: Annotated[
+            list[str] | None, typer.Option(help="Watch processes of this name. Repeatable.")
+        ] = None,
+        port: Annotated[
+            list[int] | None, typer.Option(help="Watch connections with this port. Repeatable.")
+        ] = None,
+        cgroup: Annotated[
+            list[str] | None, typer.Option(help="Watch processes in this cgroup v2 directory. Repeatable.")
+        ] = None,
+        sets: Sets = None,
+    ) -> None:
+        """Watch the sockets of this host and log every exchange. Needs root.
+
+        --pid, --comm, --port and --cgroup choose what is watched; a connection must fit every kind
+        given, by any of its values. --debug shows tracebacks.
+        """
+        manager: PluginManager = context.obj
+        catalogue = Catalogue(manager)
+        settings = catalogue.settings(
+            config,
+            sets or (),
+            {
+                "run.source": source,
+                "run.sinks": sink,
+                "select.pid": pid,
+                "select.comm": comm,
+                "select.port": port,
+                "select.cgroup": cgroup,
+            },
+        )
+        name = settings["run.source"]
+        live = {n: spec for n, spec in catalogue.sources.items() if spec.live}
+        if name not in live:
+            known = ", ".join(sorted(live)) or "none"
+            raise UsageError(f"unknown source {name!r}; installed: {known}")
+        made = live[name].make(settings.section(f"source.{name}"), selection(settings))
+        agent = Agent(catalogue, settings, made)
+        with signals(agent):
+            typer.echo(f"rover: watching through {name}; Ctrl-C ends", err=True)
+            failure = agent.run()
+        report(agent, manager)
+        if failure:
+            typer.echo(f"rover: {failure}", err=True)
+            raise typer.Exit(1)
+
+
+def report(agent: Agent, manager: PluginManager) -> None:
+    """The end of a run: the totals, and which plugins failed."""
+    typer.echo(f"rover: {agent.summary()}", err=True)
+    for plugin, kind, count in manager.failures():
+        typer.echo(f"rover: plugin {plugin} failed {count} times: {kind}", err=True)

@@ -1,0 +1,73 @@
+"""All settings there are: the core's own, and what the installed plugins declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rover.decoder import ProtocolSpec
+from rover.plugins import PluginManager
+from rover.settings import Setting, Settings, read_assignments, read_file
+from rover.sink import SinkSpec
+from rover.source import Selection, SourceSpec
+
+CORE = {
+    "run.source": Setting("run.source", "ebpf", "where records come from"),
+    "run.sinks": Setting("run.sinks", ["console"], "where access logs go, a list"),
+    "select.pid": Setting("select.pid", [], "watch these processes and their descendants", items=int),
+    "select.comm": Setting("select.comm", [], "watch processes of these names"),
+    "select.port": Setting("select.port", [], "watch connections with these ports, either end", items=int),
+    "select.cgroup": Setting("select.cgroup", [], "watch processes in these cgroup v2 directories"),
+    "limits.connections": Setting(
+        "limits.connections", 65_536, "connections followed at once; beyond it the idlest goes", minimum=1
+    ),
+    "limits.queue": Setting("limits.queue", 32_768, "access logs that may wait for one sink", minimum=1),
+    "limits.stop_seconds": Setting(
+        "limits.stop_seconds", 10, "seconds the sinks have to finish at the end", minimum=0
+    ),
+    "ports.*": Setting("ports.*", "", 'pins a port to a protocol: ports.8080 = "http1"'),
+}
+
+
+class Catalogue:
+    """What is installed, by name, with every setting it declares."""
+
+    def __init__(self, manager: PluginManager) -> None:
+        """Asks every plugin once."""
+        self.manager = manager
+        protocols = manager.collect("register_protocols", ProtocolSpec)
+        self.protocols: Mapping[str, ProtocolSpec] = {spec.name: spec for spec in protocols}
+        sources = manager.collect("register_sources", SourceSpec)
+        self.sources: Mapping[str, SourceSpec] = {spec.name: spec for spec in sources}
+        sinks = manager.collect("register_sinks", SinkSpec)
+        self.sinks: Mapping[str, SinkSpec] = {spec.name: spec for spec in sinks}
+        declared = dict(CORE)
+        for kind, specs in (("protocol", self.protocols), ("source", self.sources), ("sink", self.sinks)):
+            for spec in specs.values():
+                for setting in spec.settings:
+                    declared[f"{kind}.{spec.name}.{setting.name}"] = setting
+        self.declared = declared
+
+    def settings(
+        self, file: Path | None, assignments: Iterable[str], options: Mapping[str, object]
+    ) -> Settings:
+        """The file, overridden by `--set`, overridden by the command's own options.
+
+        Raises UsageError naming what is wrong.
+        """
+        given: dict[str, object] = {}
+        if file is not None:
+            given |= read_file(file)
+        given |= read_assignments(assignments)
+        given |= {key: value for key, value in options.items() if value not in (None, [], ())}
+        return Settings(self.declared, given)
+
+
+def selection(settings: Settings) -> Selection:
+    """What to watch."""
+    return Selection(
+        pids=tuple(settings["select.pid"]),
+        comms=tuple(settings["select.comm"]),
+        ports=tuple(settings["select.port"]),
+        cgroups=tuple(settings["select.cgroup"]),
+    )

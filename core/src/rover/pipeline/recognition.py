@@ -1,0 +1,74 @@
+"""Which protocol a connection speaks: by its port, or by its first bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rover.buffer import StreamBuffer
+from rover.connection import Connection
+from rover.decoder import ProtocolSpec, Verdict
+from rover.errors import UsageError
+from rover.plugins import PluginManager
+
+MAX_OPENING = 4096
+"""Bytes of a direction a sniff may ask for; no protocol needs more to be told from another."""
+MAX_ATTEMPTS = 4
+"""Calls per direction, in both, that may open nothing known before recognition gives up: a
+PROXY protocol header, or a banner, may precede the first message."""
+MAX_ATTEMPTS_ONE_WAY = 16
+"""The same where only one direction ever speaks."""
+
+
+class Recogniser:
+    """The installed protocols, in the order they are asked."""
+
+    def __init__(
+        self, manager: PluginManager, specs: Sequence[ProtocolSpec], ports: Mapping[str, str]
+    ) -> None:
+        """`ports`: port number to protocol name. Raises UsageError for what is not installed."""
+        self._manager = manager
+        self._specs = sorted(specs, key=lambda spec: (-spec.priority, spec.name))
+        by_name = {spec.name: spec for spec in specs}
+        self._ports: dict[int, ProtocolSpec] = {}
+        for port, name in ports.items():
+            if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+                raise UsageError(f"ports.{port}: not a port number")
+            if name not in by_name:
+                known = ", ".join(sorted(by_name)) or "none"
+                raise UsageError(f"ports.{port} = {name!r}: no such protocol; installed: {known}")
+            self._ports[int(port)] = by_name[name]
+        self._upgrades = {token: spec for spec in self._specs for token in spec.upgrades}
+
+    def pinned(self, connection: Connection) -> ProtocolSpec | None:
+        """The protocol the user pinned to one of the connection's ports."""
+        if not self._ports:
+            return None
+        for address in (connection.server, connection.local, connection.remote):
+            if address is not None and (spec := self._ports.get(address.port)):
+                return spec
+        return None
+
+    def upgrade(self, token: str) -> ProtocolSpec | None:
+        """The protocol that goes on after an HTTP Upgrade to `token`."""
+        return self._upgrades.get(token)
+
+    def sniff(self, buffer: StreamBuffer) -> tuple[Verdict, ProtocolSpec | None]:
+        """The first protocol that says YES to the unread bytes; MAYBE if one needs more of them."""
+        if not len(buffer):
+            return Verdict.NO, None
+        data = buffer.data if buffer.offset == 0 else buffer.data[buffer.offset :]
+        verdict = Verdict.NO
+        for spec in self._specs:
+            try:
+                said = spec.sniff(data)
+            except Exception as error:
+                if plugin := self._manager.owner(f"protocol {spec.name}"):
+                    plugin.failed("sniff", error)
+                continue
+            if said is Verdict.YES:
+                return said, spec
+            if said is Verdict.MAYBE:
+                verdict = said
+        if verdict is Verdict.MAYBE and (buffer.gap or buffer.ended or len(data) >= MAX_OPENING):
+            verdict = Verdict.NO
+        return verdict, None

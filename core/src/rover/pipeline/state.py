@@ -1,0 +1,50 @@
+"""What the pipeline keeps of one connection."""
+
+from __future__ import annotations
+
+from rover.access_log import AccessLog
+from rover.buffer import StreamBuffer
+from rover.connection import Connection
+from rover.decoder import Decoder, ProtocolSpec
+from rover.details import Ledger
+from rover.records import Direction
+
+
+class ConnectionState:
+    """Mutable, owned by the pipeline; `connection` is the snapshot that others see."""
+
+    __slots__ = (
+        "attempts",
+        "buffers",
+        "connection",
+        "decoder",
+        "held",
+        "late",
+        "ledger",
+        "plain",
+        "seen",
+        "sequence",
+        "spec",
+    )
+
+    def __init__(self, connection: Connection, *, late: bool, built: bool) -> None:
+        self.connection = connection
+        self.late = late
+        """Its beginning was not seen: recognition never gives up on it."""
+        self.held: list[AccessLog] | None = None if built else []
+        """Logs that wait for the record that opens the connection; None once it is built."""
+        self.ledger = Ledger()
+        self.buffers = (
+            StreamBuffer(Direction.INGRESS, self.ledger),
+            StreamBuffer(Direction.EGRESS, self.ledger),
+        )
+        self.decoder: Decoder | None = None
+        self.spec: ProtocolSpec | None = None
+        self.plain = False
+        """Nothing is decoded (any more): every detail goes straight out."""
+        self.sequence = 0
+        """The sequence number due next."""
+        self.attempts = [0, 0]
+        """Calls per direction in which no protocol was recognised."""
+        self.seen = connection.opened
+        """ns of the newest record."""
