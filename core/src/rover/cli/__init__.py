@@ -68,5 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"rover: {message}", file=sys.stderr)  # noqa: T201
+    if message:
+        print(f"rover: {message}", file=sys.stderr)  # noqa: T201
     return code

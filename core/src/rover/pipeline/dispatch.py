@@ -249,6 +249,9 @@ class Pipeline:
 
     def _recognise(self, state: ConnectionState, direction: int, now: int) -> None:
         buffer = state.buffers[direction]
+        if buffer.at_gap:
+            # Its first bytes were lost, or not captured: whatever follows is mid-stream.
+            state.late |= buffer.skip(buffer.gap) > 0 and len(buffer) > 0
         if not buffer.ended or len(buffer):
             verdict, spec = self._recogniser.sniff(buffer)
             if spec is not None:

@@ -1,0 +1,193 @@
+"""The protocol break: decoding ends for good, the connection is TCP, nothing buffered is lost."""
+
+import dataclasses
+
+import pytest
+
+from rover import (
+    UPLOAD_ALL,
+    UPLOAD_NONE,
+    Closed,
+    Direction,
+    Outcome,
+    Syscall,
+    hookimpl,
+)
+from rover.buffer import MAX_SIZE
+from rover.pipeline.dispatch import BREAK_KEPT_FOR
+
+
+@pytest.fixture
+def broken(bench):
+    """A connection that broke with a request and half a line buffered."""
+    bench.open()
+    bench.read(b"?a\n")
+    bench.read(b"?half")
+    bench.write(b"#framing\n")
+    return bench
+
+
+def break_logs(bench):
+    return [log for log in bench.logs if log.outcome is Outcome.BREAK]
+
+
+def test_the_hook_is_called_once_with_reason_protocol_and_position(broken):
+    (told,) = broken.breaks
+    assert (told.reason, told.protocol) == ("framing", "lines")
+    assert (told.direction, told.position) == (Direction.EGRESS, 0)
+
+
+def test_the_hook_sees_the_connection_as_it_was(make_bench):
+    seen = []
+
+    class Watch:
+        @hookimpl
+        def on_protocol_break(self, connection, protocol_break):
+            seen.append(connection.protocol)
+
+    bench = make_bench(Watch())
+    bench.open()
+    bench.read(b"#hpack\n")
+    assert seen == ["lines"]
+
+
+def test_the_connection_reads_tcp(broken):
+    (log,) = break_logs(broken)
+    assert log.connection.protocol == ""
+    assert log.connection.protocol_break.reason == "framing"
+
+
+def test_everything_buffered_is_delivered_as_kernel_logs_at_once(broken):
+    assert sorted(broken.delivered) == broken.sent
+    (log,) = break_logs(broken)
+    assert [d.syscall for d in log.details] == [Syscall.READ, Syscall.READ, Syscall.WRITE]
+
+
+def test_the_source_is_told_to_upload_nothing(broken):
+    assert broken.uploads == [(1, UPLOAD_ALL), (1, UPLOAD_NONE)]
+
+
+def test_later_calls_go_straight_out_and_later_payload_is_dropped(broken):
+    broken.read(b"?b\n")
+    broken.write(b"!b\n")
+    assert broken.exchanges == []
+    assert [len(log.details) for log in broken.logs[-2:]] == [1, 1]
+    assert broken.pipeline.totals.late_payload == 6
+    assert sorted(broken.delivered) == broken.sent
+
+
+def test_no_later_record_raises_the_protocol_again(broken):
+    broken.read(b"?b\n")
+    broken.eof()
+    broken.close()
+    after = broken.logs[broken.logs.index(break_logs(broken)[0]) :]
+    assert {log.connection.protocol for log in after} == {""}
+    assert len(broken.breaks) == 1
+    assert broken.pipeline.totals.breaks == {"framing": 1}
+
+
+def test_concurrent_connections_are_untouched(broken):
+    broken.open(2)
+    broken.read(b"?x\n", 2)
+    broken.write(b"!x\n", 2)
+    assert [log.connection.id for log in broken.exchanges] == [2]
+
+
+def test_exchanges_that_ended_before_the_break_are_logged(bench):
+    bench.open()
+    bench.read(b"?a\n")
+    bench.write(b"!a\n#framing\n")
+    assert len(bench.exchanges) == 1
+    assert len(break_logs(bench)) == 1
+    assert sorted(bench.delivered) == bench.sent
+
+
+@pytest.mark.parametrize("end", ["close", "finish"])
+def test_a_break_at_the_very_end_is_a_break(bench, end):
+    bench.open()
+    bench.read(b"?a\n")
+    bench.write(b"#tunnel\n")
+    if end == "close":
+        bench.close()
+    else:
+        bench.pipeline.finish(bench.clock)
+    assert len(break_logs(bench)) == 1
+    assert sorted(bench.delivered) == bench.sent
+
+
+class TestBeforeTheConnectionIsBuilt:
+    def test_the_fact_is_applied_when_it_is(self, bench):
+        bench.read(b"#hpack\n")
+        assert bench.logs == []
+        bench.open()
+        assert bench.logs[0].outcome is Outcome.BREAK
+        assert bench.logs[0].connection.local is not None
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert bench.exchanges == []
+        assert len(bench.breaks) == 1
+        assert bench.uploads[-1] == (1, UPLOAD_NONE)
+
+    def test_it_is_kept_for_a_minute(self, bench):
+        bench.read(b"#hpack\n")
+        bench.pipeline.tick(bench.clock + BREAK_KEPT_FOR - 1_000_000_000)
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert bench.exchanges == []
+
+    def test_and_not_longer(self, bench):
+        bench.read(b"#hpack\n")
+        bench.pipeline.tick(bench.clock + BREAK_KEPT_FOR + 1)
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert len(bench.exchanges) == 1
+        assert sorted(bench.delivered) == bench.sent
+
+
+class TestUpgrade:
+    def test_an_installed_protocol_claims_what_follows(self, make_bench, lines):
+        other = dataclasses.replace(lines, name="other", upgrades=frozenset({"words"}), priority=-1)
+        bench = make_bench(protocols=[lines, other])
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n#upgrade words\n")
+        bench.read(b"?b\n")
+        bench.write(b"!b\n")
+        assert [log.connection.protocol for log in bench.exchanges] == ["lines", "other"]
+        assert bench.breaks == []
+        assert sorted(bench.delivered) == bench.sent
+
+    def test_otherwise_it_is_a_break(self, bench):
+        bench.open()
+        bench.write(b"#upgrade websocket\n")
+        assert [b.reason for b in bench.breaks] == ["upgrade"]
+
+
+class TestPluginFaults:
+    def test_a_decoder_that_raises_breaks_its_connection_only(self, bench):
+        bench.open()
+        bench.open(2)
+        bench.read(b"?a\n#raise\n")
+        bench.read(b"?x\n", 2)
+        bench.write(b"!x\n", 2)
+        assert [b.reason for b in bench.breaks] == ["plugin"]
+        assert len(bench.exchanges) == 1
+
+    def test_one_that_never_consumes_is_stopped(self, bench):
+        bench.open()
+        bench.read(b"?")
+        chunk = b"x" * 65536
+        for _ in range(MAX_SIZE // len(chunk) + 1):
+            bench.read(chunk)
+        assert [b.reason for b in bench.breaks] == ["overflow"]
+        assert sorted(bench.delivered) == bench.sent
+
+
+def test_a_connection_the_source_no_longer_knows_is_no_error(bench):
+    bench.gone.add(1)
+    bench.open()
+    bench.read(b"#gap\n")
+    bench.pipeline.closed(Closed(1, bench.clock, True, None))
+    assert len(break_logs(bench)) == 1

@@ -1,0 +1,295 @@
+"""From records to access logs: pairing, exactly-once details, recognition, bounds, endings."""
+
+import dataclasses
+
+from rover import (
+    UPLOAD_ALL,
+    UPLOAD_NONE,
+    AccessLog,
+    Closed,
+    Direction,
+    Outcome,
+    Process,
+    ProtocolSpec,
+    Role,
+    Syscall,
+    Verdict,
+    hookimpl,
+)
+from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK
+
+
+def test_an_exchange_carries_the_calls_that_moved_it(bench):
+    bench.open()
+    bench.read(b"?a\n")
+    bench.write(b"!b\n")
+    (log,) = bench.exchanges
+    assert log.attributes == {"request": "?a", "reply": "!b"}
+    assert [d.syscall for d in log.details] == [Syscall.READ, Syscall.WRITE]
+    assert (log.start, log.end) == (log.details[0].end, log.details[1].end)
+    assert log.connection.process == Process(42, "app")
+    assert log.connection.protocol == "lines"
+
+
+def test_connect_accept_and_close_go_alone(bench):
+    bench.open()
+    bench.close()
+    assert [[d.syscall for d in log.details] for log in bench.logs] == [[Syscall.ACCEPT4], [Syscall.CLOSE]]
+    assert all(log.protocol == "" for log in bench.logs)
+
+
+def test_every_call_is_delivered_once_over_the_life_of_a_connection(bench):
+    bench.open()
+    for piece in (b"?a\n?b", b"\n?c\n"):
+        bench.read(piece)
+    bench.write(b"!a\n!b\n!c")
+    bench.write(b"\n")
+    bench.read(b"?cut")
+    bench.eof()
+    bench.close()
+    assert sorted(bench.delivered) == bench.sent
+    totals = bench.pipeline.totals
+    assert (totals.calls, totals.in_exchanges + totals.alone) == (len(bench.sent), len(bench.sent))
+    assert totals.exchanges == 3
+
+
+def test_an_exchange_cut_by_close_is_handed_over(bench):
+    bench.open()
+    bench.read(b"?a\n")
+    bench.close()
+    (log,) = bench.exchanges
+    assert log.attributes == {"request": "?a"}
+
+
+def test_interleaved_connections_do_not_mix(bench):
+    for identity in (1, 2, 3):
+        bench.open(identity)
+    for identity in (1, 2, 3):
+        bench.read(b"?%d\n" % identity, identity)
+    for identity in (3, 1, 2):
+        bench.write(b"!%d\n" % identity, identity)
+    assert [(log.connection.id, log.attributes["reply"]) for log in bench.exchanges] == [
+        (3, "!3"),
+        (1, "!1"),
+        (2, "!2"),
+    ]
+
+
+def test_the_process_that_uses_a_passed_descriptor_is_named(bench):
+    bench.open()
+    bench.pipeline.process(Process(77, "worker"))
+    bench.pipeline.data(bench.detail(1, Syscall.READ, Direction.INGRESS, 3)._replace(pid=77), b"?a\n")
+    bench.write(b"!a\n")
+    assert bench.exchanges[0].connection.process == Process(77, "worker")
+
+
+class TestRecognition:
+    def test_a_claimed_connection_is_uploaded_whole(self, bench):
+        bench.open()
+        bench.read(b"?a\n")
+        assert bench.uploads == [(1, UPLOAD_ALL)]
+
+    def test_a_connection_nobody_claims_stops_being_uploaded(self, bench):
+        bench.open()
+        for _ in range(4):
+            bench.read(b"\x00binary")
+            bench.write(b"\x00binary")
+        assert bench.uploads == [(1, UPLOAD_NONE)]
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert bench.exchanges == []
+        assert sorted(bench.delivered) == bench.sent
+
+    def test_one_that_only_ever_speaks_one_way_stops_too(self, bench):
+        bench.open()
+        for _ in range(16):
+            bench.write(b"\x00log line")
+        assert bench.uploads == [(1, UPLOAD_NONE)]
+
+    def test_a_preamble_before_the_first_message_is_passed_over(self, bench):
+        bench.open()
+        bench.read(b"PROXY TCP4 1.2.3.4\n")
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert len(bench.exchanges) == 1
+
+    def test_a_connection_joined_late_is_never_given_up(self, bench):
+        bench.open(role=None, late=True)
+        for _ in range(100):
+            bench.read(b"\x00middle of a body")
+            bench.write(b"\x00middle of a body")
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        (log,) = bench.exchanges
+        assert log.connection.role is Role.SERVER
+        assert sorted(bench.delivered) == bench.sent
+
+    def test_too_few_bytes_are_asked_about_again(self, make_bench, lines):
+        def sniff(data: bytes | bytearray) -> Verdict:
+            if len(data) < 3:
+                return Verdict.MAYBE
+            return Verdict.YES if data.startswith(b"?ab") else Verdict.NO
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, sniff=sniff)])
+        bench.open()
+        for byte in (b"?", b"a", b"b", b"\n"):
+            bench.read(byte)
+        bench.write(b"!\n")
+        assert bench.exchanges[0].attributes["request"] == "?ab"
+        assert len(bench.exchanges[0].details) == 5
+
+    def test_a_pinned_port_needs_no_sniff(self, make_bench, lines):
+        never = dataclasses.replace(lines, sniff=lambda data: Verdict.NO)
+        bench = make_bench(protocols=[never], ports={"80": "lines"})
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert len(bench.exchanges) == 1
+
+    def test_the_higher_priority_is_asked_first(self, make_bench, lines):
+        other = ProtocolSpec("other", lines.sniff, lines.make, priority=1)
+        bench = make_bench(protocols=[lines, other])
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert bench.exchanges[0].connection.protocol == "other"
+
+    def test_both_directions_are_decoded_from_their_beginning(self, make_bench, lines):
+        """What the peer had said before the claim counts too."""
+
+        def sniff(data: bytes | bytearray) -> Verdict:
+            return Verdict.YES if data.startswith(b"!") else Verdict.MAYBE
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, sniff=sniff)])
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert len(bench.exchanges) == 1
+
+
+class TestHooks:
+    def test_the_first_log_wins_and_keeps_the_core_facts(self, make_bench):
+        class Rename:
+            @hookimpl
+            def handle_exchange(self, connection, exchange):
+                return AccessLog(connection, exchange.start, exchange.end, "renamed", outcome=Outcome.SPLIT)
+
+        bench = make_bench(Rename())
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        (log,) = bench.exchanges
+        assert log.protocol == "renamed"
+        assert log.outcome is Outcome.COMPLETE
+        assert len(log.details) == 2
+
+    def test_a_raising_plugin_costs_nobody_anything(self, make_bench):
+        class Broken:
+            @hookimpl
+            def handle_exchange(self, connection, exchange, details):
+                raise RuntimeError("boom")
+
+            @hookimpl
+            def on_protocol_break(self, connection, protocol_break):
+                raise RuntimeError("boom")
+
+        bench = make_bench(Broken())
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        bench.write(b"#framing\n")
+        assert len(bench.exchanges) == 1
+        assert [b.reason for b in bench.breaks] == ["framing"]
+        assert dict(bench.manager.plugins[1].failures) == {
+            "handle_exchange: RuntimeError": 1,
+            "on_protocol_break: RuntimeError": 1,
+        }
+
+    def test_what_no_plugin_logs_goes_as_kernel_logs(self, make_bench):
+        class Wrong:
+            @hookimpl
+            def handle_exchange(self, connection, exchange, details):
+                return "not an access log"
+
+        bench = make_bench(Wrong())
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert bench.exchanges == []
+        assert bench.pipeline.totals.unhandled == 1
+        assert sorted(bench.delivered) == bench.sent
+
+
+class TestUnbuilt:
+    """Data before the record that opens the connection."""
+
+    def test_logs_wait_for_the_addresses(self, bench):
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert bench.logs == []
+        bench.open()
+        (log,) = bench.exchanges
+        assert log.connection.local.port == 80
+
+    def test_they_go_without_addresses_when_those_never_come(self, bench):
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        bench.pipeline.tick(bench.clock + HELD_FOR + 1)
+        (log,) = bench.exchanges
+        assert log.connection.local is None
+
+    def test_a_stream_begins_where_it_was_first_seen(self, bench):
+        bench.positions[1, Direction.INGRESS] = 1000
+        bench.sequences[1] = 17
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        bench.open(late=True)
+        assert len(bench.exchanges) == 1
+        assert bench.pipeline.totals.missing == 0
+
+
+class TestBounds:
+    def test_the_idlest_connection_makes_room(self, make_bench):
+        bench = make_bench(max_connections=3)
+        for identity in range(1, 5):
+            bench.open(identity)
+            bench.read(b"?%d\n" % identity, identity)
+            bench.read(b"?again\n", 1)
+        assert bench.pipeline.totals.evicted == 1
+        assert [log.connection.id for log in bench.exchanges] == [2]
+
+    def test_a_connection_whose_end_was_lost_is_noticed(self, bench):
+        bench.open()
+        bench.read(b"?a\n")
+        bench.gone.add(1)
+        bench.pipeline.tick(bench.clock + IDLE_CHECK + 1)
+        assert [log.attributes for log in bench.exchanges] == [{"request": "?a"}]
+        assert sorted(bench.delivered) == bench.sent
+
+    def test_one_that_is_merely_idle_stays(self, bench):
+        bench.open()
+        bench.read(b"?a\n")
+        bench.pipeline.tick(bench.clock + IDLE_CHECK + 1)
+        bench.write(b"!a\n")
+        assert [log.attributes["reply"] for log in bench.exchanges] == ["!a"]
+
+    def test_lost_records_are_counted_by_sequence(self, bench):
+        bench.open()
+        bench.sequences[1] += 3
+        bench.read(b"?a\n")
+        assert bench.pipeline.totals.missing == 3
+
+    def test_a_close_of_an_unknown_connection_is_delivered(self, bench):
+        detail = bench.detail(9, Syscall.CLOSE, Direction.EGRESS)
+        bench.pipeline.closed(Closed(9, bench.clock, False, detail))
+        bench.pipeline.closed(Closed(10, bench.clock, False, None))
+        assert bench.delivered == [detail]
+
+    def test_the_end_of_the_run_delivers_everything(self, bench):
+        bench.open()
+        bench.read(b"?a\n")
+        bench.read(b"?half")
+        bench.open(2)
+        bench.pipeline.finish(bench.clock)
+        assert sorted(bench.delivered) == sorted(bench.sent)
+        assert len(bench.exchanges) == 1

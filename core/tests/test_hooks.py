@@ -1,0 +1,141 @@
+"""Each hook, called with what the contract says."""
+
+import dataclasses
+
+from rover import (
+    NEED_MORE,
+    AccessLog,
+    Exchange,
+    Outcome,
+    Settings,
+    hookimpl,
+)
+from rover.configuration import CORE, Catalogue
+from rover.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
+from rover.plugins import PluginManager
+
+
+def request() -> HttpRequest:
+    return HttpRequest("GET", "/", "1.1", Headers(), 1, 2, 18, 0)
+
+
+def response() -> HttpResponse:
+    return HttpResponse(200, "1.1", Headers(), 3, 4, 19, 0)
+
+
+def scripted(*results):
+    """A protocol whose decoder yields `results`, one per line read."""
+
+    class Script:
+        role = None
+
+        def __init__(self):
+            self.left = list(results)
+
+        def decode(self, direction, buffer, now):
+            if not len(buffer):
+                return NEED_MORE
+            buffer.consume(len(buffer), 0)
+            return self.left.pop(0)
+
+        def expire(self, now):
+            return self.left
+
+        def close(self, now):
+            return ()
+
+    return Script
+
+
+def play(make_bench, lines, plugin, *results):
+    script = scripted(*results)
+    spec = dataclasses.replace(lines, make=lambda connection, settings, upgrade: script())
+    bench = make_bench(plugin, protocols=[spec])
+    bench.open()
+    bench.read(b"?a\n")
+    return bench
+
+
+def test_handle_http_data(make_bench, lines):
+    class Plugin:
+        @hookimpl
+        def handle_http_data(self, connection, request, response, details):
+            assert response is not None
+            return AccessLog(connection, request.start, response.end, "http", details=details)
+
+    bench = play(make_bench, lines, Plugin(), HttpExchange(0, request(), response(), Outcome.ABORTED))
+    (log,) = bench.exchanges
+    assert (log.protocol, log.start, log.end, log.outcome) == ("http", 1, 4, Outcome.ABORTED)
+    assert len(log.details) == 1
+
+
+def test_handle_whole_stream_is_called_when_finished_and_when_split(make_bench, lines):
+    streams = []
+
+    class Plugin:
+        @hookimpl
+        def handle_whole_stream(self, connection, stream, details):
+            streams.append((stream.outcome, len(details)))
+            return AccessLog(connection, 0, 1, "http", details=details)
+
+    whole = HttpStream(0, request(), response())
+    split = whole._replace(outcome=Outcome.SPLIT)
+    bench = play(make_bench, lines, Plugin(), whole, split)
+    bench.pipeline.tick(bench.clock)
+    assert streams == [(Outcome.COMPLETE, 1), (Outcome.SPLIT, 0)]
+    assert [log.outcome for log in bench.exchanges] == [Outcome.COMPLETE, Outcome.SPLIT]
+
+
+def test_handle_exchange_falls_back_to_the_attributes(make_bench, lines):
+    class Plugin:
+        @hookimpl
+        def handle_exchange(self, connection, exchange, details):
+            return None
+
+    bench = play(make_bench, lines, Plugin(), Exchange(0, 1, 2, "x", {"x.y": 1}))
+    assert bench.exchanges[0].attributes == {"x.y": 1}
+
+
+def test_registrations_startup_and_shutdown():
+    called = []
+
+    class Plugin:
+        @hookimpl
+        def register_protocols(self):
+            called.append("protocols")
+
+        @hookimpl
+        def register_sources(self):
+            called.append("sources")
+
+        @hookimpl
+        def register_sinks(self):
+            called.append("sinks")
+
+        @hookimpl
+        def register_commands(self, cli):
+            called.append(cli)
+
+        @hookimpl
+        def startup(self, settings):
+            called.append(settings["run.source"])
+
+        @hookimpl
+        def shutdown(self):
+            called.append("shutdown")
+
+    manager = PluginManager()
+    plugin = manager.register(Plugin(), "plugin")
+    Catalogue(manager)
+    manager.hook.register_commands(cli="cli")
+    manager.hook.startup(settings=Settings(CORE))
+    manager.hook.shutdown()
+    assert called == ["protocols", "sources", "sinks", "cli", "ebpf", "shutdown"]
+    assert not plugin.failures
+
+
+def test_on_protocol_break(bench):
+    """The observer of the bench implements it; test_break.py tells when it is called."""
+    bench.open()
+    bench.read(b"#gap\n")
+    assert [b.reason for b in bench.breaks] == ["gap"]

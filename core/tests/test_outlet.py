@@ -1,0 +1,184 @@
+"""A slow, stalled, failing or dead sink: counted, reported, and nobody else's problem."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from rover import AccessLog, SinkError
+from rover.pipeline import outlet as outlet_module
+from rover.pipeline.outlet import Outlet
+from rover.testing import connection
+
+
+class Scripted:
+    """A sink that does what the test tells it."""
+
+    kernel_logs = False
+
+    def __init__(self) -> None:
+        self.logs: list[AccessLog] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.flush_error: Exception | None = None
+        self.entered = threading.Event()
+        self.reopened = 0
+        self.unwritten = 0
+
+    def write(self, logs: Sequence[AccessLog]) -> None:
+        self.entered.set()
+        self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        self.logs += logs
+
+    def flush(self) -> None:
+        if self.flush_error is not None:
+            raise self.flush_error
+
+    def reopen(self) -> None:
+        self.reopened += 1
+
+    def counters(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> int:
+        return self.unwritten
+
+
+@pytest.fixture
+def sink():
+    return Scripted()
+
+
+@pytest.fixture
+def start(sink):
+    outlets = []
+
+    def make(**options):
+        made = Outlet("scripted", sink, **options)
+        made.start()
+        outlets.append(made)
+        return made
+
+    yield make
+    sink.gate.set()
+    for each in outlets:
+        each.stop(time.monotonic() + 5)
+
+
+def logs(count: int) -> list[AccessLog]:
+    value = connection()
+    return [AccessLog(value, n, n + 1, protocol="lines") for n in range(count)]
+
+
+def test_everything_put_is_written_in_order(sink, start):
+    outlet = start()
+    sent = logs(2000)
+    for log in sent:
+        outlet.put(log)
+    outlet.stop(time.monotonic() + 5)
+    assert sink.logs == sent
+    assert (outlet.logged, outlet.lost.total()) == (2000, 0)
+
+
+def test_a_log_is_written_at_once_when_nothing_waits(sink, start, until):
+    outlet = start()
+    for log in logs(20):
+        count = len(sink.logs)
+        outlet.put(log)
+        until(lambda count=count: len(sink.logs) > count)
+
+
+def test_a_full_queue_sheds_and_counts_without_waiting(sink, start):
+    outlet = start(limit=10)
+    sink.gate.clear()
+    first, *rest = logs(100)
+    outlet.put(first)
+    assert sink.entered.wait(5)
+    for log in rest:
+        outlet.put(log)
+    sink.gate.set()
+    outlet.stop(time.monotonic() + 5)
+    assert outlet.lost == {"queue_full": 89}
+    assert outlet.logged == 11
+
+
+def test_a_lossless_outlet_waits_instead(sink, start):
+    outlet = start(limit=10, lossless=True)
+    for log in logs(1000):
+        outlet.put(log)
+    outlet.stop(time.monotonic() + 5)
+    assert (outlet.logged, outlet.lost.total()) == (1000, 0)
+
+
+def test_a_failing_batch_is_lost_and_the_next_is_not(sink, start, until):
+    outlet = start()
+    sink.error = ValueError("a bug")
+    outlet.put(logs(1)[0])
+    until(lambda: outlet.lost["error"] == 1)
+    sink.error = None
+    outlet.put(logs(1)[0])
+    outlet.stop(time.monotonic() + 5)
+    assert (outlet.logged, outlet.lost) == (1, {"error": 1})
+    assert outlet.failure == "ValueError: a bug"
+
+
+def test_a_stalled_sink_gets_no_batch_until_it_flushes(sink, start, until, monkeypatch):
+    monkeypatch.setattr(outlet_module, "RETRY", 0.01)
+    outlet = start()
+    sink.error = sink.flush_error = SinkError("disk full")
+    outlet.put(logs(1)[0])
+    until(lambda: outlet.failure == "disk full")
+    sink.error = None
+    outlet.put(logs(1)[0])
+    until(lambda: outlet.failure == "disk full" and not outlet.lost)
+    assert sink.logs == []
+    sink.flush_error = None
+    until(lambda: len(sink.logs) == 1)
+    assert outlet.logged == 2
+
+
+def test_what_a_stalled_sink_never_wrote_is_lost(sink, start, until):
+    outlet = start()
+    sink.error = sink.flush_error = SinkError("disk full")
+    sink.unwritten = 1
+    outlet.put(logs(1)[0])
+    until(lambda: outlet.failure)
+    for log in logs(5):
+        outlet.put(log)
+    outlet.stop(time.monotonic() + 5)
+    assert outlet.lost == {"stalled": 5, "unwritten": 1}
+    assert outlet.logged == 0
+
+
+def test_a_closed_sink_takes_nothing_more(sink, start, until):
+    outlet = start()
+    sink.error = SinkError("closed by its reader", closed=True)
+    sink.unwritten = 1
+    outlet.put(logs(1)[0])
+    until(lambda: outlet.closed)
+    outlet.put(logs(1)[0])
+    outlet.stop(time.monotonic() + 5)
+    assert (outlet.logged, outlet.lost["unwritten"], outlet.lost["closed"]) == (0, 1, 1)
+
+
+def test_a_sink_that_hangs_at_the_end_is_given_up_in_time(sink, start):
+    outlet = start()
+    sink.gate.clear()
+    for log in logs(3):
+        outlet.put(log)
+    assert sink.entered.wait(5)
+    before = time.monotonic()
+    outlet.stop(before + 0.05)
+    assert time.monotonic() - before < 2
+    assert outlet.lost["unfinished"] == 3
+    assert outlet.logged == 0
+
+
+def test_reopening_happens_in_the_sinks_own_thread(sink, start, until):
+    outlet = start()
+    outlet.reopen()
+    until(lambda: sink.reopened == 1)

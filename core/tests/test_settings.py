@@ -1,0 +1,83 @@
+"""Configuration: a wrong key or value is an error that names the thing and the nearest right one."""
+
+import pytest
+
+from rover import Setting, Settings, UsageError
+from rover.settings import read_assignments, read_file
+
+DECLARED = {
+    "sink.jsonl.path": Setting("path", "-", "file"),
+    "sink.jsonl.kernel_logs": Setting("kernel_logs", False, "flag"),
+    "limits.queue": Setting("queue", 10, "number", minimum=1),
+    "select.pid": Setting("pid", [], "numbers", items=int),
+    "sink.console.color": Setting("color", "auto", "colours", choices=("auto", "always", "never")),
+    "protocol.http1.rate": Setting("rate", 0.5, "share"),
+    "ports.*": Setting("ports.*", "", "pins"),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("sink.jsonl.path", "/tmp/log", "/tmp/log"),
+        ("sink.jsonl.kernel_logs", "true", True),
+        ("sink.jsonl.kernel_logs", "no", False),
+        ("sink.jsonl.kernel_logs", True, True),
+        ("limits.queue", "7", 7),
+        ("select.pid", "1, 2", [1, 2]),
+        ("select.pid", [3], [3]),
+        ("select.pid", 3, [3]),
+        ("protocol.http1.rate", "2", 2.0),
+        ("ports.8080", "http1", "http1"),
+    ],
+)
+def test_values_are_read_in_the_type_of_their_default(key, given, value):
+    assert Settings(DECLARED, {key: given})[key] == value
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "message"),
+    [
+        ("sink.jsonl.pth", "x", "unknown setting 'sink.jsonl.pth'; did you mean 'sink.jsonl.path'?"),
+        ("sink.jsnl.path", "x", "unknown setting 'sink.jsnl.path'; did you mean 'sink.jsonl.path'?"),
+        ("limits.queue", "many", "limits.queue = 'many': must be a int"),
+        ("limits.queue", "0", "limits.queue = '0': must be at least 1"),
+        ("limits.queue", True, "limits.queue = True: must be a int"),
+        ("select.pid", "1,x", "select.pid = '1,x': must be a list of int"),
+        ("sink.jsonl.kernel_logs", "maybe", "sink.jsonl.kernel_logs = 'maybe': must be a bool"),
+        ("sink.console.color", "pink", "must be one of auto, always, never"),
+    ],
+)
+def test_a_wrong_one_is_named(key, given, message):
+    with pytest.raises(UsageError) as raised:
+        Settings(DECLARED, {key: given})
+    assert message in str(raised.value)
+
+
+def test_a_section_is_what_a_plugin_gets():
+    settings = Settings(DECLARED, {"sink.jsonl.path": "x"})
+    assert settings.section("sink.jsonl") == {"path": "x", "kernel_logs": False}
+
+
+def test_a_file_is_tables_of_dotted_keys(tmp_path):
+    file = tmp_path / "rover.toml"
+    file.write_text('[sink.jsonl]\npath = "x"\n[ports]\n8080 = "http1"\n')
+    assert read_file(file) == {"sink.jsonl.path": "x", "ports.8080": "http1"}
+
+
+def test_an_unreadable_or_broken_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot read configuration .*nowhere.toml: No such file"):
+        read_file(tmp_path / "nowhere.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("a = 1\nb = = 2")
+    with pytest.raises(UsageError, match=r"broken.toml is not valid TOML: .*line 2"):
+        read_file(broken)
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        read_file(broken)
+
+
+def test_an_assignment_needs_an_equals_sign():
+    assert read_assignments(["a.b=c=d"]) == {"a.b": "c=d"}
+    with pytest.raises(UsageError, match="write key=value"):
+        read_assignments(["a.b"])

@@ -1,0 +1,220 @@
+"""JSON lines: the keys, absent when not known, and every log a line of valid JSON."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from rover import (
+    AccessLog,
+    Address,
+    Connection,
+    Detail,
+    Outcome,
+    Process,
+    ProtocolBreak,
+    Role,
+    RoverError,
+    SinkError,
+    Syscall,
+)
+from rover_plugin_sink_log.jsonl import JsonLinesSink
+from rover_plugin_sink_log.output import Output
+
+CONNECTION = Connection(
+    id=0xABC,
+    local=Address("10.0.0.1", 80),
+    remote=Address("10.0.0.2", 4000),
+    role=Role.SERVER,
+    process=Process(42, "nginx"),
+    opened=0,
+    epoch=1_700_000_000_000_000_000,
+    protocol="http1",
+)
+DETAIL = Detail(0xABC, 3, 1_000, 2_500, 0, 18, 42, 7, Syscall.RECVFROM, 0, 0)
+LOG = AccessLog(
+    CONNECTION, 2_500, 10_000, "http", "1.1", {"http.request.method": "GET", "url.original": "/"}, (DETAIL,)
+)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes logs, returns the objects of their lines."""
+    path = tmp_path / "log"
+
+    def write(*logs, **options):
+        sink = JsonLinesSink(Output(str(path)), **options)
+        sink.write(logs)
+        assert sink.close() == 0
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+    return write
+
+
+def test_an_exchange(written):
+    assert written(LOG) == [
+        {
+            "timestamp": "2023-11-14T22:13:20.000002500Z",
+            "duration_ns": 7500,
+            "network.protocol.name": "http",
+            "network.protocol.version": "1.1",
+            "network.transport": "tcp",
+            "client.address": "10.0.0.2",
+            "client.port": 4000,
+            "server.address": "10.0.0.1",
+            "server.port": 80,
+            "rover.role": "server",
+            "process.pid": 42,
+            "process.executable.name": "nginx",
+            "tls": False,
+            "http.request.method": "GET",
+            "url.original": "/",
+            "rover.connection": "0000000000000abc",
+            "rover.outcome": "complete",
+            "rover.syscalls": [
+                {
+                    "name": "recvfrom",
+                    "sequence": 3,
+                    "start_unix_ns": 1_700_000_000_000_001_000,
+                    "duration_ns": 1500,
+                    "size": 18,
+                    "pid": 42,
+                    "fd": 7,
+                }
+            ],
+        }
+    ]
+
+
+def test_what_is_not_known_is_absent(written):
+    bare = Connection(1, None, None, None, None, 0, 0)
+    (line,) = written(AccessLog(bare, 0, 0, "lines"))
+    assert line == {
+        "timestamp": "1970-01-01T00:00:00.000000000Z",
+        "duration_ns": 0,
+        "network.protocol.name": "lines",
+        "network.transport": "tcp",
+        "tls": False,
+        "rover.connection": "0000000000000001",
+        "rover.outcome": "complete",
+    }
+
+
+def test_without_a_role_the_ends_are_local_and_peer(written):
+    (line,) = written(LOG._replace(connection=dataclasses.replace(CONNECTION, role=None)))
+    assert (line["network.local.port"], line["network.peer.port"]) == (80, 4000)
+    assert "client.address" not in line
+    assert "rover.role" not in line
+
+
+def test_a_break(written):
+    broken = dataclasses.replace(
+        CONNECTION, protocol="", protocol_break=ProtocolBreak("hpack", "index 70", "http2")
+    )
+    (line,) = written(AccessLog(broken, 5, 5, details=(DETAIL,), outcome=Outcome.BREAK))
+    assert line["rover.outcome"] == "break"
+    assert line["rover.break.reason"] == "hpack"
+    assert line["rover.break.detail"] == "index 70"
+    assert line["rover.break.protocol"] == "http2"
+    assert "network.protocol.name" not in line
+    assert len(line["rover.syscalls"]) == 1
+
+
+def test_a_kernel_log_has_no_outcome(written):
+    (line,) = written(AccessLog(CONNECTION, 5, 6, details=(DETAIL,)))
+    assert "rover.outcome" not in line
+    assert line["rover.syscalls"][0]["sequence"] == 3
+
+
+def test_a_segment_of_a_capture_is_no_syscall(written):
+    (line,) = written(LOG._replace(details=(DETAIL._replace(syscall=Syscall.NONE),)))
+    assert "rover.syscalls" not in line
+
+
+def test_syscalls_can_be_left_out(written):
+    assert "rover.syscalls" not in written(LOG, syscalls=False)[0]
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\nb\x00\u2028", 1 << 80, "käse"])
+def test_any_attribute_makes_valid_json_on_one_line(written, value):
+    (line,) = written(LOG._replace(attributes={"x": value}))
+    assert line["x"] == value
+
+
+def test_a_file_is_appended_to(written):
+    written(LOG)
+    assert len(written(LOG)) == 2
+
+
+def test_a_path_that_cannot_be_opened_is_named():
+    with pytest.raises(RoverError, match="cannot open /nowhere/log for writing: No such file or directory"):
+        Output("/nowhere/log")
+
+
+def test_reopening_follows_the_path_after_rotation(tmp_path):
+    path = tmp_path / "log"
+    sink = JsonLinesSink(Output(str(path)))
+    sink.write([LOG])
+    path.rename(tmp_path / "log.1")
+    sink.reopen()
+    sink.write([LOG, LOG])
+    sink.close()
+    assert len((tmp_path / "log.1").read_bytes().splitlines()) == 1
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+def test_a_reader_that_left_closes_the_sink():
+    read, write = os.pipe()
+    os.close(read)
+    output = Output("-")
+    output._descriptor = write
+    with pytest.raises(SinkError, match="standard output was closed by its reader") as raised:
+        JsonLinesSink(output).write([LOG])
+    assert raised.value.closed
+    os.close(write)
+
+
+FULL_DISK = """
+    import resource, signal, sys
+    from rover import SinkError
+    from rover_plugin_sink_log.output import Output
+
+    path, limit = sys.argv[1], 1000
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    output = Output(path)
+    lines = [(b"%04d " % n + b"x" * 40 + b"\\n", True) for n in range(100)]
+    try:
+        output.write(lines[:50])
+    except SinkError as error:
+        print(error)
+    try:
+        output.write(lines[50:])
+    except SinkError:
+        pass
+    if sys.argv[2] == "freed":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        output.flush()
+    print(output.close())
+"""
+
+
+@pytest.mark.parametrize(("then", "lost"), [("freed", 0), ("stays full", 79)])
+def test_a_disk_that_fills_up_tears_no_line(tmp_path, then, lost):
+    """The file size limit stands for the disk: the same short write, then an error."""
+    path = tmp_path / "log"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(path), then],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, unwritten = done.stdout.splitlines()
+    assert said == f"cannot write to {path}: File too large"
+    assert int(unwritten) == lost
+    whole = [line for line in path.read_bytes().split(b"\n") if len(line) == 45]
+    assert [int(line[:4]) for line in whole] == list(range(100 - lost))

@@ -1,0 +1,86 @@
+"""The shape of the project: who may import whom, and what every package has."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "core"
+MEMBERS = [CORE, ROOT / "bpf", *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))]
+PACKAGES = {
+    member: next(p.name for p in (member / "src").iterdir() if p.name.startswith("rover"))
+    for member in MEMBERS
+}
+
+
+def imported(source: Path) -> set[str]:
+    """Every module a file imports, wherever in it."""
+    modules = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}: relative import"
+            modules.add(node.module or "")
+    return modules
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda m: m.name)
+def test_everything_imports_the_core_and_nothing_else_of_ours(member):
+    own = PACKAGES[member]
+    others = set(PACKAGES.values()) - {own, "rover"}
+    for source in (member / "src").rglob("*.py"):
+        tops = {module.partition(".")[0] for module in imported(source)}
+        assert not tops & others, f"{source} imports another plugin"
+
+
+def test_within_the_core_imports_go_one_way():
+    """Vocabulary, then contracts, then the pipeline, then what puts it together."""
+    layers = [
+        {"errors", "records"},
+        {"connection", "exchange", "details", "settings"},
+        {"access_log", "buffer", "http"},
+        {"decoder", "source", "sink"},
+        {"hookspecs"},
+        {"plugins", "testing"},
+        {"pipeline", "configuration"},
+        {"agent"},
+        {"recording"},
+        {"cli"},
+    ]
+    level = {name: number for number, layer in enumerate(layers) for name in layer}
+    for source in (CORE / "src/rover").rglob("*.py"):
+        name = source.relative_to(CORE / "src/rover").parts[0].removesuffix(".py")
+        if name == "__init__":
+            continue
+        for module in imported(source):
+            parts = module.split(".")
+            if parts[0] == "rover" and len(parts) > 1 and parts[1] != name:
+                assert level[parts[1]] <= level[name], f"{source} imports {module}"
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda m: m.name)
+def test_every_package_is_whole(member):
+    project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+    assert project["name"].startswith("rover-")
+    assert project["description"]
+    assert (member / "README.md").read_text().count("\n") > 5
+    assert list((member / "tests").glob("test_*.py"))
+    package = member / "src" / PACKAGES[member]
+    assert (package / "py.typed").exists()
+    assert ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda m: m.name)
+def test_every_module_says_what_it_is_for(member):
+    for source in (member / "src").rglob("*.py"):
+        if "_pb2" not in source.name:
+            assert ast.get_docstring(ast.parse(source.read_text())), f"{source} has no docstring"
+
+
+def test_the_root_installs_the_default_set():
+    root = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {tomllib.loads((m / "pyproject.toml").read_text())["project"]["name"] for m in MEMBERS}
+    assert set(root["dependencies"]) <= names
