@@ -21,24 +21,26 @@ from rover.source import Source
 
 POLL_TIMEOUT = 0.1
 """Seconds a poll may wait: how late a signal or a tick can be noticed."""
-TICK_INTERVAL = 1.0
+TICK_INTERVAL = 1_000_000_000
+"""ns of the source's own clock between two ticks, so that a file ages its connections as the
+live run did, however fast it is read."""
 PROGRESS_INTERVAL = 0.5
 
 logger = logging.getLogger("rover")
 
 
-def make_outlets(catalogue: Catalogue, settings: Settings, *, lossless: bool) -> list[Outlet]:
-    """The configured sinks, opened. Raises UsageError for an unknown one, RoverError if one cannot open."""
+def make_outlets(
+    catalogue: Catalogue, settings: Settings, names: Sequence[str], *, lossless: bool
+) -> list[Outlet]:
+    """The named sinks, opened. Raises UsageError for an unknown one, RoverError if one cannot open."""
     outlets: list[Outlet] = []
-    for name in dict.fromkeys(settings["run.sinks"]):
+    for name in dict.fromkeys(names):
         spec = catalogue.sinks.get(name)
         if spec is None:
             known = ", ".join(sorted(catalogue.sinks)) or "none"
             raise UsageError(f"unknown sink {name!r}; installed: {known}")
         sink = spec.make(settings.section(f"sink.{name}"))
         outlets.append(Outlet(name, sink, lossless=lossless, limit=settings["limits.queue"]))
-    if not outlets:
-        raise UsageError("no sink; name one with --sink")
     return outlets
 
 
@@ -46,16 +48,30 @@ class Agent:
     """One run of one source through the pipeline."""
 
     def __init__(
-        self, catalogue: Catalogue, settings: Settings, source: Source, *, lossless: bool = False
+        self,
+        catalogue: Catalogue,
+        settings: Settings,
+        source: Source,
+        *,
+        lossless: bool = False,
+        sinks: Sequence[str] | None = None,
     ) -> None:
-        """Opens the sinks and starts the source. Raises RoverError or UsageError."""
+        """Opens the sinks and starts the source. Raises RoverError or UsageError.
+
+        `sinks`: names instead of the setting `run.sinks`, for a run that has another purpose
+        (a recording): there may be none, and it outlives them.
+        """
         manager = catalogue.manager
+        names: Sequence[str] = settings["run.sinks"] if sinks is None else sinks
+        if not names and sinks is None:
+            raise UsageError("no sink; name one with --sink")
+        self._outlives_sinks = sinks is not None
         self._manager = manager
         self._source = source
         self._stop_seconds: int = settings["limits.stop_seconds"]
         self._stopping = False
         recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
-        self.outlets = make_outlets(catalogue, settings, lossless=lossless)
+        self.outlets = make_outlets(catalogue, settings, names, lossless=lossless)
         try:
             source.start()
         except BaseException:
@@ -92,32 +108,37 @@ class Agent:
         """
         source, pipeline = self._source, self.pipeline
         failure = ""
-        next_tick = time.monotonic() + TICK_INTERVAL
+        next_tick = source.now() + TICK_INTERVAL
         next_progress = time.monotonic() + PROGRESS_INTERVAL
         try:
             while not self._stopping:
                 if not source.poll(pipeline, POLL_TIMEOUT):
                     break
-                now = time.monotonic()
-                if now >= next_tick:
+                if (now := source.now()) >= next_tick:
                     next_tick = now + TICK_INTERVAL
-                    pipeline.tick(source.now())
-                    if all(outlet.closed for outlet in self.outlets):
-                        break
-                if progress is not None and now >= next_progress:
-                    next_progress = now + PROGRESS_INTERVAL
+                    pipeline.tick(now)
+                if not self._outlives_sinks and all(outlet.closed for outlet in self.outlets):
+                    break
+                if progress is not None and time.monotonic() >= next_progress:
+                    next_progress = time.monotonic() + PROGRESS_INTERVAL
                     progress(pipeline.totals)
         except RoverError as error:
             failure = first_line(error)
         finally:
-            self._finish()
-        return failure or next((f"sink {o.name}: {o.failure}" for o in self.outlets if o.failure), "")
+            unread = self._finish()
+        return (
+            failure or unread or next((f"sink {o.name}: {o.failure}" for o in self.outlets if o.failure), "")
+        )
 
-    def _finish(self) -> None:
+    def _finish(self) -> str:
+        """Returns why what was captured last could not be delivered, empty if it could."""
         source, pipeline = self._source, self.pipeline
+        failure = ""
         try:
             if self._stopping:
                 source.stop(pipeline)
+        except RoverError as error:
+            failure = first_line(error)
         finally:
             now = source.now()
             source.close()
@@ -126,6 +147,7 @@ class Agent:
         deadline = time.monotonic() + self._stop_seconds
         for outlet in self.outlets:
             outlet.stop(deadline)
+        return failure
 
     def summary(self) -> str:
         """The totals, one line: for every sink `seen = logged + lost`."""
