@@ -15,7 +15,7 @@ def missing_for_live() -> str:
     if not Path("/sys/kernel/btf/vmlinux").exists():
         return "needs a kernel with BTF (/sys/kernel/btf/vmlinux)"
     try:
-        from rover_source_ebpf.loader import import_bcc  # noqa: PLC0415
+        from rover_source_ebpf.loader import import_bcc
 
         import_bcc()
     except Exception as error:
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+def pytest_runtest_makereport(item: pytest.Item):
     """A live test that skips where it must run is a failure."""
     outcome = yield
     report = outcome.get_result()

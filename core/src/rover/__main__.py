@@ -1,0 +1,5 @@
+"""`python -m rover` is `rover`."""
+
+from rover.cli import main
+
+main()

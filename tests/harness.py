@@ -1,0 +1,268 @@
+"""The real agent, real servers and real clients, for tests that cross packages."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+DEADLINE = 20.0
+"""Seconds anything in a test may take; what takes longer has failed."""
+
+
+def wait_until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
+    """Looks again until the condition is true; fails, saying `what`, when it never is."""
+    end = time.monotonic() + deadline
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, f"waited {deadline:.0f} s for {what}"
+        pause.wait(0.01)
+
+
+def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
+    """A port nobody listens on."""
+    with socket.socket(family) as probe:
+        probe.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody accepts connections there, without making one.
+
+    A probing connection would be traced like any other, so the kernel's table is read instead.
+    """
+    table = "/proc/net/tcp6" if ":" in host else "/proc/net/tcp"
+    with open(table) as rows:
+        return any(
+            row.split()[1].endswith(f":{port:04X}") and row.split()[3] == "0A" for row in list(rows)[1:]
+        )
+
+
+class Program:
+    """A child process whose output is collected as it comes."""
+
+    def __init__(self, argv: Sequence[str], **options: Any) -> None:
+        self.argv = [str(part) for part in argv]
+        self.process = subprocess.Popen(
+            self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._readers = [
+            threading.Thread(target=self._read, args=pair, daemon=True)
+            for pair in ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @staticmethod
+    def _read(stream: Any, lines: list[str]) -> None:
+        for line in stream:
+            lines.append(line.decode(errors="replace").rstrip("\n"))  # noqa: PERF401  as it comes
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line of either output that matches."""
+        found: list[re.Match[str]] = []
+
+        def seen() -> bool:
+            for line in [*self.out, *self.err]:
+                if match := re.search(pattern, line):
+                    found.append(match)
+                    return True
+            if self.process.poll() is not None:
+                self.join()
+                raise AssertionError(f"{self.argv} ended ({self.process.returncode}): {self.out} {self.err}")
+            return False
+
+        wait_until(seen, f"{pattern!r} from {self.argv[0]}: {self.err}")
+        return found[0]
+
+    def join(self) -> int:
+        """Waits for its end."""
+        code = self.process.wait(DEADLINE)
+        for reader in self._readers:
+            reader.join(DEADLINE)
+        return code
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ends it with a signal, if it still runs."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.join()
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+            for stream in (self.process.stdout, self.process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """The last line of the agent, read back."""
+
+    seen: int
+    logged: dict[str, int]
+    lost: dict[str, int]
+    records_lost: int
+    breaks: dict[str, int]
+
+
+class RunningAgent(Program):
+    """`rover run` writing JSON lines to a file."""
+
+    def __init__(self, directory: Path, *arguments: str, sinks: Sequence[str] = ("jsonl",), **options: Any):
+        self.path = directory / "access.jsonl"
+        chosen = [part for sink in sinks for part in ("--sink", sink)]
+        super().__init__(
+            [
+                *(sys.executable, "-m", "rover", "run", *chosen),
+                *("--set", f"sink.jsonl.path={self.path}", *arguments),
+            ],
+            **options,
+        )
+        self.wait_for("watching through")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every whole line written so far."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
+
+    def exchanges(self, role: str | None = None) -> list[dict[str, Any]]:
+        """The lines that are exchanges, of one role or both."""
+        return [
+            line
+            for line in self.lines()
+            if "network.protocol.name" in line and role in (None, line.get("rover.role"))
+        ]
+
+    def wait_for_exchanges(self, count: int, role: str | None = None) -> list[dict[str, Any]]:
+        """At least `count` of them."""
+        wait_until(
+            lambda: len(self.exchanges(role)) >= count,
+            f"{count} exchanges ({role}), have {len(self.exchanges(role))}: {self.err}",
+        )
+        return self.exchanges(role)
+
+    def totals(self) -> Totals:
+        """After the end: what it counted."""
+        line = next(line for line in self.err if line.startswith("rover: seen "))
+        match = re.match(r"rover: seen (\d+) exchanges; (.*)", line)
+        assert match
+        logged, lost = {}, {}
+        for name, a, b in re.findall(r"(\w+) logged (\d+), lost (\d+)", match[2]):
+            logged[name], lost[name] = int(a), int(b)
+        records = re.search(r"(\d+) records lost", match[2])
+        breaks = re.search(r"breaks: (.*)", match[2])
+        assert records
+        return Totals(
+            int(match[1]),
+            logged,
+            lost,
+            int(records[1]),
+            {k: int(v) for k, v in re.findall(r"([\w-]+) (\d+)", breaks[1])} if breaks else {},
+        )
+
+    def finish(self) -> Totals:
+        """Stops it, and sees to it that it ended well and its totals add up."""
+        code = self.stop()
+        assert code == 0, self.err
+        assert not [line for line in self.err if "Traceback" in line or "failed" in line], self.err
+        totals = self.totals()
+        for name in totals.logged:
+            assert totals.seen == totals.logged[name] + totals.lost[name]
+        return totals
+
+
+@dataclasses.dataclass(frozen=True)
+class Nginx:
+    """A running nginx with its own access log as witness."""
+
+    port: int
+    root: Path
+    log: Path
+    program: Program
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def entries(self) -> list[dict[str, str]]:
+        """Its log, one dictionary per request."""
+        if not self.log.exists():
+            return []
+        names = ("method", "target", "status", "body", "request_length")
+        return [dict(zip(names, line.split("\t"), strict=True)) for line in self.log.read_text().splitlines()]
+
+
+NGINX = """
+daemon off; master_process on; worker_processes 2; pid {root}/nginx.pid; error_log {root}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    log_format witness '$request_method\\t$request_uri\\t$status\\t$body_bytes_sent\\t$request_length';
+    access_log {root}/witness.log witness;
+    client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/f;
+    uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
+    sendfile on; tcp_nopush on; keepalive_requests 100000; client_max_body_size 100m; etag on;
+    server {{
+        listen 127.0.0.1:{port} reuseport; listen [::1]:{port};
+        root {root}/www;
+        location /upload {{ proxy_pass http://127.0.0.1:{backend}/sink; proxy_http_version 1.1; }}
+        location /back/ {{ proxy_pass http://127.0.0.1:{backend}/; }}
+        location /moved {{ return 301 /; }}
+        location /nothing {{ return 204; }}
+        {extra}
+    }}
+    server {{
+        listen 127.0.0.1:{backend}; access_log off; root {root}/www;
+        location /sink {{ return 200 "taken\\n"; }}
+    }}
+}}
+"""
+
+
+def key_of(line: dict[str, Any]) -> tuple[str, str, int, int]:
+    """What an exchange is compared by: method, target, status, response body bytes."""
+    return (
+        line["http.request.method"],
+        line["url.original"],
+        line["http.response.status_code"],
+        line["http.response.body.size"],
+    )
+
+
+def counted(lines: Sequence[dict[str, Any]]) -> collections.Counter[tuple[str, str, int, int]]:
+    """Exchanges as a multiset."""
+    return collections.Counter(map(key_of, lines))
+
+
+def syscalls_of(lines: Sequence[dict[str, Any]]) -> dict[str, list[int]]:
+    """The sequence numbers of all calls delivered, by connection."""
+    calls: dict[str, list[int]] = collections.defaultdict(list)
+    for line in lines:
+        calls[line["rover.connection"]] += [call["sequence"] for call in line.get("rover.syscalls", ())]
+    return calls
+
+
+@contextlib.contextmanager
+def tcp_connection(port: int) -> Iterator[socket.socket]:
+    """A connection to a local server, with a timeout."""
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connected:
+        yield connected
