@@ -1,0 +1,103 @@
+"""The command line: every error is one line that says what and the mend, with exit code 1 or 2."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def rover(*arguments, **options):
+    """Runs the command to its end."""
+    argv = [sys.executable, "-m", "rover", *arguments]
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "--sink", "nowhere"], 2, "rover: unknown sink 'nowhere'; installed: console, jsonl"),
+        (["run", "--source", "nowhere"], 2, "rover: unknown source 'nowhere'; installed: "),
+        (["run", "--set", "sink.jsonl.pth=x"], 2, "did you mean 'sink.jsonl.path'?"),
+        (["run", "--set", "nonsense"], 2, "write key=value"),
+        (["run", "--config", "/nowhere.toml"], 2, "cannot read configuration /nowhere.toml: No such file"),
+        (["run", "--set", "ports.80=nowhere"], 2, "no such protocol; installed: http1"),
+        (["run", "--set", "ports.x=http1"], 2, "ports.x: not a port number"),
+        (["run", "--sink", "jsonl", "--set", "sink.jsonl.path=/nowhere/x"], 1, "cannot open /nowhere/x"),
+        (["run", "--pid", "x"], 2, "--pid"),
+        (["replay", "/nowhere"], 1, "rover: cannot read /nowhere: No such file or directory"),
+        (["replay", "/dev/null"], 2, "/dev/null: neither a capture nor a recording"),
+        (["replay", "/"], 1, "rover: cannot read /: Is a directory"),
+        (["nonsense"], 2, "nonsense"),
+        (["run", "--nonsense"], 2, "--nonsense"),
+    ],
+)
+def test_wrong_use(arguments, code, message):
+    done = rover(*arguments)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stdout == ""
+
+
+def test_a_file_that_may_not_be_read(tmp_path):
+    file = tmp_path / "capture"
+    file.write_bytes(b"x")
+    file.chmod(0)
+    done = rover("replay", str(file), unprivileged=True)
+    assert done.returncode == 1
+    assert done.stderr == f"rover: cannot read {file}: Permission denied\n"
+
+
+def test_unprivileged():
+    done = rover("run", unprivileged=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "sudo" in done.stderr or "root" in done.stderr
+
+
+def test_the_doctor_says_it_before_it_hurts():
+    done = rover("doctor", unprivileged=True)
+    assert done.returncode == 1
+    assert any("FAIL" in line and "privileges" in line for line in done.stdout.splitlines())
+
+
+def test_without_bcc(tmp_path):
+    """As on a host where the Debian package was never installed."""
+    hide = tmp_path / "sitecustomize.py"
+    hide.write_text(
+        "import importlib.machinery as m\n"
+        "find = m.PathFinder.find_spec\n"
+        "def find_spec(name, path=None, target=None):\n"
+        "    return None if name.partition('.')[0] == 'bcc' else find(name, path, target)\n"
+        "m.PathFinder.find_spec = staticmethod(find_spec)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = rover("run", env=environment)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "python3-bpfcc" in done.stderr or os.geteuid() != 0
+    doctor = rover("doctor", env=environment)
+    assert doctor.returncode == 1
+    assert any("FAIL" in line and "python3-bpfcc" in line for line in doctor.stdout.splitlines())
+
+
+@pytest.mark.live
+def test_the_doctor_finds_this_host_well():
+    done = rover("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "FAIL" not in done.stdout
+
+
+def test_help_names_every_command():
+    done = rover("--help")
+    assert done.returncode == 0
+    for command in ("run", "replay", "record", "plugins", "doctor"):
+        assert command in done.stdout
+
+
+def test_settings_are_listed_with_their_help():
+    done = rover("plugins", "--settings")
+    assert "sink.jsonl.path = '-'" in done.stdout
