@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from rover.cli import doctor, plugins, replay, run
+from rover.cli import doctor, plugins, record, replay, run
 from rover.errors import RoverError, UsageError
 from rover.plugins import PluginManager, first_line
 
@@ -27,6 +27,7 @@ def build(manager: PluginManager) -> typer.Typer:
     )
     run.register(app)
     replay.register(app)
+    record.register(app)
     plugins.register(app)
     doctor.register(app)
     manager.hook.register_commands(cli=app)

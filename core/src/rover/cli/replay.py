@@ -97,14 +97,19 @@ class Paced:
         self._started = 0.0
         self._first: int | None = None
         self._handler: RecordHandler | None = None
-        self.epoch = source.epoch
-        self.start = source.start
+        self.epoch = 0
+        """The source's, when it has started."""
         self.now = source.now
         self.set_upload = source.set_upload
         self.is_open = source.is_open
         self.counters = source.counters
         self.stop = source.stop
         self.close = source.close
+
+    def start(self) -> None:
+        """Starts the source."""
+        self._source.start()
+        self.epoch = self._source.epoch
 
     def poll(self, handler: RecordHandler, timeout: float) -> bool:
         """As the source's, with waits in between."""

@@ -11,6 +11,8 @@ from rover.agent import Agent, signals
 from rover.configuration import Catalogue, selection
 from rover.errors import UsageError
 from rover.plugins import PluginManager
+from rover.settings import Settings
+from rover.source import Source
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file; docs/configuration.md lists the keys.")
@@ -21,6 +23,18 @@ Sets = Annotated[
 Sinks = Annotated[
     list[str] | None, typer.Option("--sink", help="Where access logs go: console, jsonl, ... Repeatable.")
 ]
+SourceName = Annotated[str | None, typer.Option("--source", help="Where records come from.")]
+Pids = Annotated[
+    list[int] | None, typer.Option("--pid", help="Watch this process and its descendants. Repeatable.")
+]
+Comms = Annotated[list[str] | None, typer.Option("--comm", help="Watch processes of this name. Repeatable.")]
+Ports = Annotated[
+    list[int] | None, typer.Option("--port", help="Watch connections with this port. Repeatable.")
+]
+Cgroups = Annotated[
+    list[str] | None,
+    typer.Option("--cgroup", help="Watch processes in this cgroup v2 directory. Repeatable."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,20 +44,12 @@ def register(app: typer.Typer) -> None:
     def run(
         context: typer.Context,
         config: Config = None,
-        source: Annotated[str | None, typer.Option(help="Where records come from.")] = None,
+        source: SourceName = None,
         sink: Sinks = None,
-        pid: Annotated[
-            list[int] | None, typer.Option(help="Watch this process and its descendants. Repeatable.")
-        ] = None,
-        comm: Annotated[
-            list[str] | None, typer.Option(help="Watch processes of this name. Repeatable.")
-        ] = None,
-        port: Annotated[
-            list[int] | None, typer.Option(help="Watch connections with this port. Repeatable.")
-        ] = None,
-        cgroup: Annotated[
-            list[str] | None, typer.Option(help="Watch processes in this cgroup v2 directory. Repeatable.")
-        ] = None,
+        pid: Pids = None,
+        comm: Comms = None,
+        port: Ports = None,
+        cgroup: Cgroups = None,
         sets: Sets = None,
     ) -> None:
         """Watch the sockets of this host and log every exchange. Needs root.
@@ -65,20 +71,24 @@ def register(app: typer.Typer) -> None:
                 "select.cgroup": cgroup,
             },
         )
-        name = settings["run.source"]
-        live = {n: spec for n, spec in catalogue.sources.items() if spec.live}
-        if name not in live:
-            known = ", ".join(sorted(live)) or "none"
-            raise UsageError(f"unknown source {name!r}; installed: {known}")
-        made = live[name].make(settings.section(f"source.{name}"), selection(settings))
-        agent = Agent(catalogue, settings, made)
+        agent = Agent(catalogue, settings, live_source(catalogue, settings))
         with signals(agent):
-            typer.echo(f"rover: watching through {name}; Ctrl-C ends", err=True)
+            typer.echo(f"rover: watching through {settings['run.source']}; Ctrl-C ends", err=True)
             failure = agent.run()
         report(agent, manager)
         if failure:
             typer.echo(f"rover: {failure}", err=True)
             raise typer.Exit(1)
+
+
+def live_source(catalogue: Catalogue, settings: Settings) -> Source:
+    """The source that `run.source` names, not started. Raises UsageError for an unknown one."""
+    name = settings["run.source"]
+    live = {n: spec for n, spec in catalogue.sources.items() if spec.live}
+    if name not in live:
+        known = ", ".join(sorted(live)) or "none"
+        raise UsageError(f"unknown source {name!r}; installed: {known}")
+    return live[name].make(settings.section(f"source.{name}"), selection(settings))
 
 
 def report(agent: Agent, manager: PluginManager) -> None:

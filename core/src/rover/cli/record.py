@@ -1,0 +1,84 @@
+"""`rover record`: capture on this host, to a file."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rover.agent import Agent, signals
+from rover.cli.run import (
+    Cgroups,
+    Comms,
+    Config,
+    Pids,
+    Ports,
+    Sets,
+    Sinks,
+    SourceName,
+    live_source,
+    report,
+)
+from rover.configuration import Catalogue
+from rover.errors import UsageError
+from rover.plugins import PluginManager
+from rover.recording.recorder import Recorder
+from rover.recording.writer import Writer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command("record")
+    def record(
+        context: typer.Context,
+        out: Annotated[
+            str,
+            typer.Argument(
+                metavar="OUT", help="File to write; one that exists is replaced. - is standard output."
+            ),
+        ],
+        config: Config = None,
+        source: SourceName = None,
+        sink: Sinks = None,
+        pid: Pids = None,
+        comm: Comms = None,
+        port: Ports = None,
+        cgroup: Cgroups = None,
+        sets: Sets = None,
+    ) -> None:
+        """Record what the sockets of this host do, for rover replay. Needs root.
+
+        The file holds what went over the wire, secrets too: only its owner can read it.
+
+        It grows until Ctrl-C; whatever ends it, it is good up to its last second.
+
+        Access logs are written as well where --sink asks for them, else none.
+        """
+        manager: PluginManager = context.obj
+        if out == "-" and sys.stdout.isatty():
+            raise UsageError("a recording is binary: send standard output to a file or a pipe")
+        if out == "-" and sink:
+            raise UsageError("standard output is the recording's: --sink needs a file as OUT")
+        catalogue = Catalogue(manager)
+        options = {
+            "run.source": source,
+            "select.pid": pid,
+            "select.comm": comm,
+            "select.port": port,
+            "select.cgroup": cgroup,
+        }
+        settings = catalogue.settings(config, sets or (), options)
+        writer = Writer(out)
+        recorder = Recorder(live_source(catalogue, settings), writer)
+        agent = Agent(catalogue, settings, recorder, sinks=sink or ())
+        with signals(agent):
+            name = settings["run.source"]
+            typer.echo(f"rover: recording through {name} to {writer.name}; Ctrl-C ends", err=True)
+            failure = agent.run() or writer.failure
+        report(agent, manager)
+        typer.echo(f"rover: {writer.records} records, {writer.size} bytes in {writer.name}", err=True)
+        if failure:
+            typer.echo(f"rover: {failure}", err=True)
+            raise typer.Exit(1)

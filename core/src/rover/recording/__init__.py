@@ -1,0 +1,38 @@
+"""Recordings: what a live source delivered, in a file that replays to the same access logs.
+
+docs/recording-format.md describes the file. This module is the plugin: the source `recording`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rover.hookspecs import hookimpl
+from rover.recording.format import MAGIC
+from rover.recording.reader import Recording
+from rover.settings import Setting
+from rover.source import Selection, Source, SourceSpec
+
+
+@hookimpl
+def register_sources() -> Sequence[SourceSpec]:
+    """`recording`."""
+    return [
+        SourceSpec(
+            "recording",
+            _recording,
+            [Setting("path", "-", "file that rover record wrote; - is standard input")],
+            live=False,
+            opens=_opens,
+        )
+    ]
+
+
+def _recording(settings: Mapping[str, Any], _selection: Selection) -> Source:
+    # What to watch was decided when it was recorded; a second choice would make other logs.
+    return Recording(settings["path"])
+
+
+def _opens(opening: bytes) -> bool:
+    return opening.startswith(MAGIC)

@@ -1,0 +1,325 @@
+"""The bytes of a recording, as docs/recording-format.md describes them. No I/O.
+
+A header, then blocks: a length, a checksum, and whole entries. Everything is little-endian and
+unaligned. What is read here may come from anybody: whatever the bytes, the answer is a value
+or `DamageError`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rover.records import Address, Closed, Detail, Loss, Opened, Process, Role
+
+MAGIC = b"\x89ROVER\r\n"
+"""As in PNG: a byte above 0x7f and both line ends show a transfer that was not binary."""
+MAJOR = 1
+"""Another one cannot be read."""
+MINOR = 0
+"""A larger one has entry types, flags or fields at the end of entries that are passed over."""
+
+BLOCK_SIZE = 256 * 1024
+"""Bytes of entries after which a block ends: hundreds of calls share a write and a checksum, and
+a recorder that is killed takes no more than this with it."""
+MAX_PAYLOAD = 8 << 20
+"""Bytes kept of one call: eight times what a stream buffer holds of one, so it cuts nothing
+that a decoder could use."""
+MAX_BLOCK = 16 << 20
+"""Bytes of a block a reader takes: one not yet full, and the largest entry."""
+
+PROCESS, OPENED, DATA, CLOSED, LOSS, CLOCK, END = range(1, 8)
+"""Entry types. Others are passed over."""
+
+ROLES = (None, Role.CLIENT, Role.SERVER)
+LATE, RESET, DETAIL = 1, 1, 2
+"""Flags: of an opening, of a closing, and of both that a detail follows."""
+
+_VERSION = struct.Struct("<8sHH")  # magic, major, minor: so in every version
+_HEADER = struct.Struct("<8sHHqqI")  # ..., epoch, clock, CRC-32 of all before
+HEADER_SIZE = _HEADER.size
+_SIZE = struct.Struct("<I")
+_BLOCK = struct.Struct("<II")  # size of the entries, CRC-32 of that size and the entries
+BLOCK_HEADER_SIZE = _BLOCK.size
+_ENTRY = struct.Struct("<BI")  # type, size of what follows
+_DETAIL_FIELDS = "QQqqQQiiHBi"  # as in `Detail`
+_DETAIL = struct.Struct("<" + _DETAIL_FIELDS)
+_DATA = struct.Struct("<" + _DETAIL_FIELDS + "I")  # detail, size of the payload behind it
+_DATA_ENTRY = struct.Struct("<BI" + _DETAIL_FIELDS + "I")
+_OPENED = struct.Struct("<QqiBB")  # connection, time, pid, role, flags
+_CLOSED = struct.Struct("<QqB")  # connection, time, flags
+_PROCESS = struct.Struct("<i")
+_LOSS = struct.Struct("<Q")
+_CLOCK = struct.Struct("<qI")  # time, number of connections that follow
+_END = struct.Struct("<q")
+_TEXT = struct.Struct("<H")
+_PORT = struct.Struct("<H")
+
+
+class DamageError(Exception):
+    """These bytes are not what a recorder writes; the message says what is wrong with them."""
+
+
+class Header(NamedTuple):
+    """What holds for the whole file."""
+
+    epoch: int
+    """Unix time (ns) of the zero of the source's clock."""
+    clock: int
+    """That clock when the recording began, ns."""
+
+
+class Clock(NamedTuple):
+    """The moment of a tick of the pipeline, and what the source knew then."""
+
+    time: int
+    gone: Sequence[int]
+    """The connections of which the source said, in that tick, that they exist no more."""
+
+
+class Call(NamedTuple):
+    """One socket call."""
+
+    detail: Detail
+    payload: bytes
+
+
+class End(NamedTuple):
+    """The orderly end."""
+
+    time: int
+    """When what was unfinished was given up."""
+
+
+Record = Process | Opened | Call | Closed | Loss | Clock | End
+
+
+# -- header and blocks ---------------------------------------------------------------------------
+
+
+def pack_header(header: Header) -> bytes:
+    """The first HEADER_SIZE bytes of a file."""
+    data = _HEADER.pack(MAGIC, MAJOR, MINOR, *header, 0)[: -_SIZE.size]
+    return data + _SIZE.pack(zlib.crc32(data))
+
+
+def unpack_header(data: bytes) -> Header:
+    """Raises DamageError also for a version that cannot be read."""
+    if not data.startswith(MAGIC):
+        raise DamageError("this is no recording of rover")
+    if len(data) < _VERSION.size:
+        raise DamageError("cut off within the header")
+    _, major, minor = _VERSION.unpack_from(data)
+    if major != MAJOR:
+        raise DamageError(
+            f"its format is {major}.{minor} and only {MAJOR}.x can be read; use the rover that made it"
+        )
+    if len(data) < HEADER_SIZE:
+        raise DamageError("cut off within the header")
+    *_, epoch, clock, checksum = _HEADER.unpack(data)
+    if checksum != zlib.crc32(data[: -_SIZE.size]):
+        raise DamageError("wrong checksum of the header")
+    return Header(epoch, clock)
+
+
+def pack_block_header(entries: bytes | bytearray) -> bytes:
+    """What precedes the entries of a block."""
+    return _BLOCK.pack(len(entries), _checksum(entries))
+
+
+def unpack_block_header(data: bytes) -> tuple[int, int]:
+    """(size, checksum) of the entries that follow."""
+    size, checksum = _BLOCK.unpack(data)
+    if not 0 < size <= MAX_BLOCK:
+        raise DamageError(f"a block of {size} bytes")
+    return size, checksum
+
+
+def check_block(entries: bytes, checksum: int) -> None:
+    """Raises DamageError if these are not the entries that were written."""
+    if _checksum(entries) != checksum:
+        raise DamageError("wrong checksum of a block")
+
+
+def _checksum(entries: bytes | bytearray) -> int:
+    return zlib.crc32(entries, zlib.crc32(_SIZE.pack(len(entries))))
+
+
+# -- entries -------------------------------------------------------------------------------------
+# Packing raises struct.error for a value that its field cannot hold.
+
+
+def pack_call(detail: Detail, payload: bytes) -> bytes:
+    """A DATA entry up to its payload, which must follow."""
+    size = len(payload)
+    return _DATA_ENTRY.pack(DATA, _DATA.size + size, *detail, size)
+
+
+def pack_process(process: Process) -> bytes:
+    """A PROCESS entry."""
+    return _entry(PROCESS, _PROCESS.pack(process.pid) + _pack_text(process.name))
+
+
+def pack_opened(opened: Opened) -> bytes:
+    """An OPENED entry."""
+    flags = (LATE if opened.late else 0) | (DETAIL if opened.detail is not None else 0)
+    role = ROLES.index(opened.role)
+    return _entry(
+        OPENED,
+        _OPENED.pack(opened.connection, opened.time, opened.pid, role, flags)
+        + _pack_address(opened.local)
+        + _pack_address(opened.remote)
+        + _pack_detail(opened.detail),
+    )
+
+
+def pack_closed(closed: Closed) -> bytes:
+    """A CLOSED entry."""
+    flags = (RESET if closed.reset else 0) | (DETAIL if closed.detail is not None else 0)
+    return _entry(CLOSED, _CLOSED.pack(closed.connection, closed.time, flags) + _pack_detail(closed.detail))
+
+
+def pack_loss(loss: Loss) -> bytes:
+    """A LOSS entry."""
+    return _entry(LOSS, _LOSS.pack(loss.records) + _pack_text(loss.cause))
+
+
+def pack_clock(clock: Clock) -> bytes:
+    """A CLOCK entry."""
+    gone = struct.pack(f"<{len(clock.gone)}Q", *clock.gone)
+    return _entry(CLOCK, _CLOCK.pack(clock.time, len(clock.gone)) + gone)
+
+
+def pack_end(end: End) -> bytes:
+    """An END entry."""
+    return _entry(END, _END.pack(*end))
+
+
+def _entry(kind: int, content: bytes) -> bytes:
+    return _ENTRY.pack(kind, len(content)) + content
+
+
+def _pack_text(text: str) -> bytes:
+    # A name that was no UTF-8 came here with surrogates in it, and must come back with them.
+    data = text.encode("utf-8", "surrogatepass")
+    return _TEXT.pack(len(data)) + data
+
+
+def _pack_address(address: Address) -> bytes:
+    return _pack_text(address.host) + _PORT.pack(address.port)
+
+
+def _pack_detail(detail: Detail | None) -> bytes:
+    return b"" if detail is None else _DETAIL.pack(*detail)
+
+
+def unpack_entry(entries: bytes, at: int) -> tuple[Record | None, int]:
+    """The entry at `at` of a block, None if its type is unknown, and where the next one begins."""
+    start = at + _ENTRY.size
+    if start > len(entries):
+        raise DamageError("an entry cut off by the end of its block")
+    kind, size = _ENTRY.unpack_from(entries, at)
+    end = start + size
+    if end > len(entries):
+        raise DamageError(f"an entry of {size} bytes, more than its block has")
+    if kind == DATA:
+        return _unpack_call(entries, start, end), end
+    unpack = _UNPACK.get(kind)
+    if unpack is None:
+        return None, end
+    try:
+        return unpack(entries[start:end]), end
+    except struct.error:
+        raise DamageError(f"an entry of type {kind} that is too short") from None
+
+
+def _unpack_call(entries: bytes, start: int, end: int) -> Call:
+    begin = start + _DATA.size
+    if begin > end:
+        raise DamageError(f"an entry of type {DATA} that is too short")
+    *fields, captured = _DATA.unpack_from(entries, start)
+    detail = _checked(Detail(*fields))
+    if captured > end - begin or captured > detail.size:
+        raise DamageError(
+            f"{captured} bytes of payload in a call of {detail.size}, an entry of {end - start}"
+        )
+    return Call(detail, entries[begin : begin + captured])
+
+
+def _unpack_process(content: bytes) -> Process:
+    (pid,) = _PROCESS.unpack_from(content)
+    name, _ = _unpack_text(content, _PROCESS.size)
+    return Process(pid, name)
+
+
+def _unpack_opened(content: bytes) -> Opened:
+    connection, time, pid, role, flags = _OPENED.unpack_from(content)
+    if role >= len(ROLES):
+        raise DamageError(f"role {role}")
+    local, at = _unpack_address(content, _OPENED.size)
+    remote, at = _unpack_address(content, at)
+    detail = _unpack_detail(content, at) if flags & DETAIL else None
+    return Opened(connection, time, local, remote, ROLES[role], pid, bool(flags & LATE), detail)
+
+
+def _unpack_closed(content: bytes) -> Closed:
+    connection, time, flags = _CLOSED.unpack_from(content)
+    detail = _unpack_detail(content, _CLOSED.size) if flags & DETAIL else None
+    return Closed(connection, time, bool(flags & RESET), detail)
+
+
+def _unpack_loss(content: bytes) -> Loss:
+    (records,) = _LOSS.unpack_from(content)
+    cause, _ = _unpack_text(content, _LOSS.size)
+    return Loss(records, cause)
+
+
+def _unpack_clock(content: bytes) -> Clock:
+    time, number = _CLOCK.unpack_from(content)
+    if number > (len(content) - _CLOCK.size) // 8:
+        raise DamageError(f"{number} connections in an entry of {len(content)} bytes")
+    return Clock(time, struct.unpack_from(f"<{number}Q", content, _CLOCK.size))
+
+
+def _unpack_end(content: bytes) -> End:
+    return End(*_END.unpack_from(content))
+
+
+_UNPACK: dict[int, Callable[[bytes], Record]] = {
+    PROCESS: _unpack_process,
+    OPENED: _unpack_opened,
+    CLOSED: _unpack_closed,
+    LOSS: _unpack_loss,
+    CLOCK: _unpack_clock,
+    END: _unpack_end,
+}
+
+
+def _unpack_text(content: bytes, at: int) -> tuple[str, int]:
+    (size,) = _TEXT.unpack_from(content, at)
+    begin = at + _TEXT.size
+    end = begin + size
+    if end > len(content):
+        raise DamageError(f"a text of {size} bytes, more than its entry has")
+    try:
+        return content[begin:end].decode("utf-8", "surrogatepass"), end
+    except UnicodeDecodeError:
+        raise DamageError("a text that is not UTF-8") from None
+
+
+def _unpack_address(content: bytes, at: int) -> tuple[Address, int]:
+    host, at = _unpack_text(content, at)
+    (port,) = _PORT.unpack_from(content, at)
+    return Address(host, port), at + _PORT.size
+
+
+def _unpack_detail(content: bytes, at: int) -> Detail:
+    return _checked(Detail(*_DETAIL.unpack_from(content, at)))
+
+
+def _checked(detail: Detail) -> Detail:
+    if detail.direction > 1:
+        raise DamageError(f"direction {detail.direction}")
+    return detail
