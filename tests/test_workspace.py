@@ -49,11 +49,12 @@ def test_within_the_core_imports_go_one_way():
         {"agent"},
         {"recording"},
         {"cli"},
+        {"__main__"},
     ]
     level = {name: number for number, layer in enumerate(layers) for name in layer}
     for source in (CORE / "src/rover").rglob("*.py"):
         name = source.relative_to(CORE / "src/rover").parts[0].removesuffix(".py")
-        if name == "__init__":
+        if name == "__init__":  # the public surface: everything an author needs
             continue
         for module in imported(source):
             parts = module.split(".")
