@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-
 WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
 """Even root may then read only what its mode lets it, and load no program into the kernel."""
 
