@@ -59,6 +59,11 @@ def test_a_section_is_what_a_plugin_gets():
     assert settings.section("sink.jsonl") == {"path": "x", "kernel_logs": False}
 
 
+def test_a_table_of_chosen_keys_is_empty_until_one_is_chosen():
+    assert Settings(DECLARED).section("ports") == {}
+    assert Settings(DECLARED, {"ports.8080": "http1"}).section("ports") == {"8080": "http1"}
+
+
 def test_a_file_is_tables_of_dotted_keys(tmp_path):
     file = tmp_path / "rover.toml"
     file.write_text('[sink.jsonl]\npath = "x"\n[ports]\n8080 = "http1"\n')

@@ -99,7 +99,11 @@ class Settings:
     def section(self, prefix: str) -> dict[str, Any]:
         """The settings under `prefix.`, without it."""
         start = prefix + "."
-        return {k[len(start) :]: v for k, v in self._values.items() if k.startswith(start)}
+        return {
+            k[len(start) :]: v
+            for k, v in self._values.items()
+            if k.startswith(start) and not k.endswith(".*")
+        }
 
     def items(self) -> Iterable[tuple[str, Value, Setting]]:
         """(key, value, declaration) of every setting."""
