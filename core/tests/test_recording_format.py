@@ -1,0 +1,437 @@
+"""The file: what goes in comes out, and damage is told after everything in front of it."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import tracemalloc
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rover import Address, Closed, Detail, Loss, Opened, Process, Role, RoverError
+from rover.recording import format as form
+from rover.recording.reader import Recording
+from rover.recording.writer import Writer
+
+EPOCH = 1_700_000_000_000_000_000
+
+
+class Told:
+    """A handler that keeps what it is told; ticks are ("clock", time, gone)."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    def process(self, process: Process) -> None:
+        self.records.append(process)
+
+    def opened(self, opened: Opened) -> None:
+        self.records.append(opened)
+
+    def data(self, detail: Detail, payload: bytes) -> None:
+        self.records.append((detail, payload))
+
+    def closed(self, closed: Closed) -> None:
+        self.records.append(closed)
+
+    def lost(self, loss: Loss) -> None:
+        self.records.append(loss)
+
+
+def write(path: Path, records: Iterable[Any], *, flush_each: bool = False, end: int | None = 0) -> None:
+    """A recording of these; without an `end` time it is left as by a recorder that was killed."""
+    writer = Writer(str(path))
+    writer.begin(EPOCH, 5)
+    takes = {Process: writer.process, Opened: writer.opened, Closed: writer.closed, Loss: writer.lost}
+    for record in records:
+        if type(record) is tuple and record[0] == "clock":
+            writer.clock(*record[1:])
+        elif type(record) is tuple:
+            writer.data(*record)
+        else:
+            takes[type(record)](record)
+        if flush_each:
+            writer.flush()
+    if end is None:
+        writer.flush()
+    else:
+        writer.end(end)
+    assert writer.failure == ""
+
+
+def read(path: Path) -> tuple[list[Any], str]:
+    """What a recording delivers, with its clock where that moves, and the error it ends with."""
+    told = Told()
+    recording = Recording(str(path))
+    try:
+        recording.start()
+        clock = recording.now()
+        while recording.poll(told, 0):
+            if recording.now() != clock:
+                clock = recording.now()
+                told.records.append(("clock", clock, [c for c in range(9) if not recording.is_open(c)]))
+    except RoverError as error:
+        message = str(error)
+    else:
+        return told.records, ""
+    finally:
+        recording.close()
+    assert message.startswith(f"{path}, byte ")
+    assert "\n" not in message
+    return told.records, message
+
+
+DETAIL = Detail(7, 1, 100, 110, 0, 5, 42, 3, 9, 0, 0)
+RECORDS: list[Any] = [
+    Process(42, "app"),
+    Opened(7, 90, Address("10.0.0.1", 80), Address("::1", 4000), Role.SERVER, 42, False, DETAIL),
+    (DETAIL, b"hello"),
+    ("clock", 1_000_000_000, [3]),
+    Loss(12, "ring_full"),
+    (DETAIL._replace(sequence=3, direction=1, size=9), b"w"),
+    Closed(7, 130, True, None),
+]
+
+# -- round trip ----------------------------------------------------------------------------------
+
+u64 = st.integers(0, 2**64 - 1)
+i64 = st.integers(-(2**63), 2**63 - 1)
+i32 = st.integers(-(2**31), 2**31 - 1)
+texts = st.text(st.characters(codec=None), max_size=20)  # also lone surrogates: names need be no UTF-8
+addresses = st.builds(Address, texts, st.integers(0, 65535))
+details = st.builds(
+    Detail, u64, u64, i64, i64, u64, u64, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
+)
+calls = st.tuples(details, st.binary(max_size=50)).map(
+    lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1])
+)
+records = st.one_of(
+    st.builds(Process, i32, texts),
+    st.builds(
+        Opened,
+        *(u64, i64, addresses, addresses, st.sampled_from([None, *Role]), i32),
+        *(st.booleans(), st.none() | details),
+    ),
+    st.builds(Closed, u64, i64, st.booleans(), st.none() | details),
+    st.builds(Loss, u64, texts),
+    calls,
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(records), st.booleans())
+def test_what_goes_in_comes_out(content, flush_each):
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "x")
+        write(path, content, flush_each=flush_each)
+        assert read(path) == (content, "")
+
+
+def test_epoch_clocks_and_end(tmp_path):
+    path = tmp_path / "x"
+    content = [("clock", 10, [1, 4]), RECORDS[0], ("clock", 2**62, []), ("clock", 2**62 + 1, [8])]
+    write(path, content, end=2**62 + 2)
+    recording = Recording(str(path))
+    recording.start()
+    assert (recording.epoch, recording.now()) == (EPOCH, 5)
+    recording.close()
+    assert read(path) == (content, "")
+
+
+def test_the_clock_stands_still_between_ticks_and_ends_where_it_did(tmp_path):
+    write(tmp_path / "x", RECORDS, end=77)
+    recording = Recording(str(tmp_path / "x"))
+    recording.start()
+    assert recording.poll(Told(), 0)
+    assert (recording.now(), recording.is_open(3), recording.is_open(7)) == (1_000_000_000, False, True)
+    assert not recording.poll(Told(), 0)
+    assert recording.now() == 77
+    recording.close()
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_what_is_given_up_early_ends_with_its_last_record(tmp_path, cut):
+    """Not at the last tick, which was earlier: nothing may end before it began."""
+    write(tmp_path / "x", [(DETAIL, b"hello")], flush_each=True, end=None if cut else 1000)
+    recording = Recording(str(tmp_path / "x"))
+    recording.start()
+    assert recording.poll(Told(), 0)
+    if cut:
+        with pytest.raises(RoverError, match="no end"):
+            recording.poll(Told(), 0)
+    recording.stop(Told())
+    assert recording.now() == DETAIL.end
+    recording.close()
+
+
+def test_blocks_end_with_their_size(tmp_path):
+    path = tmp_path / "x"
+    call = (DETAIL._replace(size=100_000), b"x" * 100_000)
+    write(path, [call] * 30)
+    data, at, sizes = path.read_bytes(), form.HEADER_SIZE, []
+    while at < len(data):
+        size, _ = struct.unpack_from("<II", data, at)
+        sizes.append(size)
+        at += 8 + size
+    assert at == len(data)
+    assert all(form.BLOCK_SIZE <= size < form.BLOCK_SIZE + 100_100 for size in sizes[:-1])
+    assert read(path) == ([call] * 30, "")
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "x"
+    write(path, [(DETAIL._replace(size=10_000), b"x" * 10_000)] * 2000)
+
+    class Count(Told):
+        calls = 0
+
+        def data(self, detail: Detail, payload: bytes) -> None:
+            self.calls += 1
+
+    counted = Count()
+    recording = Recording(str(path))
+    tracemalloc.start()
+    recording.start()
+    while recording.poll(counted, 0):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    recording.close()
+    assert counted.calls == 2000
+    assert peak < 4 * form.BLOCK_SIZE
+
+
+# -- damage --------------------------------------------------------------------------------------
+
+
+def spans(data: bytes) -> list[tuple[int, int]]:
+    """Where each block begins and ends."""
+    found, at = [], form.HEADER_SIZE
+    while at < len(data):
+        end = at + 8 + struct.unpack_from("<I", data, at)[0]
+        found.append((at, end))
+        at = end
+    return found
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A recording with a record to each block: its path, its bytes, where its blocks end."""
+    path = tmp_path / "small"
+    write(path, RECORDS, flush_each=True)
+    data = path.read_bytes()
+    ends = [end for _, end in spans(data)]
+    assert len(ends) == len(RECORDS) + 1
+    return path, data, ends
+
+
+def test_cut_off_at_every_byte(small):
+    path, data, ends = small
+    for size in range(len(data)):
+        path.write_bytes(data[:size])
+        delivered, error = read(path)
+        whole = sum(end <= size for end in ends)
+        assert delivered == RECORDS[:whole], size
+        assert error, size
+        start = max([0, form.HEADER_SIZE if size >= form.HEADER_SIZE else 0, *[e for e in ends if e <= size]])
+        assert f", byte {start}: " in error
+
+
+def test_every_bit_flipped(small):
+    path, data, ends = small
+    for position in range(len(data)):
+        before = sum(end <= position for end in ends)
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            delivered, error = read(path)
+            assert delivered == RECORDS[:before], (position, bit)
+            assert error, (position, bit)
+
+
+def test_blocks_lost_at_the_end_are_noticed(small):
+    """A recorder that was killed leaves whole blocks and no end."""
+    path, data, ends = small
+    path.write_bytes(data[: ends[-2]])
+    delivered, error = read(path)
+    assert delivered == RECORDS
+    assert f"byte {ends[-2]}: no end" in error
+
+
+@pytest.mark.parametrize("more", [b"x", b"\0" * 100])
+def test_nothing_follows_the_end(small, more):
+    path, data, _ = small
+    path.write_bytes(data + more)
+    delivered, error = read(path)
+    assert delivered == RECORDS
+    assert f"byte {len(data)}: more bytes after the end" in error
+
+
+def test_two_recordings_are_not_one(small):
+    path, data, _ = small
+    path.write_bytes(data + data)
+    assert read(path)[1]
+
+
+def entry(kind: int, content: bytes) -> bytes:
+    return struct.pack("<BI", kind, len(content)) + content
+
+
+def block(entries: bytes, size: int | None = None) -> bytes:
+    length = struct.pack("<I", len(entries) if size is None else size)
+    return length + struct.pack("<I", zlib.crc32(length + entries)) + entries
+
+
+def header(major: int = form.MAJOR, minor: int = form.MINOR, magic: bytes = form.MAGIC) -> bytes:
+    data = struct.pack("<8sHHqq", magic, major, minor, EPOCH, 5)
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+LOSS = entry(form.LOSS, struct.pack("<QH", 3, 4) + b"ring")
+END = entry(form.END, struct.pack("<q", 9))
+TOLD = [Loss(3, "ring")]
+
+
+@pytest.mark.parametrize(
+    ("data", "delivered", "error"),
+    [
+        (header() + block(LOSS + END), TOLD, ""),
+        (header() + block(LOSS + entry(200, b"") + entry(99, b"what?") + END), TOLD, ""),
+        (header() + block(LOSS + entry(form.END, struct.pack("<q", 9) + b"more")), TOLD, ""),
+        (header() + block(entry(form.LOSS, struct.pack("<QH", 3, 4) + b"ring+++") + END), TOLD, ""),
+        (header(minor=9) + block(LOSS + END), TOLD, ""),
+        (header(major=2) + block(LOSS + END), [], "byte 0: its format is 2.0 and only 1.x can be read"),
+        (header(major=0), [], "byte 0: its format is 0.0"),
+        (header(magic=b"\x89ROVER\n\n"), [], "no recording"),
+        (b"", [], "no recording"),
+        (form.MAGIC, [], "cut off within the header"),
+        (header(), [], "byte 32: no end"),
+        (header() + block(LOSS + END + LOSS), TOLD, f"byte {40 + len(LOSS + END)}: more bytes"),
+        (header() + block(b""), [], "byte 32: a block of 0 bytes"),
+        (header() + block(b"", 2**32 - 1), [], "a block of 4294967295 bytes"),
+        (header() + block(LOSS, form.MAX_BLOCK), [], "cut off within a block"),
+        (header() + block(LOSS + b"\x05\0"), TOLD, f"byte {40 + len(LOSS)}: an entry cut off"),
+        (header() + block(LOSS + struct.pack("<BI", 5, 2**32 - 1)), TOLD, "an entry of 4294967295 bytes"),
+        (header() + block(LOSS + entry(form.DATA, b"")), TOLD, "type 3 that is too short"),
+        (header() + block(LOSS + entry(form.OPENED, b"")), TOLD, "type 2 that is too short"),
+        (header() + block(entry(form.LOSS, struct.pack("<QH", 3, 4) + b"rin")), [], "a text of 4 bytes"),
+        (header() + block(entry(form.LOSS, struct.pack("<QH", 3, 1) + b"\xff")), [], "not UTF-8"),
+        (header() + block(entry(form.CLOCK, struct.pack("<qI", 3, 2**31))), [], "2147483648 connections"),
+        (header() + block(entry(form.OPENED, bytes(20) + b"\3" + bytes(9))), [], "role 3"),
+        (
+            header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL[:9], 2, 0, 0))),
+            [],
+            "direction 2",
+        ),
+        (
+            header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL, 6) + b"longer")),
+            [],
+            "6 bytes of payload in a call of 5",
+        ),
+        (
+            header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL, 5) + b"shor")),
+            [],
+            "5 bytes of payload",
+        ),
+    ],
+)
+def test_made_files(tmp_path, data, delivered, error):
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    told, message = read(path)
+    assert told == delivered
+    assert error in message
+    assert bool(error) == bool(message)
+
+
+contents = st.one_of(
+    st.binary(max_size=100),
+    records.map(
+        lambda record: {
+            Process: form.pack_process,
+            Opened: form.pack_opened,
+            Closed: form.pack_closed,
+            Loss: form.pack_loss,
+            tuple: lambda call: form.pack_call(*call) + call[1],
+        }[type(record)](record)
+    ),
+    st.builds(entry, st.integers(0, 255), st.binary(max_size=100)),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(contents, min_size=1, max_size=5).map(b"".join).filter(len).map(block), max_size=5))
+def test_checksums_prove_nothing(blocks):
+    """Whoever makes a file makes its checksums, too: the entries themselves are not trusted."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "x")
+        path.write_bytes(header() + b"".join(blocks))
+        for record in read(path)[0]:
+            if type(record) is tuple and record[0] != "clock":
+                detail, payload = record
+                assert detail.direction in (0, 1)
+                assert len(payload) <= detail.size
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(data):
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "x")
+        for content in (data, header() + data):
+            path.write_bytes(content)
+            delivered, error = read(path)
+            assert delivered == []
+            assert error
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def test_an_existing_file_is_replaced_and_a_new_one_is_its_owners(tmp_path):
+    path = tmp_path / "x"
+    write(path, RECORDS)
+    assert path.stat().st_mode & 0o777 == 0o600
+    write(path, [])
+    assert read(path) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/nowhere/x", "cannot open /nowhere/x for writing: No such file or directory"),
+        ("/", "cannot open / for writing: Is a directory"),
+        ("/dev/full", "cannot write to /dev/full: No space left on device"),
+    ],
+)
+def test_a_file_that_cannot_be_written(path, message):
+    writer = Writer(path)
+    with pytest.raises(RoverError) as raised:
+        writer.begin(EPOCH, 0)
+    assert str(raised.value) == message
+    writer.end(0)
+
+
+def test_a_value_beyond_its_field_stops_the_recording(tmp_path):
+    """It is told once; what was written before can be read."""
+    path = tmp_path / "x"
+    writer = Writer(str(path))
+    writer.begin(EPOCH, 0)
+    writer.lost(Loss(1, "ring_full"))
+    writer.data(DETAIL._replace(connection=2**64), b"")
+    failure = writer.failure
+    writer.lost(Loss(2, "ring_full"))
+    writer.process(Process(2**31, ""))
+    writer.end(0)
+    assert failure.startswith("a recording cannot hold Detail(connection=18446744073709551616")
+    assert writer.failure == failure
+    assert writer.records == 1
+    delivered, error = read(path)
+    assert delivered == [Loss(1, "ring_full")]
+    assert "no end" in error

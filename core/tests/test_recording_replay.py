@@ -1,0 +1,649 @@
+"""Three runs over the same records give the same bytes of JSON lines: one that only watches, one
+that records, and the replay of what it recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import resource
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rover.recording
+from rover import (
+    NEED_MORE,
+    Address,
+    AnyExchange,
+    Closed,
+    Detail,
+    Direction,
+    Exchange,
+    Loss,
+    Opened,
+    Outcome,
+    Outcomes,
+    Process,
+    ProtocolBreak,
+    ProtocolSpec,
+    RecordHandler,
+    Role,
+    RoverError,
+    Source,
+    SourceSpec,
+    StreamBuffer,
+    Syscall,
+    UsageError,
+    Verdict,
+    hookimpl,
+)
+from rover.agent import Agent
+from rover.cli import build
+from rover.configuration import Catalogue
+from rover.plugins import PluginManager
+from rover.recording.format import MAX_PAYLOAD
+from rover.recording.reader import Recording
+from rover.recording.recorder import Recorder
+from rover.recording.writer import Writer
+
+sink_log = pytest.importorskip("rover_plugin_sink_log")
+
+SECOND = 1_000_000_000
+EPOCH = 1_700_000_000 * SECOND
+PATIENCE = 3 * SECOND
+
+
+class Lines:
+    """A decoder of request lines `?...` and reply lines `!...`.
+
+    What waits longer than PATIENCE is split once and aborted at the end; `#` is a break.
+    """
+
+    def __init__(self) -> None:
+        self.role: Role | None = None
+        self._asked: list[tuple[int, str, int]] = []
+        self._split: set[int] = set()
+        self._number = 0
+
+    def decode(
+        self, direction: Direction, buffer: StreamBuffer, now: int
+    ) -> AnyExchange | Outcomes | ProtocolBreak:
+        if buffer.at_gap:
+            return ProtocolBreak("gap", "bytes are missing")
+        end = buffer.data.find(b"\n", buffer.offset)
+        if end < 0:
+            return NEED_MORE
+        line = bytes(buffer.data[buffer.offset : end]).decode("latin-1")
+        size = end + 1 - buffer.offset
+        if line.startswith("#"):
+            return ProtocolBreak("framing", line)
+        if line.startswith("?"):
+            self.role = Role.SERVER if direction is Direction.INGRESS else Role.CLIENT
+            self._asked.append((self._number, line, buffer.since))
+            buffer.consume(size, self._number)
+            self._number += 1
+        elif self._asked:
+            number, request, start = self._asked.pop(0)
+            buffer.consume(size, number)
+            return Exchange(number, start, now, "lines", {"request": request, "reply": line})
+        else:
+            buffer.consume(size)
+        return self.decode(direction, buffer, now)
+
+    def expire(self, now: int) -> list[Exchange]:
+        late = [a for a in self._asked if now - a[2] > PATIENCE and a[0] not in self._split]
+        self._split |= {number for number, *_ in late}
+        return [Exchange(n, start, now, "lines", {"request": r}, Outcome.SPLIT) for n, r, start in late]
+
+    def close(self, now: int) -> list[Exchange]:
+        return [
+            Exchange(n, start, now, "lines", {"request": r}, Outcome.ABORTED) for n, r, start in self._asked
+        ]
+
+
+class LinesPlugin:
+    @hookimpl
+    def register_protocols(self) -> Sequence[ProtocolSpec]:
+        def sniff(data: bytes | bytearray) -> Verdict:
+            return Verdict.YES if data[:1] in (b"?", b"!", b"#") else Verdict.NO
+
+        return [ProtocolSpec("lines", sniff, lambda connection, settings, upgrade: Lines())]
+
+
+@dataclasses.dataclass
+class Poll:
+    """One poll: time passes, connections vanish silently, records come."""
+
+    seconds: float = 0
+    records: Sequence[Any] = ()
+    gone: Sequence[int] = ()
+
+
+class Script:
+    """A live source that plays polls; `ending` tells what comes after the last one."""
+
+    def __init__(self, polls: Sequence[Poll], ending: str = "end", tail: Sequence[Any] = ()) -> None:
+        self.epoch = 0
+        self.uploads: list[tuple[int, int]] = []
+        self.stop_agent: Callable[[], None] = lambda: None
+        self.closed = 0
+        self._polls = list(polls)
+        self._ending = ending
+        self._tail = tail
+        self._now = 50
+        self._gone: set[int] = set()
+
+    def start(self) -> None:
+        self.epoch = EPOCH
+
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        if not self._polls:
+            if self._ending == "fail":
+                raise RoverError("the kernel is gone")
+            if self._ending == "end":
+                self._now += SECOND * 5
+                return False
+            self.stop_agent()
+            return True
+        poll = self._polls.pop(0)
+        self._now += int(poll.seconds * SECOND)
+        self._gone |= {*poll.gone}
+        self._play(handler, poll.records)
+        return True
+
+    def _play(self, handler: RecordHandler, records: Sequence[Any]) -> None:
+        for record in records:
+            self._now += 1000
+            match record:
+                case Process():
+                    handler.process(record)
+                case Opened():
+                    handler.opened(record)
+                case Closed():
+                    handler.closed(record)
+                case Loss():
+                    handler.lost(record)
+                case (detail, payload):
+                    handler.data(detail, payload)
+
+    def now(self) -> int:
+        return self._now
+
+    def set_upload(self, connection: int, limit: int) -> None:
+        self.uploads.append((connection, limit))
+
+    def is_open(self, connection: int) -> bool:
+        return connection not in self._gone
+
+    def counters(self) -> Mapping[str, int]:
+        return {"uploaded_bytes": 1}
+
+    def stop(self, handler: RecordHandler) -> None:
+        self._now += SECOND * 2
+        self._play(handler, self._tail)
+        if self._ending == "fail to stop":
+            raise RoverError("the kernel went away")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclasses.dataclass
+class Ran:
+    """What is left of a run."""
+
+    failure: str
+    lines: bytes
+    summary: str
+    uploads: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+
+
+def run(source: Source, directory: Path, *, protocols: Sequence[object] = (LinesPlugin(),)) -> Ran:
+    """A source through the agent with JSON lines, kernel logs and all."""
+    log = directory / "log"
+    log.unlink(missing_ok=True)
+    manager = PluginManager()
+    for number, plugin in enumerate([rover.recording, sink_log, *protocols]):
+        manager.register(plugin, f"plugin{number}")
+    catalogue = Catalogue(manager)
+    chosen = ["sink.jsonl.kernel_logs=true", f"sink.jsonl.path={log}"]
+    agent = Agent(catalogue, catalogue.settings(None, chosen, {}), source, lossless=True, sinks=["jsonl"])
+    inner = getattr(source, "_source", source)
+    if isinstance(inner, Script):
+        inner.stop_agent = agent.stop
+    failure = agent.run()
+    assert manager.failures() == []
+    return Ran(failure, log.read_bytes(), agent.summary(), getattr(inner, "uploads", []))
+
+
+def three_ways(script: Callable[[], Script], directory: Path, **options: Any) -> list[Ran]:
+    """Watched, recorded and replayed."""
+    file = directory / "recording"
+    writer = Writer(str(file))
+    watched = run(script(), directory, **options)
+    recorded = run(Recorder(script(), writer), directory, **options)
+    assert writer.failure == ""
+    return [watched, recorded, run(Recording(str(file)), directory, **options)]
+
+
+def assert_same(ran: Sequence[Ran]) -> None:
+    watched, recorded, replayed = ran
+    assert recorded.lines == watched.lines
+    assert replayed.lines == watched.lines
+    assert recorded.summary == replayed.summary == watched.summary
+    assert recorded.uploads == watched.uploads
+    assert recorded.failure == watched.failure
+    assert replayed.failure == ""
+
+
+# -- scripted connections ------------------------------------------------------------------------
+
+
+class Traffic:
+    """Makes records that fit together."""
+
+    def __init__(self) -> None:
+        self._sequence: dict[int, int] = {}
+        self._position: dict[tuple[int, int], int] = {}
+        self._time = 100
+
+    def detail(self, identity: int, syscall: Syscall, direction: int, size: int = 0) -> Detail:
+        self._time += 1000
+        sequence = self._sequence.get(identity, 0)
+        self._sequence[identity] = sequence + 1
+        position = self._position.get((identity, direction), 0)
+        self._position[identity, direction] = position + size
+        return Detail(
+            *(identity, sequence, self._time - 400, self._time, position, size),
+            *(42 + identity % 2, 3, syscall, direction, 0),
+        )
+
+    def wait(self, seconds: float) -> Poll:
+        self._time += int(seconds * SECOND)
+        return Poll(seconds)
+
+    def open(self, identity: int = 1, role: Role | None = Role.SERVER, *, late: bool = False) -> Opened:
+        detail = None if late else self.detail(identity, Syscall.ACCEPT4, Direction.EGRESS)
+        ends = Address("10.0.0.1", 80), Address("2001:db8::2", 4000 + identity)
+        return Opened(identity, self._time, *ends, role, 42, late, detail)
+
+    def read(self, data: bytes, identity: int = 1, missing: int = 0) -> tuple[Detail, bytes]:
+        size = len(data) + missing
+        return self.detail(identity, Syscall.READ, Direction.INGRESS, size), data
+
+    def write(self, data: bytes, identity: int = 1, missing: int = 0) -> tuple[Detail, bytes]:
+        size = len(data) + missing
+        return self.detail(identity, Syscall.WRITE, Direction.EGRESS, size), data
+
+    def lose(self, identity: int = 1) -> None:
+        self.detail(identity, Syscall.READ, Direction.INGRESS, 5)
+
+    def close(self, identity: int = 1, *, reset: bool = False) -> Closed:
+        detail = None if reset else self.detail(identity, Syscall.CLOSE, Direction.EGRESS)
+        return Closed(identity, self._time, reset, detail)
+
+
+def test_exchanges_breaks_losses_and_plain_connections(tmp_path):
+    t = Traffic()
+    polls = [
+        Poll(0, [Process(42, "app"), t.open(), t.read(b"?one\n"), t.write(b"!one\n")]),
+        Poll(0.1, [Loss(3, "ring_full"), t.open(2, Role.CLIENT), t.write(b"?two\n", 2)]),
+        Poll(0.1, [t.read(b"#", 2), t.read(b"wrong\n", 2), Loss(1, "truncated"), Process(42, "renamed")]),
+        Poll(0.1, [t.open(3, None, late=True), *(t.read(b"other", 3) for _ in range(20)), t.close(3)]),
+        Poll(0.1, [t.read(b"?three\n", missing=5), t.write(b"!", 2), t.close(2), t.read(b"?unfinished\n")]),
+    ]
+    ran = three_ways(lambda: Script(polls), tmp_path)
+    assert_same(ran)
+    for found in (b'"reply":"!one"', b'"rover.break.reason":"framing"', b'"rover.break.reason":"gap"'):
+        assert found in ran[2].lines
+    assert "4 records lost (ring_full 3, truncated 1)" in ran[2].summary
+    assert (2, 0) in ran[1].uploads
+
+
+def test_time_alone_splits_an_exchange(tmp_path):
+    """Ticks, not records, see it: they fall where they fell."""
+    t = Traffic()
+    begun = [t.open(), t.read(b"?slow\n")]
+    waits = [t.wait(0.4) for _ in range(20)]
+    polls = [Poll(0, begun), *waits, Poll(0, [t.write(b"!at last\n")])]
+    ran = three_ways(lambda: Script(polls), tmp_path)
+    assert_same(ran)
+    assert b'"rover.outcome":"split"' in ran[2].lines
+    assert b'"rover.outcome":"complete"' in ran[2].lines
+
+
+def test_a_tick_falls_between_the_same_records_within_one_poll(tmp_path):
+    """The poll in which a second passes is delivered whole before the tick."""
+    t = Traffic()
+    polls = [Poll(0, [t.open(), t.read(b"?slow\n")])]
+    for _ in range(8):
+        t.wait(1.5)
+        polls.append(Poll(1.5, [t.write(b"!"), t.write(b"x\n"), t.read(b"?again\n")]))
+    assert_same(three_ways(lambda: Script(polls), tmp_path))
+
+
+def test_connections_that_vanished_without_a_record(tmp_path):
+    t = Traffic()
+    polls = [
+        Poll(0, [t.open(1), t.read(b"?one\n", 1), t.open(2), t.read(b"?two\n", 2)]),
+        *(t.wait(10) for _ in range(3)),
+        Poll(0, (), gone=[2]),
+        *(t.wait(10) for _ in range(9)),
+        Poll(0, [t.write(b"!one\n", 1), t.write(b"!two\n", 2)]),
+    ]
+    ran = three_ways(lambda: Script(polls), tmp_path)
+    assert_same(ran)
+    two = [line for line in ran[2].lines.splitlines() if b"?two" in line]
+    assert b'"rover.outcome":"aborted"' in two[-1]
+    assert b"!one" in ran[2].lines
+
+
+@pytest.mark.parametrize("ending", ["end", "stop", "fail", "fail to stop"])
+def test_however_it_ends(tmp_path, ending):
+    """What was captured before a stop is delivered in it, and recorded."""
+    t = Traffic()
+    polls = [Poll(0, [t.open(), t.read(b"?one\n")]), t.wait(1.5), Poll(0.2, [t.read(b"?two\n")])]
+    tail = [t.write(b"!one\n")]
+    ran = three_ways(lambda: Script(polls, ending, tail), tmp_path)
+    failure = {"fail": "the kernel is gone", "fail to stop": "the kernel went away"}.get(ending, "")
+    assert [r.failure for r in ran] == [failure, failure, ""]
+    assert_same(ran)
+    assert (b"!one" in ran[2].lines) == ("stop" in ending)
+    assert ran[2].lines.count(b'"rover.outcome":"aborted"') == (1 if "stop" in ending else 2)
+
+
+def test_a_payload_longer_than_the_file_holds_is_cut_for_both(tmp_path):
+    t = Traffic()
+    polls = [
+        Poll(0, [t.open(), t.read(b"?one\n"), t.write(b"!" + b"x" * (MAX_PAYLOAD - 2) + b"\n" + b"?y\n")])
+    ]
+    file = tmp_path / "recording"
+    recorded = run(Recorder(Script(polls), Writer(str(file))), tmp_path)
+    replayed = run(Recording(str(file)), tmp_path)
+    assert recorded.lines == replayed.lines
+    assert b'"rover.break.reason":"gap"' in recorded.lines
+
+
+lines = st.sampled_from([b"?a\n", b"!b\n", b"?c\n!d\n", b"?", b"\n", b"e\n", b"#\n", b"other", b""])
+
+
+@st.composite
+def polls_of(draw: st.DrawFn) -> list[Poll]:
+    """Any order of records, also ones that no kernel would deliver."""
+    t = Traffic()
+    polls = []
+    identities = st.integers(1, 3)
+    for _ in range(draw(st.integers(0, 6))):
+        seconds = draw(st.sampled_from([0, 0.3, 1, 1.1, 4, 70]))
+        t.wait(seconds)
+        content: list[Any] = []
+        for _ in range(draw(st.integers(0, 6))):
+            identity = draw(identities)
+            match draw(st.sampled_from("oorrrrwwwwwclpx")):
+                case "o":
+                    role = draw(st.sampled_from([None, *Role]))
+                    content.append(t.open(identity, role, late=draw(st.booleans())))
+                case "r":
+                    content.append(t.read(draw(lines), identity, draw(st.sampled_from([0, 0, 0, 4]))))
+                case "w":
+                    content.append(t.write(draw(lines), identity))
+                case "c":
+                    content.append(t.close(identity, reset=draw(st.booleans())))
+                case "l":
+                    content.append(Loss(identity, "ring_full"))
+                case "p":
+                    content.append(Process(42, f"app{identity}"))
+                case "x":
+                    t.lose(identity)
+        polls.append(Poll(seconds, content, draw(st.lists(identities, max_size=1))))
+    return polls
+
+
+@settings(max_examples=60)
+@given(polls_of(), st.sampled_from(["end", "stop", "fail"]))
+def test_any_run(polls, ending):
+    with tempfile.TemporaryDirectory() as directory:
+        assert_same(three_ways(lambda: Script(polls, ending), Path(directory)))
+
+
+# -- HTTP ----------------------------------------------------------------------------------------
+
+
+def test_http_exchanges(tmp_path):
+    http1 = pytest.importorskip("rover_plugin_http1")
+    if not hasattr(http1, "register_protocols"):
+        pytest.skip("the HTTP/1 plugin registers no protocol")
+    t = Traffic()
+    get = b"GET /%d HTTP/1.1\r\nHost: example.org\r\n\r\n"
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    polls = [Poll(0, [t.open()])]
+    for number in range(20):
+        t.wait(0.3)
+        polls.append(Poll(0.3, [t.read(get % number), t.write(reply[:30]), t.write(reply[30:])]))
+    polls.append(Poll(0, [t.read(get % 99), t.write(reply[:-2]), t.close(reset=True)]))
+    ran = three_ways(lambda: Script(polls), tmp_path, protocols=[http1])
+    assert_same(ran)
+    assert len([line for line in ran[2].lines.splitlines() if b"http.request.method" in line]) == 21
+
+
+# -- what goes wrong -----------------------------------------------------------------------------
+
+
+def steady(number: int) -> list[Poll]:
+    """An exchange of 2 kB in each of `number` polls, three to the second."""
+    t = Traffic()
+    polls = [Poll(0, [t.open()])]
+    for _ in range(number):
+        t.wait(0.35)
+        polls.append(Poll(0.35, [t.read(b"?x\n"), t.write(b"!" + b"y" * 2000 + b"\n")]))
+    return polls
+
+
+def replies(ran: Ran) -> list[bytes]:
+    """The lines of exchanges that are complete."""
+    return [line for line in ran.lines.splitlines() if b'"reply"' in line]
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """As a disk that is full: the write that crosses it is cut short, the next one fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_ends_the_recording_with_what_fits(tmp_path):
+    """One error; what is in the file is whole, and replays to the first part of the logs."""
+    file = tmp_path / "recording"
+    whole = run(Script(steady(60)), tmp_path)
+    writer = Writer(str(file))
+    with largest_file(60_000):
+        stopped = run(Recorder(Script(steady(60)), writer), tmp_path)
+    assert stopped.failure == writer.failure
+    assert f"cannot write to {file}: File too large; the recording is good up to there" in writer.failure
+    assert file.stat().st_size == writer.size < 60_000
+    replayed = run(Recording(str(file)), tmp_path)
+    assert f"{file}, byte {writer.size}: no end" in replayed.failure
+    exchanges = replies(replayed)
+    assert 10 < len(exchanges) < 60
+    assert replies(whole)[: len(exchanges)] == exchanges
+
+
+def test_a_killed_recorder_leaves_all_but_its_last_second(tmp_path):
+    file = tmp_path / "recording"
+    t = Traffic()
+    recorder = Recorder(Script([*steady(30), t.wait(0.5), t.wait(0.5)]), Writer(str(file)))
+    handler = Told()
+    recorder.start()
+    for _ in range(31):
+        recorder.poll(handler, 0)
+    delivered = Told()
+    recording = Recording(str(file))
+    recording.start()
+    with pytest.raises(RoverError, match="no end"):  # noqa: PT012
+        while recording.poll(delivered, 0):
+            pass
+    assert handler.records[: len(delivered.records)] == delivered.records
+    assert 1 + 2 * 30 - 6 <= len(delivered.records) < len(handler.records)
+    recording.close()
+    recorder.close()
+
+
+class Told:
+    """A handler that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    def process(self, process: Process) -> None:
+        self.records.append(process)
+
+    def opened(self, opened: Opened) -> None:
+        self.records.append(opened)
+
+    def data(self, detail: Detail, payload: bytes) -> None:
+        self.records.append((detail, payload))
+
+    def closed(self, closed: Closed) -> None:
+        self.records.append(closed)
+
+    def lost(self, loss: Loss) -> None:
+        self.records.append(loss)
+
+
+def test_damage_ends_a_replay_with_the_logs_before_it(tmp_path):
+    file = tmp_path / "recording"
+    whole = run(Recorder(Script(steady(60)), Writer(str(file))), tmp_path)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    replayed = run(Recording(str(file)), tmp_path)
+    assert "wrong checksum of a block" in replayed.failure
+    exchanges = replies(replayed)
+    assert 20 < len(exchanges) < 40
+    assert replies(whole)[: len(exchanges)] == exchanges
+
+
+def test_a_source_that_cannot_start_replaces_no_file(tmp_path):
+    file = tmp_path / "recording"
+    file.write_bytes(b"precious")
+    script = Script([])
+
+    def start() -> None:
+        raise RoverError("no privileges")
+
+    script.start = start  # type: ignore[method-assign]
+    with pytest.raises(RoverError, match="no privileges"):
+        run(Recorder(script, Writer(str(file))), tmp_path)
+    assert file.read_bytes() == b"precious"
+    assert script.closed == 1
+
+
+def test_a_file_that_cannot_be_opened_lets_go_of_the_source(tmp_path):
+    script = Script([])
+    with pytest.raises(RoverError, match="cannot open /nowhere/x"):
+        run(Recorder(script, Writer("/nowhere/x")), tmp_path)
+    assert script.closed == 1
+
+
+# -- the commands --------------------------------------------------------------------------------
+
+
+class ScriptPlugin:
+    """`--source script`: seven exchanges."""
+
+    @hookimpl
+    def register_sources(self) -> Sequence[SourceSpec]:
+        return [SourceSpec("script", lambda settings, selection: Script(steady(7)))]
+
+
+@pytest.fixture
+def rover_command() -> Callable[..., int]:
+    """Runs the command in this process; returns its exit code."""
+
+    def command(*arguments: str) -> int:
+        manager = PluginManager()
+        for number, plugin in enumerate([rover.recording, sink_log, LinesPlugin(), ScriptPlugin()]):
+            manager.register(plugin, f"plugin{number}")
+        code = build(manager)(list(arguments), standalone_mode=False, prog_name="rover")
+        return code if isinstance(code, int) else 0
+
+    return command
+
+
+def test_record_and_replay(tmp_path, rover_command, capfd):
+    file, live = str(tmp_path / "x.rec"), tmp_path / "live"
+    log = ("--sink", "jsonl", "--set", f"sink.jsonl.path={live}")
+    assert rover_command("record", file, "--source", "script", *log) == 0
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"rover: recording through script to {file}; Ctrl-C ends\n")
+    assert f"rover: 15 records, {Path(file).stat().st_size} bytes in {file}\n" in told.err
+    assert "rover: seen 7 exchanges; jsonl logged 7, lost 0" in told.err
+    assert rover_command("replay", file, "--sink", "jsonl") == 0
+    assert capfd.readouterr().out.encode() == live.read_bytes()
+
+
+def test_no_sink_unless_asked(tmp_path, rover_command, capfd):
+    config = tmp_path / "config.toml"
+    config.write_text('[run]\nsource = "script"\nsinks = ["nowhere"]\n')
+    assert rover_command("record", str(tmp_path / "x.rec"), "--config", str(config)) == 0
+    assert "rover: seen 7 exchanges; 1 connections, 15 calls" in capfd.readouterr().err
+
+
+def test_replay_at_speed(tmp_path, rover_command, capfd):
+    """The slowed source knows the epoch as soon as the recording does."""
+    file = str(tmp_path / "x.rec")
+    rover_command("record", file, "--source", "script")
+    capfd.readouterr()
+    rover_command("replay", file, "--sink", "jsonl")
+    fast = capfd.readouterr().out
+    rover_command("replay", file, "--sink", "jsonl", "--speed", "100")
+    assert capfd.readouterr().out == fast
+    assert '"timestamp":"2023-11-14T22:13:20' in fast
+
+
+def test_record_to_standard_output(tmp_path, rover_command, capfdbinary):
+    assert rover_command("record", "-", "--source", "script") == 0
+    data = capfdbinary.readouterr().out
+    file = tmp_path / "x.rec"
+    assert rover_command("record", str(file), "--source", "script") == 0
+    assert data == file.read_bytes()
+
+
+def test_standard_output_takes_no_access_logs_as_well(rover_command):
+    with pytest.raises(UsageError, match="standard output is the recording's"):
+        rover_command("record", "-", "--source", "script", "--sink", "console")
+
+
+def test_a_recording_is_not_recorded_again(tmp_path, rover_command):
+    with pytest.raises(UsageError, match="unknown source 'recording'; installed: script"):
+        rover_command("record", str(tmp_path / "x"), "--source", "recording")
+
+
+def test_a_full_disk_is_one_line_and_exit_code_1(tmp_path, rover_command, capfd):
+    file = tmp_path / "x.rec"
+    with largest_file(8000):
+        assert rover_command("record", str(file), "--source", "script") == 1
+    errors = [line for line in capfd.readouterr().err.splitlines() if "cannot write" in line]
+    assert len(errors) == 1
+    assert str(file) in errors[0]
+
+
+def test_a_cut_off_recording_is_one_line_and_exit_code_1(tmp_path, rover_command, capfd):
+    file = tmp_path / "x.rec"
+    rover_command("record", str(file), "--source", "script")
+    file.write_bytes(file.read_bytes()[:-3])
+    capfd.readouterr()
+    assert rover_command("replay", str(file), "--sink", "jsonl") == 1
+    told = capfd.readouterr()
+    assert told.err.count("cut off within a block") == 1
+    assert told.out.count('"lines"') >= 3
