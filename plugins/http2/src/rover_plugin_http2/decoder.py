@@ -1,0 +1,439 @@
+"""One HTTP/2 connection: frames in, streams out (RFC 9113).
+
+Each direction is read on its own, frame by frame, in place; only what a frame means is common
+to both (`streams`). A direction that did not open with the preface or SETTINGS was *joined
+late*: its first bytes may be anything, and are believed only as far as they look like frames.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rover import NEED_MORE, Connection, Direction, Outcomes, ProtocolBreak, Role, StreamBuffer
+from rover.http import HttpRequest, HttpStream
+from rover_plugin_http2 import frames
+from rover_plugin_http2.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    DEFAULT_MAX_FRAME_SIZE,
+    DEFAULT_TABLE_SIZE,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADER,
+    HEADER_SIZE,
+    HEADERS,
+    PADDED,
+    PREFACE,
+    PRIORITISED,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_MASK,
+)
+from rover_plugin_http2.header_blocks import MAX_BLOCK, HeaderBlocks
+from rover_plugin_http2.streams import Streams
+from rover_plugin_http2.undecodable import Undecodable
+
+MAX_SETTINGS = 6 * 1024
+"""Bytes of a SETTINGS frame: a thousand settings, where a dozen are defined."""
+
+_FIELD_NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+\0")
+"""RFC 9113 section 8.2.1, RFC 9110 section 5.1."""
+
+_Step = HttpStream | Outcomes | None
+"""What a frame led to: a finished stream, NEED_MORE of it, or nothing to tell."""
+
+
+class _Side:
+    """What is known of one direction."""
+
+    __slots__ = (
+        "begun",
+        "blocks",
+        "content",
+        "direction",
+        "ends_stream",
+        "left",
+        "max_frame_size",
+        "max_table_size",
+        "stream",
+        "trusted",
+        "walked",
+    )
+
+    def __init__(self, direction: Direction) -> None:
+        self.direction = direction
+        self.blocks = HeaderBlocks()
+        self.max_frame_size = DEFAULT_MAX_FRAME_SIZE
+        self.max_table_size = DEFAULT_TABLE_SIZE
+        """The largest SETTINGS_MAX_FRAME_SIZE and SETTINGS_HEADER_TABLE_SIZE the receiver ever
+        announced. A smaller one binds the sender only once it has been told."""
+        self.begun = False
+        self.trusted = False
+        """Whether the frames seen so far show that these are frames."""
+        self.left = 0
+        """Payload bytes of the current frame that are still to be passed over."""
+        self.content = 0
+        """How many of them are content of a message, not padding."""
+        self.stream = 0
+        """Whose they are."""
+        self.ends_stream = False
+        """Whether the stream's message ends with them."""
+        self.walked = 0
+        """Bytes at the head that are whole frames of a header block whose end has not come."""
+
+
+class Http2Decoder:
+    """Implements `rover.Decoder`."""
+
+    def __init__(
+        self, connection: Connection, settings: Mapping[str, Any], upgrade: ProtocolBreak | None
+    ) -> None:
+        """`settings`: `split_after` (s) and `memory` (KiB), see `register_protocols`."""
+        self.role: Role | None = connection.role
+        self._streams = Streams(settings["split_after"] * 1_000_000_000)
+        self._memory = settings["memory"] * 1024
+        self._sides = (_Side(Direction.INGRESS), _Side(Direction.EGRESS))
+        self._ready: deque[HttpStream] = deque()
+        if upgrade is not None and isinstance(upgrade.request, HttpRequest):
+            self._upgraded(upgrade.request, upgrade.direction)
+
+    # -- what the core calls ---------------------------------------------------------------------
+
+    def decode(
+        self, direction: Direction, buffer: StreamBuffer, now: int
+    ) -> HttpStream | Outcomes | ProtocolBreak:
+        """One finished stream, NEED_MORE, or the break."""
+        if self._ready:
+            return self._ready.popleft()
+        try:
+            return self._decode(self._sides[direction], buffer, now)
+        except Undecodable as fault:
+            found = f"{_frame_at(buffer)}: {fault.found}"
+            return ProtocolBreak(fault.reason, found, "", direction, buffer.position)
+
+    def expire(self, now: int) -> Iterable[HttpStream]:
+        """Streams that have been open for long, as far as they got."""
+        return self._streams.split(now)
+
+    def close(self, now: int) -> Iterable[HttpStream]:  # noqa: ARG002  (a message ends with its last byte)
+        """The streams that the connection's end cuts."""
+        left = [*self._ready, *self._streams.close()]
+        self._ready.clear()
+        return left
+
+    # -- frames ------------------------------------------------------------------------------------
+
+    def _decode(self, side: _Side, buffer: StreamBuffer, now: int) -> HttpStream | Outcomes:
+        if not side.begun and not self._begin(side, buffer):
+            return NEED_MORE
+        step: _Step
+        while True:
+            if side.left and not self._pass(side, buffer, now):
+                return NEED_MORE
+            if side.ends_stream and (step := self._end_data(side)) is not None:
+                return step
+            data, offset = buffer.data, buffer.offset
+            if len(data) - offset < HEADER_SIZE:
+                if buffer.gap:
+                    raise Undecodable("gap", f"{buffer.gap} bytes missing where a frame begins")
+                return NEED_MORE
+            upper, lower, kind, flags, word = HEADER.unpack_from(data, offset)
+            length = upper << 8 | lower
+            stream = word & STREAM_MASK
+            if side.trusted:
+                found = frames.fault(kind, flags, stream, length)
+            else:
+                found = frames.implausible(kind, flags, word, length)
+            if found:
+                raise Undecodable("framing", found)
+            if length > side.max_frame_size:
+                self._check_maximum(side, length)
+            if kind == DATA:
+                step = self._data(side, buffer, now, flags, stream, length)
+            elif kind == HEADERS:
+                step = self._header_block(side, buffer, now, kind, flags, stream, length)
+            else:
+                step = self._other(side, buffer, now, kind, flags, stream, length)
+            if step is not None:
+                return step
+
+    def _begin(self, side: _Side, buffer: StreamBuffer) -> bool:
+        """The first bytes of a direction; False when there are too few to tell."""
+        if buffer.at_gap:
+            # Joined behind bytes that were lost, which is as good as any other moment.
+            buffer.skip(buffer.gap)
+        start = bytes(buffer.data[buffer.offset : buffer.offset + len(PREFACE)])
+        if start == PREFACE:
+            self._found_client(side.direction)
+            self._streams.late[side.direction] = False
+            buffer.consume(len(PREFACE))
+            side.trusted = True
+        elif PREFACE.startswith(start) or len(start) < HEADER_SIZE:
+            if start and buffer.gap:
+                raise Undecodable("gap", f"{buffer.gap} bytes missing in the first frame")
+            return False
+        elif start[3] == SETTINGS and not start[4] & ACK:
+            self._streams.late[side.direction] = False
+        side.begun = True
+        return True
+
+    def _found_client(self, direction: Direction) -> None:
+        self._streams.found_client(direction)
+        self.role = Role.CLIENT if direction is Direction.EGRESS else Role.SERVER
+
+    def _knows_limits(self, side: _Side) -> bool:
+        """Whether everything was seen that the receiver of this direction announced."""
+        return not self._streams.is_late(Direction(1 - side.direction))
+
+    def _check_maximum(self, side: _Side, length: int) -> None:
+        if length > side.max_frame_size and self._knows_limits(side):
+            raise Undecodable("framing", f"{length} bytes long, {side.max_frame_size} were announced")
+
+    def _check_memory(self) -> None:
+        ingress, egress = self._sides
+        taken = self._streams.memory + ingress.blocks.memory + egress.blocks.memory
+        if taken > self._memory:
+            raise Undecodable("overflow", f"open streams and header tables take {taken} bytes")
+
+    def _owner(self, stream: int) -> int | None:
+        """Whose bytes those of a stream are: nobody's when it is not, or no more, to be logged."""
+        return stream if self._streams.get(stream) is not None else None
+
+    # -- DATA, and other payloads that are passed over -----------------------------------------------
+
+    def _data(
+        self, side: _Side, buffer: StreamBuffer, now: int, flags: int, number: int, length: int
+    ) -> Outcomes | None:
+        size, content = HEADER_SIZE, length
+        hidden = False
+        if flags & PADDED:
+            if len(buffer) > HEADER_SIZE:
+                padding = buffer.data[buffer.offset + HEADER_SIZE]
+                if padding >= length:
+                    raise Undecodable("framing", f"{padding} bytes of padding in {length}")
+                size += 1
+                content -= 1 + padding
+            elif buffer.gap:
+                hidden, content = True, 0
+            else:
+                return NEED_MORE
+        stream = self._streams.data_begins(side.direction, number)
+        if stream is not None:
+            self._streams.data(side.direction, stream, None if hidden else 0, now)
+        buffer.consume(size, None if stream is None else number)
+        self._pass_over(side, number, HEADER_SIZE + length - size)
+        side.content = content
+        side.ends_stream = bool(flags & END_STREAM)
+        return None
+
+    def _pass_over(self, side: _Side, stream: int, length: int) -> None:
+        side.left = length
+        side.content = 0
+        side.stream = stream
+
+    def _pass(self, side: _Side, buffer: StreamBuffer, now: int) -> bool:
+        """Passes over what has arrived of a payload; False when more must come."""
+        stream = self._streams.get(side.stream)
+        passed = buffer.skip(side.left, None if stream is None else side.stream)
+        side.left -= passed
+        content = min(passed, side.content)
+        side.content -= content
+        if content and stream is not None:
+            self._streams.data(side.direction, stream, content, now)
+        return not side.left
+
+    def _end_data(self, side: _Side) -> HttpStream | None:
+        side.ends_stream = False
+        stream = self._streams.get(side.stream)
+        if stream is None:
+            return None
+        self._streams.end(side.direction, stream)
+        return self._streams.finished(stream)
+
+    # -- header blocks -------------------------------------------------------------------------------
+
+    def _header_block(
+        self, side: _Side, buffer: StreamBuffer, now: int, kind: int, flags: int, number: int, length: int
+    ) -> _Step:
+        """HEADERS or PUSH_PROMISE. Nothing is consumed before the whole block is there."""
+        size = self._walk(side, buffer, flags, number, length)
+        if not size:
+            return NEED_MORE
+        data, start = buffer.data, buffer.offset + HEADER_SIZE
+        end = start + length
+        promised = 0
+        if flags & PADDED:
+            end -= data[start]
+            start += 1
+        if kind == PUSH_PROMISE:
+            promised = int.from_bytes(data[start : start + 4], "big") & STREAM_MASK
+            start += 4
+        elif flags & PRIORITISED:
+            start += 5
+        if start > end:
+            raise Undecodable("framing", f"more padding than its {length} bytes hold")
+        block = bytes(data[start:end])
+        if not flags & END_HEADERS:
+            first = HEADER_SIZE + length
+            block += _continuations(data, buffer.offset + first, buffer.offset + size)
+        lines = side.blocks.decode(block, side.max_table_size if self._knows_limits(side) else None)
+        if not side.trusted:
+            _check_names(lines)
+            side.trusted = True
+        streams, way, since = self._streams, side.direction, buffer.since
+        if kind == PUSH_PROMISE:
+            stream = streams.promised(way, promised, lines, len(block), since, now)
+        else:
+            ends = bool(flags & END_STREAM)
+            stream = streams.headers(way, number, lines, len(block), since, now, ends)
+        if self.role is None and streams.client is not None:
+            self._found_client(streams.client)
+        self._check_memory()
+        if stream is None:
+            buffer.consume(size)
+            return None
+        buffer.consume(size, stream.number)
+        return streams.finished(stream)
+
+    def _walk(self, side: _Side, buffer: StreamBuffer, flags: int, number: int, length: int) -> int:
+        """Bytes of a header block with all its frames, once they are there; else 0."""
+        data, offset = buffer.data, buffer.offset
+        here = len(data) - offset
+        walked = side.walked
+        while True:
+            if walked:
+                if here < walked + HEADER_SIZE:
+                    break
+                upper, lower, kind, flags, word = HEADER.unpack_from(data, offset + walked)
+                length = upper << 8 | lower
+                if kind != CONTINUATION or word & STREAM_MASK != number:
+                    raise Undecodable("framing", f"{frames.name(kind)} inside its header block")
+                self._check_maximum(side, length)
+            end = walked + HEADER_SIZE + length
+            if end > MAX_BLOCK:
+                raise Undecodable("hpack", f"a header block of more than {MAX_BLOCK} bytes")
+            if end > here:
+                break
+            if flags & END_HEADERS:
+                side.walked = 0
+                return end
+            walked = side.walked = end
+        if buffer.gap:
+            raise Undecodable("gap", f"{buffer.gap} bytes missing inside the header block")
+        return 0
+
+    # -- frames that control ---------------------------------------------------------------------------
+
+    def _other(
+        self, side: _Side, buffer: StreamBuffer, now: int, kind: int, flags: int, stream: int, length: int
+    ) -> _Step:
+        if kind == PUSH_PROMISE:
+            return self._header_block(side, buffer, now, kind, flags, stream, length)
+        if kind == CONTINUATION:
+            raise Undecodable("framing", "no header block to continue")
+        if kind == SETTINGS:
+            payload = self._payload(buffer, length)
+            if payload is None:
+                return NEED_MORE
+            self._settings(side.direction, payload)
+            side.trusted = True
+            buffer.consume(HEADER_SIZE + length)
+        elif kind == RST_STREAM:
+            payload = self._payload(buffer, length)
+            if payload is None:
+                return NEED_MORE
+            owner = self._owner(stream)
+            done = self._streams.reset(side.direction, stream, int.from_bytes(payload, "big"), now)
+            self._check_memory()
+            buffer.consume(HEADER_SIZE + length, owner)
+            return done
+        elif kind == GOAWAY:
+            payload = self._payload(buffer, 8)
+            if payload is None:
+                return NEED_MORE
+            last, error = int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:], "big")
+            self._ready += self._streams.going_away(side.direction, last & STREAM_MASK, error)
+            buffer.consume(HEADER_SIZE + 8)
+            self._pass_over(side, 0, length - 8)
+            return self._ready.popleft() if self._ready else None
+        else:  # PRIORITY, PING, WINDOW_UPDATE, and whatever extensions send
+            buffer.consume(HEADER_SIZE, self._owner(stream))
+            self._pass_over(side, stream, length)
+        return None
+
+    def _payload(self, buffer: StreamBuffer, size: int) -> bytes | None:
+        """The first `size` bytes of the payload; None when they have not arrived."""
+        if size > MAX_SETTINGS:
+            raise Undecodable("framing", f"{size} bytes long")
+        start = buffer.offset + HEADER_SIZE
+        payload = bytes(buffer.data[start : start + size])
+        if len(payload) == size:
+            return payload
+        if buffer.gap:
+            raise Undecodable("gap", f"{buffer.gap} bytes missing inside")
+        return None
+
+    def _settings(self, direction: Direction, payload: bytes) -> None:
+        """What one side announces binds what the other side sends."""
+        settings = frames.read_settings(payload)
+        if found := frames.settings_fault(settings):
+            raise Undecodable("framing", found)
+        other = self._sides[1 - direction]
+        for identifier, value in settings:
+            if identifier == frames.HEADER_TABLE_SIZE:
+                other.max_table_size = max(other.max_table_size, value)
+            elif identifier == frames.MAX_FRAME_SIZE:
+                other.max_frame_size = max(other.max_frame_size, value)
+
+    def _upgraded(self, request: HttpRequest, answered: Direction | None) -> None:
+        """The connection goes on from HTTP/1.1 (RFC 7540 section 3.2). `answered`: the 101's way."""
+        if self.role is not None:
+            client = Direction.EGRESS if self.role is Role.CLIENT else Direction.INGRESS
+        elif answered is not None:
+            client = Direction(1 - answered)
+        else:
+            return
+        self._found_client(client)
+        self._streams.upgraded(request)
+        coded = (request.headers.get("http2-settings") or "").strip().rstrip("=")
+        try:
+            payload = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
+            if len(payload) % 6 == 0:
+                self._settings(client, payload)
+        except (binascii.Error, ValueError, Undecodable):
+            # Not worth a break: the SETTINGS frame behind the client's preface says it again.
+            return
+
+
+def _continuations(data: bytes | bytearray, position: int, end: int) -> bytes:
+    """The payloads of the CONTINUATION frames between two indices."""
+    fragments = []
+    while position < end:
+        upper, lower, _, _, _ = HEADER.unpack_from(data, position)
+        start = position + HEADER_SIZE
+        position = start + (upper << 8 | lower)
+        fragments.append(data[start:position])
+    return b"".join(fragments)
+
+
+def _check_names(lines: list[bytes]) -> None:
+    """The first header block of a direction joined late: do these look like fields?"""
+    for line in lines:
+        if _FIELD_NAME.match(line) is None:
+            raise Undecodable("framing", f"a field named {line[: line.index(0)][:40]!r}")
+
+
+def _frame_at(buffer: StreamBuffer) -> str:
+    """The frame at the head, for people."""
+    if len(buffer) < HEADER_SIZE:
+        return f"at byte {buffer.position}"
+    _, _, kind, _, word = HEADER.unpack_from(buffer.data, buffer.offset)
+    return f"{frames.name(kind)} of stream {word & STREAM_MASK} at byte {buffer.position}"

@@ -1,0 +1,60 @@
+"""Header fields of a message, packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rover.http import Headers, text
+
+_COOKIE = b"\ncookie\0"
+
+
+def pack(lines: Iterable[bytes]) -> bytes:
+    """Field lines in one `bytes`, each behind a line feed. Cookie crumbs are joined."""
+    lines = list(lines)
+    packed = b"\n".join([b"", *lines])
+    if packed.count(b"\n") != len(lines):
+        # RFC 9110 section 5.5: a recipient replaces a CR, LF or NUL in a value by a space.
+        lines = [line.replace(b"\n", b" ") for line in lines]
+        packed = b"\n".join([b"", *lines])
+    if packed.count(_COOKIE) > 1:
+        return pack(_join_cookies(lines))
+    return packed
+
+
+def _join_cookies(lines: list[bytes]) -> list[bytes]:
+    """RFC 9113 section 8.2.3: what was split to be compressed is one field."""
+    crumbs = [line[7:] for line in lines if line.startswith(b"cookie\0")]
+    first = next(i for i, line in enumerate(lines) if line.startswith(b"cookie\0"))
+    others = [line for line in lines if not line.startswith(b"cookie\0")]
+    return [*others[:first], b"cookie\0" + b"; ".join(crumbs), *others[first:]]
+
+
+class PackedHeaders(Headers):
+    """Headers over packed lines, read only when asked for.
+
+    Most messages are asked for a handful of names; an open stream waits with one object
+    instead of two per field.
+    """
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, packed: bytes) -> None:
+        self._fields = None
+        self._packed = packed
+
+    def _parse(self) -> Iterable[tuple[str, str]]:
+        for line in self._packed.split(b"\n")[1:]:
+            name, _, value = line.partition(b"\0")
+            yield text(name), text(value)
+
+    def get(self, name: str) -> str | None:
+        """The first value of a lower-case name, None when absent."""
+        packed = self._packed
+        key = b"\n%b\0" % name.encode()
+        start = packed.find(key)
+        if start < 0:
+            return None
+        start += len(key)
+        end = packed.find(b"\n", start)
+        return text(packed[start:] if end < 0 else packed[start:end])

@@ -1,0 +1,46 @@
+"""What gRPC adds to an HTTP/2 exchange.
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+
+from rover.http import HttpRequest, HttpResponse
+
+_CONTENT_TYPE = "application/grpc"
+_MAX_STATUS_DIGITS = 9
+"""A status code is an int; codes in use have one or two digits."""
+
+
+def grpc_attributes(request: HttpRequest, response: HttpResponse | None) -> dict[str, str | int]:
+    """Attributes of a gRPC call, under OpenTelemetry's names; empty for anything else.
+
+    `rpc.method` is the fully-qualified name, "package.Service/Method" (OpenTelemetry semantic
+    conventions for gRPC): the path without its first slash.
+    """
+    content_type = request.headers.get("content-type") or ""
+    # application/grpc-web is another protocol: its status is in the body.
+    if not content_type.startswith(_CONTENT_TYPE) or content_type[len(_CONTENT_TYPE) :][:1] not in (
+        "",
+        "+",
+        ";",
+    ):
+        return {}
+    attributes: dict[str, str | int] = {"rpc.system": "grpc"}
+    if method := request.target.removeprefix("/"):
+        attributes["rpc.method"] = method
+    if response is None:
+        return attributes
+    # "Trailers-Only": a call that fails at once has its status in the only header block.
+    for headers in (response.trailers, response.headers):
+        status = headers.get("grpc-status")
+        if status is None:
+            continue
+        if status.isascii() and status.isdigit() and len(status) <= _MAX_STATUS_DIGITS:
+            attributes["rpc.grpc.status_code"] = int(status)
+        if message := headers.get("grpc-message"):
+            attributes["rpc.grpc.status_message"] = urllib.parse.unquote(message)
+        break
+    return attributes

@@ -1,0 +1,443 @@
+"""Streams: which are open, what is known of their messages, and when each has ended.
+
+This file knows header blocks as field lines and bodies as numbers of bytes. It does not know
+frames, positions or HPACK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rover.exchange import Outcome
+from rover.http import Headers, HttpRequest, HttpResponse, HttpStream
+from rover.records import Direction
+from rover_plugin_http2.fields import PackedHeaders, pack
+from rover_plugin_http2.undecodable import Undecodable
+
+STREAM_MEMORY = 640
+"""Bytes an open stream takes besides its fields: itself, its two messages, times and counts,
+its place in the table."""
+
+NO_ERROR = 0x0
+_COLON = 0x3A
+_NO_HEADERS = Headers()
+
+
+class Message:
+    """One direction of a stream, as far as it was seen."""
+
+    __slots__ = ("body_size", "end", "ended", "fields", "header_size", "pseudo", "start", "trailers")
+
+    def __init__(self) -> None:
+        self.pseudo = b""
+        """Packed pseudo-header fields; empty while the message's head has not been seen."""
+        self.fields = b""
+        self.trailers = b""
+        self.start = 0
+        self.end = 0
+        self.header_size = 0
+        self.body_size: int | None = 0
+        """None when the number of padding bytes was not captured."""
+        self.ended = False
+
+    @property
+    def known(self) -> bool:
+        """Whether the head has been seen."""
+        return self.pseudo != b""
+
+    @property
+    def memory(self) -> int:
+        return len(self.pseudo) + len(self.fields) + len(self.trailers)
+
+    def begin(self, pseudo: bytes, fields: bytes, size: int, start: int, now: int) -> None:
+        """The head has been seen."""
+        self.pseudo = pseudo
+        self.fields = fields
+        self.header_size = size
+        self.start = start
+        self.end = now
+
+    def restart(self) -> None:
+        """A part of the message was logged; what follows is counted from zero."""
+        self.header_size = 0
+        self.body_size = 0
+
+
+class Stream:
+    """An open stream that will be logged."""
+
+    __slots__ = ("error", "number", "request", "response", "since")
+
+    def __init__(self, number: int, since: int) -> None:
+        self.number = number
+        self.since = since
+        """When it was opened, or logged last."""
+        self.request = Message()
+        self.response = Message()
+        self.error: int | None = None
+        """Error code of a reset that was seen before the request."""
+
+    @property
+    def memory(self) -> int:
+        return STREAM_MEMORY + self.request.memory + self.response.memory
+
+    def value(self, outcome: Outcome, error: int | None) -> HttpStream:
+        """What is known, as hooks see it. The request's head has been seen."""
+        sent, answer = self.request, self.response
+        pseudo = PackedHeaders(sent.pseudo)
+        authority = pseudo.get(":authority") or ""
+        request = HttpRequest(
+            method=pseudo.get(":method") or "",
+            target=pseudo.get(":path") or authority,
+            version="2",
+            headers=PackedHeaders(sent.fields),
+            start=sent.start,
+            end=sent.end,
+            header_size=sent.header_size,
+            body_size=sent.body_size,
+            authority=authority,
+            scheme=pseudo.get(":scheme") or "",
+        )
+        response = None
+        if answer.known:
+            response = HttpResponse(
+                status=int(answer.pseudo[-3:]),
+                version="2",
+                headers=PackedHeaders(answer.fields),
+                start=answer.start,
+                end=answer.end,
+                header_size=answer.header_size,
+                body_size=answer.body_size,
+                trailers=PackedHeaders(answer.trailers) if answer.trailers else _NO_HEADERS,
+            )
+        return HttpStream(self.number, request, response, outcome, error)
+
+
+class Streams:
+    """The open streams of one connection."""
+
+    def __init__(self, split_after: int) -> None:
+        """`split_after`: ns a stream may be open before it is logged for the first time."""
+        self.client: Direction | None = None
+        """The direction of the requests; None until something has shown it."""
+        self.late = [True, True]
+        """By direction: whether streams may have been opened before its first byte seen."""
+        self.memory = 0
+        """Bytes the open streams take, at most."""
+        self._split_after = split_after
+        self._open: dict[int, Stream] = {}  # oldest `since` first
+        self._last_request = 0
+        self._last_promise = 0
+        self._last_odd = 0
+        """The highest client-initiated stream of which any header block was seen."""
+
+    # -- what is open ------------------------------------------------------------------------
+
+    def get(self, number: int) -> Stream | None:
+        """The stream, when it is open and will be logged."""
+        return self._open.get(number)
+
+    def is_late(self, direction: Direction) -> bool:
+        """Whether something may have been sent in a direction before we looked."""
+        client = self.client
+        return client is None or self.late[direction] or self.late[client]
+
+    def found_client(self, direction: Direction) -> None:
+        """The requests go this way. Raises Undecodable when it is known that they do not."""
+        if self.client is None:
+            self.client = direction
+        elif self.client is not direction:
+            raise Undecodable("framing", "sent by the wrong side")
+
+    def _message(self, stream: Stream, direction: Direction) -> Message:
+        return stream.request if direction is self.client else stream.response
+
+    def _add(self, number: int, now: int) -> Stream:
+        stream = self._open[number] = Stream(number, now)
+        self.memory += STREAM_MEMORY
+        return stream
+
+    def _remove(self, stream: Stream) -> None:
+        del self._open[stream.number]
+        self.memory -= stream.memory
+
+    # -- header blocks -----------------------------------------------------------------------
+
+    def headers(
+        self,
+        direction: Direction,
+        number: int,
+        lines: list[bytes],
+        size: int,
+        start: int,
+        now: int,
+        end: bool,
+    ) -> Stream | None:
+        """A header block: a request, a response or trailers, as its fields tell.
+
+        Returns the stream when it is to be logged. Raises Undecodable.
+        """
+        pseudo, fields = _split(lines)
+        if b"\n:method\0" in pseudo:
+            self.found_client(direction)
+            stream = self._requested(number, now)
+            message = stream.request
+            if not message.known and not _well_formed(pseudo):
+                # RFC 9113 section 8.1.1: the server will refuse it. There is no exchange to log.
+                self._remove(stream)
+                return None
+        elif (at := pseudo.find(b"\n:status\0")) >= 0:
+            self.found_client(Direction(1 - direction))
+            pseudo = pseudo[at : at + 12]
+            if not pseudo[9:].isdigit() or len(pseudo) != 12:
+                raise Undecodable("framing", "a status that is no number")
+            answered = self._answered(number, now)
+            if answered is None:
+                return None
+            stream, message = answered, answered.response
+            self._check_open(message)
+            if pseudo[9] == 0x31:  # 1xx is not the answer
+                message.ended = end
+                return stream
+        else:
+            return self._trailers(direction, number, fields, size, now, end)
+        if message.known:
+            raise Undecodable("framing", "a second one")
+        message.begin(pseudo, fields, size, start, now)
+        message.ended = end
+        self.memory += message.memory
+        return stream
+
+    def _check_open(self, message: Message) -> None:
+        if message.ended:
+            raise Undecodable("framing", "sent behind END_STREAM")
+
+    def _requested(self, number: int, now: int) -> Stream:
+        if not number & 1:
+            raise Undecodable("framing", "a request on a stream of the server's")
+        stream = self._open.get(number)
+        if stream is None or not stream.request.known:
+            if number <= self._last_request:
+                raise Undecodable("framing", f"opened behind stream {self._last_request}")
+            self._last_request = number
+            self._last_odd = max(self._last_odd, number)
+        # The answer may have been recorded first: a reader's call returned before the writer's.
+        return stream or self._add(number, now)
+
+    def _answered(self, number: int, now: int) -> Stream | None:
+        stream = self._open.get(number)
+        if stream is not None:
+            return stream
+        if not number & 1:
+            if number > self._last_promise and not self._server_is_late():
+                raise Undecodable("framing", "a response on a stream that was not promised")
+            return None
+        opened_before = number <= self._last_odd or (self._last_request == 0 and self._client_is_late())
+        self._last_odd = max(self._last_odd, number)
+        return None if opened_before else self._add(number, now)
+
+    def _trailers(
+        self, direction: Direction, number: int, fields: bytes, size: int, now: int, end: bool
+    ) -> Stream | None:
+        stream = self._open.get(number)
+        if stream is None:
+            self.check_opened(direction, number, "framing", "neither a request nor a response")
+            return None
+        message = self._message(stream, direction)
+        self._check_open(message)
+        if not message.known and not self.is_late(direction):
+            raise Undecodable("framing", "trailers before a message")
+        if message.trailers:
+            raise Undecodable("framing", "trailers a second time")
+        message.trailers = fields
+        message.header_size += size
+        message.end = now
+        message.ended = end
+        self.memory += len(message.trailers)
+        return stream
+
+    def promised(
+        self, direction: Direction, number: int, lines: list[bytes], size: int, start: int, now: int
+    ) -> Stream | None:
+        """A PUSH_PROMISE: the request that stream `number` will answer, complete."""
+        self.found_client(Direction(1 - direction))
+        if number & 1 or number <= self._last_promise:
+            raise Undecodable("framing", f"stream {number} promised behind stream {self._last_promise}")
+        self._last_promise = number
+        pseudo, fields = _split(lines)
+        if not _well_formed(pseudo):
+            return None
+        stream = self._add(number, now)
+        stream.request.begin(pseudo, fields, size, start, now)
+        stream.request.ended = True
+        self.memory += stream.request.memory
+        return stream
+
+    def upgraded(self, request: HttpRequest) -> None:
+        """Stream 1 answers a request that came as HTTP/1.1 (RFC 7540 section 3.2)."""
+        stream = self._add(1, request.end)
+        host = request.headers.get("host") or ""
+        pseudo = {":method": request.method, ":scheme": "http", ":authority": host, ":path": request.target}
+        message = stream.request
+        message.begin(
+            pack(_lines(pseudo.items())),
+            pack(_lines(_end_to_end(request.headers))),
+            request.header_size,
+            request.start,
+            request.end,
+        )
+        message.body_size = request.body_size
+        message.ended = True
+        self._last_request = self._last_odd = 1
+        self.memory += message.memory
+
+    # -- data --------------------------------------------------------------------------------
+
+    def check_opened(self, direction: Direction, number: int, reason: str, found: str) -> None:
+        """For a stream that is not open: raises Undecodable unless it was, once.
+
+        Each side numbers its streams upwards, so every stream opened before we looked is below
+        the first one seen being opened.
+        """
+        if self.client is None:
+            return
+        if number & 1:
+            opened = number <= self._last_odd or (self._last_request == 0 and self._client_is_late())
+        elif direction is self.client:
+            opened = False
+        else:
+            opened = number <= self._last_promise or (self._last_promise == 0 and self._server_is_late())
+        if not opened:
+            raise Undecodable(reason, found)
+
+    def _client_is_late(self) -> bool:
+        return self.client is None or self.late[self.client]
+
+    def _server_is_late(self) -> bool:
+        return self.client is None or self.is_late(Direction(1 - self.client))
+
+    def data_begins(self, direction: Direction, number: int) -> Stream | None:
+        """A DATA frame. Raises Undecodable (`unknown-stream`) for a stream never opened."""
+        stream = self._open.get(number)
+        if stream is None:
+            self.check_opened(direction, number, "unknown-stream", "never opened")
+        else:
+            message = self._message(stream, direction)
+            self._check_open(message)
+            if not message.known and not self.is_late(direction):
+                raise Undecodable("unknown-stream", "no header block came before")
+        return stream
+
+    def data(self, direction: Direction, stream: Stream, size: int | None, now: int) -> None:
+        """Content bytes; None when their number is hidden."""
+        message = self._message(stream, direction)
+        message.end = now
+        if size is None or message.body_size is None:
+            message.body_size = None
+        else:
+            message.body_size += size
+
+    # -- endings -----------------------------------------------------------------------------
+
+    def end(self, direction: Direction, stream: Stream) -> None:
+        """END_STREAM on DATA."""
+        self._message(stream, direction).ended = True
+
+    def finished(self, stream: Stream) -> HttpStream | None:
+        """The exchange, when both sides of the stream have ended."""
+        request, response = stream.request, stream.response
+        if request.known and stream.error is not None:
+            return self._finish(stream, Outcome.ABORTED, stream.error)
+        if not (request.ended and response.ended):
+            return None
+        return self._finish(stream, Outcome.COMPLETE if response.known else Outcome.ABORTED, None)
+
+    def reset(self, direction: Direction, number: int, error: int, now: int) -> HttpStream | None:
+        """RST_STREAM."""
+        stream = self._open.get(number)
+        if stream is None:
+            if self._last_odd < number and number & 1 and not self._client_is_late():
+                self._last_odd = number
+                self._add(number, now).error = error
+            return None
+        message = self._message(stream, direction)
+        (message if message.known else stream.request).end = now
+        if error == NO_ERROR and stream.response.ended and stream.response.known:
+            # RFC 9113 section 8.1: a server that has answered asks for no more of the request.
+            return self._finish(stream, Outcome.COMPLETE, error)
+        if not stream.request.known:
+            stream.error = error
+            return None
+        return self._finish(stream, Outcome.ABORTED, error)
+
+    def going_away(self, direction: Direction, last: int, error: int) -> list[HttpStream]:
+        """GOAWAY: the other side's streams above `last` will not be answered."""
+        if self.client is None:
+            return []
+        parity = 0 if direction is self.client else 1
+        cut = [s for s in self._open.values() if s.number > last and s.number & 1 == parity]
+        return [value for s in cut if (value := self._finish(s, Outcome.ABORTED, error)) is not None]
+
+    def _finish(self, stream: Stream, outcome: Outcome, error: int | None) -> HttpStream | None:
+        self._remove(stream)
+        return stream.value(outcome, error) if stream.request.known else None
+
+    def split(self, now: int) -> list[HttpStream]:
+        """What is known of streams open for long; they go on, counted from zero."""
+        old = []
+        for stream in self._open.values():
+            if now - stream.since < self._split_after:
+                break
+            old.append(stream)
+        values = []
+        for stream in old:
+            if not stream.request.known:
+                self._remove(stream)
+                continue
+            values.append(stream.value(Outcome.SPLIT, None))
+            stream.since = now
+            stream.request.restart()
+            stream.response.restart()
+            self._open[stream.number] = self._open.pop(stream.number)
+        return values
+
+    def close(self) -> list[HttpStream]:
+        """The connection is over: everything open is cut."""
+        values = [self._finish(stream, Outcome.ABORTED, None) for stream in list(self._open.values())]
+        return [value for value in values if value is not None]
+
+
+def _split(lines: list[bytes]) -> tuple[bytes, bytes]:
+    """Packed pseudo-header fields, and packed others: the former come first (section 8.3)."""
+    regular = 0
+    for line in lines:
+        if line[0] != _COLON:
+            break
+        regular += 1
+    return pack(lines[:regular]), pack(lines[regular:])
+
+
+def _well_formed(pseudo: bytes) -> bool:
+    """Whether a request says what it wants: a method, and a path or (CONNECT) an authority."""
+    fields = PackedHeaders(pseudo)
+    method = fields.get(":method")
+    return bool(method) and bool(fields.get(":path") or (method == "CONNECT" and fields.get(":authority")))
+
+
+def _lines(fields: Iterable[tuple[str, str]]) -> list[bytes]:
+    return [f"{name}\0{value}".encode() for name, value in fields]
+
+
+def _end_to_end(headers: Headers) -> list[tuple[str, str]]:
+    """Without the fields that speak of the connection (RFC 9110 section 7.6.1)."""
+    dropped = {
+        "connection",
+        "upgrade",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+    }
+    for value in headers.get_all("connection"):
+        dropped.update(token.strip().lower() for token in value.split(","))
+    return [(name, value) for name, value in headers if name not in dropped]
