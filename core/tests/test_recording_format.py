@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 import tempfile
 import tracemalloc
 import zlib
@@ -416,6 +419,45 @@ def test_a_file_that_cannot_be_written(path, message):
         writer.begin(EPOCH, 0)
     assert str(raised.value) == message
     writer.end(0)
+
+
+WRITE = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from rover import Detail
+from rover.recording.writer import Writer
+writer = Writer("-")
+writer.begin({EPOCH}, 5)
+detail = Detail{tuple(DETAIL)!r}
+for number in range(40):
+    writer.data(detail._replace(sequence=number, size=50_000), bytes([number]) * 50_000)
+writer.end(0)
+print(writer.failure, file=sys.stderr)
+"""
+
+
+def test_standard_output_may_take_little_at_a_time(tmp_path):
+    """A pipe that never blocks takes what it has room for."""
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with subprocess.Popen([sys.executable, "-c", WRITE], stdout=theirs, stderr=subprocess.PIPE) as program:
+        os.close(theirs)
+        path = tmp_path / "x"
+        with open(ours, "rb") as pipe:
+            path.write_bytes(pipe.read())
+        assert program.communicate()[1] == b"\n"
+    delivered, error = read(path)
+    assert error == ""
+    assert [(d.sequence, payload[:1]) for d, payload in delivered] == [(n, bytes([n])) for n in range(40)]
+
+
+def test_standard_output_whose_reader_leaves():
+    ours, theirs = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", WRITE], stdout=theirs, stderr=subprocess.PIPE) as program:
+        os.close(theirs)
+        os.read(ours, 10)
+        os.close(ours)
+        assert program.communicate()[1] == b"standard output was closed by its reader\n"
 
 
 def test_a_value_beyond_its_field_stops_the_recording(tmp_path):

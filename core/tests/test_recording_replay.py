@@ -145,11 +145,10 @@ class Script:
         if not self._polls:
             if self._ending == "fail":
                 raise RoverError("the kernel is gone")
-            if self._ending == "end":
-                self._now += SECOND * 5
-                return False
-            self.stop_agent()
-            return True
+            self._now += SECOND * 5
+            if self._ending != "end":
+                self.stop_agent()
+            return self._ending == "stop" or self._ending == "fail to stop"
         poll = self._polls.pop(0)
         self._now += int(poll.seconds * SECOND)
         self._gone |= {*poll.gone}
@@ -343,9 +342,10 @@ def test_connections_that_vanished_without_a_record(tmp_path):
     assert b"!one" in ran[2].lines
 
 
-@pytest.mark.parametrize("ending", ["end", "stop", "fail", "fail to stop"])
+@pytest.mark.parametrize("ending", ["end", "stop", "stop at the end", "fail", "fail to stop"])
 def test_however_it_ends(tmp_path, ending):
-    """What was captured before a stop is delivered in it, and recorded."""
+    """What was captured before a stop is delivered in it, and recorded; a tick comes before it
+    where the last poll took long, and none comes after a poll that was the end."""
     t = Traffic()
     polls = [Poll(0, [t.open(), t.read(b"?one\n")]), t.wait(1.5), Poll(0.2, [t.read(b"?two\n")])]
     tail = [t.write(b"!one\n")]
@@ -355,6 +355,7 @@ def test_however_it_ends(tmp_path, ending):
     assert_same(ran)
     assert (b"!one" in ran[2].lines) == ("stop" in ending)
     assert ran[2].lines.count(b'"rover.outcome":"aborted"') == (1 if "stop" in ending else 2)
+    assert (b'"rover.outcome":"split"' in ran[2].lines) == (ending in ("stop", "fail to stop"))
 
 
 def test_a_payload_longer_than_the_file_holds_is_cut_for_both(tmp_path):
@@ -405,7 +406,7 @@ def polls_of(draw: st.DrawFn) -> list[Poll]:
 
 
 @settings(max_examples=60)
-@given(polls_of(), st.sampled_from(["end", "stop", "fail"]))
+@given(polls_of(), st.sampled_from(["end", "stop", "stop at the end", "fail"]))
 def test_any_run(polls, ending):
     with tempfile.TemporaryDirectory() as directory:
         assert_same(three_ways(lambda: Script(polls, ending), Path(directory)))
