@@ -340,6 +340,13 @@ def test_connections_that_vanished_without_a_record(tmp_path):
     two = [line for line in ran[2].lines.splitlines() if b"?two" in line]
     assert b'"rover.outcome":"aborted"' in two[-1]
     assert b"!one" in ran[2].lines
+    recording, told = Recording(str(tmp_path / "recording")), Told()
+    recording.start()
+    answers = []
+    while recording.poll(told, 0):
+        answers.append(recording.is_open(2))
+    recording.close()
+    assert answers.count(False) == 1, "asked and told once"
 
 
 @pytest.mark.parametrize("ending", ["end", "stop", "stop at the end", "fail", "fail to stop"])

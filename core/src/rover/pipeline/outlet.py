@@ -72,6 +72,8 @@ class Outlet:
             self._wait_for_room()
         queue.append(log)
         if self._waiting:
+            # Once per rest: until the thread runs, every further log would pay for a wake-up.
+            self._waiting = False
             self._wake.set()
 
     def _wait_for_room(self) -> None:
