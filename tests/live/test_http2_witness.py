@@ -87,13 +87,15 @@ CLIENTS = {
 }  # fmt: skip
 
 
+CURL = ["curl", "-sS", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"]
+
+
 def body_sizes(port: int) -> dict[str, tuple[int, int]]:
     """Status and body size of every path, as curl counts them."""
     sizes = {}
     for path in PATHS:
         asked = subprocess.run(
-            ["curl", "-sS", "--http2-prior-knowledge", "-o", "/dev/null"]
-            + ["-w", "%{http_code} %{size_download}", f"http://127.0.0.1:{port}{path}"],
+            [*CURL, f"http://127.0.0.1:{port}{path}"],
             check=True,
             capture_output=True,
             text=True,

@@ -21,8 +21,7 @@ def server_stream(request, _context):
 
 
 def both(requests, _context):
-    for request in requests:
-        yield request
+    yield from requests
 
 
 def fail(_request, context):
