@@ -1,0 +1,61 @@
+"""HTTP/1.x for rover: recognises it, decodes it, and makes the access log of each exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rover import AccessLog, Connection, Detail, ProtocolBreak, hookimpl
+from rover.decoder import ProtocolSpec
+from rover.http import HttpRequest, HttpResponse, http_attributes
+from rover.settings import Setting
+from rover_plugin_http1.decoder import Http1Decoder
+from rover_plugin_http1.sniff import sniff
+
+SETTINGS = (
+    # Four times what nginx and Node.js take by default (32 and 16 KiB), above Tomcat and IIS;
+    # curl reads up to 300 KiB of response heads, which nobody sends.
+    Setting("max_head", 128 << 10, "bytes of a message's head; a longer one is not read", minimum=1024),
+    # Long polls and slow reports answer within minutes; proxies give up after one (nginx) to ten.
+    Setting(
+        "exchange_timeout",
+        600,
+        "seconds of silence after which unfinished exchanges are logged as aborted; 0 for never",
+        minimum=0,
+    ),
+)
+
+
+def make(
+    connection: Connection,  # noqa: ARG001
+    settings: Mapping[str, Any],
+    upgrade: ProtocolBreak | None,  # noqa: ARG001
+) -> Http1Decoder:
+    """A decoder for one connection."""
+    values = {setting.name: setting.default for setting in SETTINGS} | dict(settings)
+    return Http1Decoder(values["max_head"], values["exchange_timeout"])
+
+
+@hookimpl
+def register_protocols() -> Sequence[ProtocolSpec]:
+    """HTTP/1.x, as `http1`."""
+    return [ProtocolSpec("http1", sniff, make, SETTINGS)]
+
+
+@hookimpl
+def handle_http_data(
+    connection: Connection,
+    request: HttpRequest,
+    response: HttpResponse | None,
+    details: tuple[Detail, ...],
+) -> AccessLog:
+    """The access log of an exchange; the core adds how it ended."""
+    return AccessLog(
+        connection,
+        request.start,
+        request.end if response is None else max(request.end, response.end),
+        protocol="http",
+        version=request.version,
+        attributes=http_attributes(request, response),
+        details=details,
+    )

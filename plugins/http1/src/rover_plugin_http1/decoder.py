@@ -1,0 +1,378 @@
+"""HTTP/1.x on one connection: two readers, and the pairing of what they find."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from rover.buffer import MAX_SIZE, StreamBuffer
+from rover.connection import ProtocolBreak
+from rover.decoder import NEED_MORE, RESYNCHRONISED, Outcomes
+from rover.exchange import Outcome
+from rover.http import HttpExchange, HttpRequest, HttpResponse
+from rover.records import Direction, Role
+from rover_plugin_http1.exchange import Request
+from rover_plugin_http1.framing import CODED, INVALID, UNTIL_CLOSE, request_content, response_content
+from rover_plugin_http1.head import ResponseHead
+from rover_plugin_http1.pairing import Pairing
+from rover_plugin_http1.reader import CUT, END, FAILED, HEAD, HELD, JUMPED, Event, Kind, Reader
+
+SECOND = 1_000_000_000
+MAX_WAITING = 1000
+"""Requests without response on one connection. Servers stop reading long before (nginx answers
+one after the other), load generators pipeline some tens."""
+MAX_WAITING_SIZE = MAX_SIZE
+"""Bytes of their heads: as many as one direction may hold unread."""
+HOLD = SECOND
+"""ns a response waits for its request. Where one thread writes and another reads, the record of
+the read may come before that of the write: by the time a call takes to return, which is far
+below this even on a crowded machine."""
+
+
+class Http1Decoder:
+    """Implements `rover.decoder.Decoder`.
+
+    A response that is complete before its request is (an early refusal) waits for the rest of
+    the request; the connection's end makes that an aborted exchange, unless the request asked
+    for 100 (Continue) and, refused, sent no content at all.
+    """
+
+    def __init__(self, max_head: int, exchange_timeout: int) -> None:
+        """`max_head` in bytes; `exchange_timeout` in seconds, 0 for none."""
+        self.role: Role | None = None
+        self._max_head = max_head
+        self._timeout = exchange_timeout * SECOND
+        self._readers: list[Reader | None] = [None, None]  # by direction
+        self._requests: Reader | None = None
+        self._responses: Reader | None = None
+        self._pairing = Pairing()
+        self._out: deque[HttpExchange | Outcomes | ProtocolBreak] = deque()
+        self._asking: Request | None = None  # whose content is coming
+        self._answering: Request | None = None  # whose response is coming
+        self._tunnel: Request | None = None  # a CONNECT without answer
+        self._owners = 0
+        self._now = 0
+        self._active = 0  # ns, when anything was last seen
+
+    # -- what the core calls -----------------------------------------------------------------
+
+    def decode(
+        self, direction: Direction, buffer: StreamBuffer, now: int
+    ) -> HttpExchange | Outcomes | ProtocolBreak:
+        """One step: what it found, or what an earlier step found and left for this one."""
+        out = self._out
+        if not out:
+            self._now = self._active = now
+            reader = self._readers[direction] or self._add(direction, buffer)
+            if buffer.end != buffer.position or buffer.ended:
+                self._run(reader)
+            # What this direction has brought may be what the other one waits for.
+            other = self._readers[1 - direction]
+            if not out and other is not None and other.unread:
+                self._run(other)
+                while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
+                    out.popleft()
+                    self._run(other)
+        return out.popleft() if out else NEED_MORE
+
+    def expire(self, now: int) -> Iterable[HttpExchange]:
+        """Reports exchanges on a connection that has been silent for too long, as aborted."""
+        self._now = now
+        responses = self._responses
+        if responses is not None and responses.state is HELD and now - self._active > HOLD:
+            self._run(responses)
+        if not self._timeout or now - self._active <= self._timeout:
+            return []
+        expired = [self._abort(request) for request in self._unfinished()]
+        # Their responses may come yet, and then belong to nobody; they are counted all the same.
+        for reader in (self._requests, self._responses):
+            if reader is not None:
+                reader.owner = None
+        return expired
+
+    def close(self, now: int) -> Iterable[HttpExchange]:
+        """Reports what is unfinished, as aborted."""
+        self._now = now
+        left = [found for found in self._out if isinstance(found, HttpExchange)]
+        return left + [self._abort(request) for request in self._unfinished()]
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _add(self, direction: Direction, buffer: StreamBuffer) -> Reader:
+        other = self._readers[1 - direction]
+        kind = None
+        if other is not None and other.kind is not None:
+            kind = Kind.RESPONSES if other.kind is Kind.REQUESTS else Kind.REQUESTS
+        reader = self._readers[direction] = Reader(buffer, kind, self._max_head)
+        if kind is not None:
+            self._assign(reader)
+        return reader
+
+    def _assign(self, reader: Reader) -> None:
+        if reader.kind is Kind.REQUESTS:
+            self._requests = reader
+            self.role = Role.CLIENT if reader.buffer.direction == Direction.EGRESS else Role.SERVER
+        else:
+            self._responses = reader
+            self.role = Role.SERVER if reader.buffer.direction == Direction.EGRESS else Role.CLIENT
+
+    def _learn(self, reader: Reader) -> None:
+        """The first head of all shows which direction is which."""
+        self._assign(reader)
+        other = self._readers[1 - reader.buffer.direction]
+        if other is not None:
+            other.kind = Kind.RESPONSES if reader.kind is Kind.REQUESTS else Kind.REQUESTS
+            self._assign(other)
+
+    def _run(self, reader: Reader) -> None:
+        """Reads on until something is found, or more is needed, of either direction."""
+        out = self._out
+        buffer = reader.buffer
+        before = buffer.position
+        while not out:
+            if self._tunnel is not None and self._is_early(reader):
+                return
+            event = reader.read()
+            if event is HEAD:
+                if self.role is None:
+                    self._learn(reader)
+                goes_on = self._begin_request if reader is self._requests else self._begin_response
+                if not goes_on(reader):
+                    return
+            elif event is END or event is CUT:
+                if reader is self._requests:
+                    self._end_request(reader, event)
+                else:
+                    self._end_response(reader, event)
+            elif event is JUMPED:
+                if buffer.position != before:
+                    out.append(RESYNCHRONISED)
+            elif event is FAILED:
+                self._break(reader, "framing", "no message begins here, and none was found behind it")
+            else:
+                self._pause(reader)
+                return
+            if buffer.end == buffer.position and not buffer.ended:
+                return
+
+    def _is_early(self, reader: Reader) -> bool:
+        """Whether its bytes may belong in the tunnel that a CONNECT, not yet answered, asks for."""
+        asked = reader is self._requests and self._asking is None
+        return asked and reader.unread <= self._max_head
+
+    def _pause(self, reader: Reader) -> None:
+        """All there is of this direction has been read."""
+        if reader is self._responses:
+            if reader.skipped:
+                self._note_loss(reader)
+            if reader.buffer.ended:
+                self._give_up(self._pairing.lose())
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def _begin_request(self, reader: Reader) -> bool:
+        """A request's head is there. False when something else must be passed on first."""
+        head = reader.request
+        pairing = self._pairing
+        if reader.skipped:
+            self._note_loss(reader)
+        responses = self._responses
+        if responses is not None and responses.state is HELD and not self._release(responses, reader.start):
+            return False
+        if len(pairing.waiting) >= MAX_WAITING or pairing.size > MAX_WAITING_SIZE:
+            found = f"{len(pairing.waiting)} requests wait for a response"
+            self._break(reader, "overflow", found)
+            return False
+        request = Request(self._owners, head, reader.start)
+        self._owners += 1
+        request.paired = pairing.begin(request, quiet=responses is None or responses.idle)
+        self._asking = request
+        content = request_content(head.content)
+        if content == INVALID:
+            reader.refuse(request.owner)
+            self._break(reader, "framing", "a request whose Content-Length cannot be trusted")
+            return False
+        if request.paired and head.method == "CONNECT":
+            self._tunnel = request
+        if content == CODED:
+            # RFC 9112 section 6.3: its end cannot be told; the server answers and closes.
+            reader.accept(request.owner, UNTIL_CLOSE)
+            self._finish_request(request, None)
+        elif reader.accept(request.owner, content) is END:
+            self._finish_request(request, reader.content)
+        return True
+
+    def _end_request(self, reader: Reader, event: Event) -> None:
+        request = self._asking
+        if request is None:
+            return
+        if event is CUT:
+            request.complete = False
+        self._finish_request(request, reader.content if reader.known else None)
+
+    def _finish_request(self, request: Request, content: int | None) -> None:
+        self._asking = None
+        request.content = content
+        request.end = self._now
+        request.ended = True
+        if not request.reported and (request.response is not None or not request.paired):
+            self._report(request)
+
+    # -- responses ---------------------------------------------------------------------------
+
+    def _begin_response(self, reader: Reader) -> bool:
+        """A response's head is there. False when it is to wait for its request."""
+        if reader.skipped:
+            self._note_loss(reader)
+        pairing = self._pairing
+        request = None
+        if pairing.answerable(reader.start):
+            request = pairing.waiting[0]
+        elif self._may_overtake(reader):
+            return False
+        self._accept_response(reader, request)
+        return True
+
+    def _accept_response(self, reader: Reader, request: Request | None) -> None:
+        head = reader.response
+        status = head.status
+        owner = None if request is None or request.reported else request.owner
+        if status < 200 and status != 101:
+            reader.accept(owner, 0)
+            if request is not None:
+                request.continued = True
+            return
+        if request is not None:
+            self._pairing.answer()
+            if request is self._tunnel:
+                self._tunnel = None
+        self._answering = request
+        content = response_content(head.content, status, request.head.method if request else None)
+        if content == INVALID:
+            reader.refuse(owner)
+            self._break(reader, "framing", "a response whose Content-Length cannot be trusted")
+            return
+        # Not knowing what it answers is not knowing whether it answers HEAD.
+        if reader.accept(owner, content, optional=request is None) is END:
+            self._end_response(reader, END)
+
+    def _may_overtake(self, reader: Reader) -> bool:
+        """Whether a response that answers nothing may be early, its request's record being late.
+
+        Only a client's record can be: a server's response is written after the request is read.
+        """
+        return (
+            self._pairing.sure
+            and not self._pairing.waiting
+            and self.role is Role.CLIENT
+            and not reader.buffer.ended
+            and reader.unread <= self._max_head
+            and self._now - reader.start <= HOLD
+        )
+
+    def _release(self, responses: Reader, start: int) -> bool:
+        """Passes over responses that wait for a request, but are older than the one that begins
+        now. False when that has found something to pass on first."""
+        while responses.state is HELD:
+            if self._pairing.waiting or (self._pairing.sure and responses.start >= start):
+                break
+            self._accept_response(responses, None)
+            self._run(responses)
+        return not self._out
+
+    def _end_response(self, reader: Reader, event: Event) -> None:
+        request, self._answering = self._answering, None
+        if event is END:
+            self._pairing.answered(paired=request is not None)
+        head = reader.response
+        if request is not None and not request.reported:
+            request.response = self._response(reader)
+            if event is CUT or (head.status == 101 and not request.ended):
+                request.complete = False
+            if request.ended or head.status == 101:
+                self._report(request)
+            elif request.head.expects and not request.continued and self._requests is not None:
+                self._requests.optional = not self._requests.content
+        if event is END:
+            self._switch(reader, head, request)
+
+    def _switch(self, reader: Reader, head: ResponseHead, request: Request | None) -> None:
+        """What follows some responses is not HTTP/1.x any more."""
+        if head.status == 101:
+            # RFC 9110 section 7.8: the protocols switched to, the lowest layer first.
+            token = (head.headers.get("upgrade") or "").partition(",")[0].strip().lower()
+            asked = request.value() if request is not None else None
+            self._break(reader, "upgrade", f"to {token}" if token else "", upgrade=token, request=asked)
+        elif request is not None and request.head.method == "CONNECT" and head.status < 300:
+            self._break(reader, "tunnel", f"to {request.head.target}")
+
+    # -- losses and endings ------------------------------------------------------------------
+
+    def _note_loss(self, reader: Reader) -> None:
+        """Puts pairing in doubt when bytes were skipped that may have held messages.
+
+        In the direction of the requests only once one follows: those before are counted.
+        """
+        reader.skipped = 0
+        self._give_up(self._pairing.lose())
+
+    def _give_up(self, requests: Iterable[Request]) -> None:
+        """No response will be told to be theirs."""
+        self._tunnel = None
+        for request in requests:
+            request.paired = False
+            if request.ended and not request.reported:
+                self._report(request)
+
+    def _response(self, reader: Reader) -> HttpResponse:
+        head = reader.response
+        return HttpResponse(
+            head.status,
+            head.version,
+            head.headers,
+            reader.start,
+            self._active,
+            head.size,
+            reader.content if reader.known else None,
+            reader.trailers,
+        )
+
+    def _report(self, request: Request) -> None:
+        complete = request.complete and request.paired
+        self._out.append(request.exchange(Outcome.COMPLETE if complete else Outcome.ABORTED))
+
+    def _unfinished(self) -> list[Request]:
+        """What was not reported yet, oldest first."""
+        found = {request.owner: request for request in self._pairing.waiting}
+        for request in (self._asking, self._answering):
+            if request is not None:
+                found[request.owner] = request
+        return [found[owner] for owner in sorted(found) if not found[owner].reported]
+
+    def _abort(self, request: Request) -> HttpExchange:
+        """Reports what is known by now."""
+        if request is self._asking and self._requests is not None:
+            request.content = self._requests.content if self._requests.known else None
+            request.end = self._active
+        responses = self._responses
+        if request is self._answering and responses is not None:
+            request.response = self._response(responses)
+        return request.exchange(Outcome.ABORTED)
+
+    def _break(
+        self,
+        reader: Reader,
+        reason: str,
+        found: str,
+        *,
+        upgrade: str = "",
+        request: HttpRequest | None = None,
+    ) -> None:
+        """Reports what is unfinished; then decoding ends."""
+        for unfinished in self._unfinished():
+            self._out.append(self._abort(unfinished))
+        direction = reader.buffer.direction
+        position = reader.buffer.position
+        self._out.append(
+            ProtocolBreak(reason, found, "", direction, position, upgrade=upgrade, request=request)
+        )

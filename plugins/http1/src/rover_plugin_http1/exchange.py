@@ -1,0 +1,67 @@
+"""A request on its way to being an exchange."""
+
+from __future__ import annotations
+
+from rover.exchange import Outcome
+from rover.http import HttpExchange, HttpRequest, HttpResponse
+from rover_plugin_http1.head import RequestHead
+
+
+class Request:
+    """A request, from its head until its exchange is reported."""
+
+    __slots__ = (
+        "complete",
+        "content",
+        "continued",
+        "end",
+        "ended",
+        "head",
+        "owner",
+        "paired",
+        "reported",
+        "response",
+        "start",
+    )
+
+    def __init__(self, owner: int, head: RequestHead, start: int) -> None:
+        self.owner = owner
+        """Its ordinal on the connection: request and response are consumed under it."""
+        self.head = head
+        self.start = start
+        """ns, first byte."""
+        self.end = start
+        """ns, last byte seen."""
+        self.content: int | None = None
+        """Bytes; None when they could not be counted."""
+        self.ended = False
+        """Whether nothing of it follows."""
+        self.complete = True
+        """False when request or response was cut."""
+        self.continued = False
+        """Whether 100 (Continue) was sent."""
+        self.paired = True
+        """False when no response can be told to be its."""
+        self.reported = False
+        """Whether its exchange went out already, before its response came."""
+        self.response: HttpResponse | None = None
+        """As soon as it has ended, or was cut."""
+
+    def value(self) -> HttpRequest:
+        """What is known of it by now."""
+        head = self.head
+        return HttpRequest(
+            head.method,
+            head.target,
+            head.version,
+            head.headers,
+            self.start,
+            self.end,
+            head.size,
+            self.content,
+        )
+
+    def exchange(self, outcome: Outcome) -> HttpExchange:
+        """What is to be reported of it."""
+        self.reported = True
+        return HttpExchange(self.owner, self.value(), self.response, outcome)

@@ -1,0 +1,122 @@
+"""Heads that are not ordinary: h11 says what they mean.
+
+h11 reads bare LF, folded fields, a missing reason phrase, bytes above 0x7f. It is asked without
+the framing fields, which have rules of their own here (`framing`): it knows no coding but
+chunked, and would refuse what a reader must follow.
+
+What h11 refuses is read all the same when its start line is clearly one of HTTP/1.x: a watcher
+is not the one to reject a message that client and server exchanged. Then a field is a line with
+a colon, white space around names and values does not count, other lines are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import h11
+
+from rover.http import Headers, text
+from rover_plugin_http1.framing import declared
+from rover_plugin_http1.head import RequestHead, ResponseHead
+from rover_plugin_http1.startline import split_request_line, split_status_line
+
+Fields = list[tuple[bytes, bytes]]
+
+_CODING = b"transfer-encoding"
+_LENGTH = b"content-length"
+
+
+def judged_request(head: bytes) -> RequestHead | None:
+    """Any head with a request line; None when its first line is none."""
+    lines = _lines(head)
+    start = split_request_line(lines[0])
+    if start is None:
+        return None
+    event = _ask(h11.Connection(h11.SERVER, len(head)), lines)
+    if isinstance(event, h11.Request):
+        start = event.method, event.target, event.http_version
+    method, target, version = start
+    fields = _fields(event, lines)
+    expects = any(name == b"expect" and b"100-continue" in value.lower() for name, value in fields)
+    return RequestHead(
+        text(method),
+        text(target),
+        text(version),
+        _headers(fields),
+        len(head),
+        _content(fields),
+        expects,
+    )
+
+
+def judged_response(head: bytes) -> ResponseHead | None:
+    """Any head with a status line; None when its first line is none."""
+    lines = _lines(head)
+    start = split_status_line(lines[0])
+    if start is None:
+        return None
+    version, status = start
+    client = h11.Connection(h11.CLIENT, len(head))
+    # A response answers something; and only a request to upgrade may be answered with 101.
+    asked = [("Host", "a"), ("Connection", "Upgrade"), ("Upgrade", "a")] if status == 101 else [("Host", "a")]
+    client.send(h11.Request(method="GET", target="/", headers=asked))
+    client.send(h11.EndOfMessage())
+    fields = _fields(_ask(client, lines), lines)
+    return ResponseHead(status, text(version), _headers(fields), len(head), _content(fields))
+
+
+def tolerant_fields(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """(lower-case name, value) of every line that can be read as a field."""
+    name, parts = b"", [b""]
+    for line in lines:
+        if line[:1] in (b" ", b"\t"):
+            parts.append(line.strip())
+            continue
+        if name:
+            yield name, b" ".join(parts).strip()
+        name, colon, value = line.partition(b":")
+        name = name.strip().lower() if colon else b""
+        parts = [value.strip()]
+    if name:
+        yield name, b" ".join(parts).strip()
+
+
+def _lines(head: bytes) -> list[bytes]:
+    """The lines of a head, its blank line left out."""
+    lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
+    return lines[:-2]
+
+
+def _framing_name(line: bytes) -> bytes:
+    name = line.partition(b":")[0].lower()
+    return name if name in (_CODING, _LENGTH) else b""
+
+
+def _ask(connection: h11.Connection, lines: list[bytes]) -> object:
+    """h11's event for a head, None when it refuses."""
+    shown = [lines[0]]
+    shown += [b"x-" + line if _framing_name(line) else line for line in lines[1:]]
+    connection.receive_data(b"\r\n".join(shown) + b"\r\n\r\n")
+    try:
+        return connection.next_event()
+    except h11.RemoteProtocolError:
+        return None
+
+
+def _fields(event: object, lines: list[bytes]) -> Fields:
+    if not isinstance(event, h11.Request | h11.Response | h11.InformationalResponse):
+        return list(tolerant_fields(lines[1:]))
+    # One field per line that does not continue another: the framing fields get their names back.
+    names = [_framing_name(line) for line in lines[1:] if line[:1] not in (b" ", b"\t")]
+    return [(given or name, bytes(value)) for given, (name, value) in zip(names, event.headers, strict=True)]
+
+
+def _headers(fields: Fields) -> Headers:
+    return Headers((text(name), text(value)) for name, value in fields)
+
+
+def _content(fields: Fields) -> int:
+    return declared(
+        (value for name, value in fields if name == _CODING),
+        (value for name, value in fields if name == _LENGTH),
+    )

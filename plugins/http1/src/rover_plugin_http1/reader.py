@@ -1,0 +1,535 @@
+"""One direction of a connection: where its messages begin and end.
+
+A reader does not know what the other direction carries. It stops at each head, so that whoever
+pairs requests with responses can say whose bytes these are and how long the content is; content
+is then passed over by length, captured or missing, and never buffered.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from rover.buffer import StreamBuffer
+from rover.http import Headers, text
+from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH
+from rover_plugin_http1.head import RequestHead, ResponseHead, ordinary_request, ordinary_response
+from rover_plugin_http1.judge import judged_request, judged_response, tolerant_fields
+from rover_plugin_http1.startline import (
+    ANY_AHEAD,
+    MAX_METHOD,
+    REQUEST_AHEAD,
+    RESPONSE_AHEAD,
+    STATUS_PREFIX,
+    may_open_request,
+    may_open_response,
+    split_request_line,
+    split_status_line,
+)
+
+MAX_SCAN = 1 << 20
+"""Bytes passed over in search of a start where nothing was missing: as many as a buffer may hold.
+What has shown no message by then speaks another protocol."""
+MAX_LINE = 4096
+"""Bytes of a line that is compared with a request line where content may have been left out."""
+
+_CR, _LF = 13, 10
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+# RFC 9112 section 7.1; white space before the extension and at the end is common enough.
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,%d})[ \t]*+(?:;[^\n]*+)?\r?\n" % MAX_DIGITS)
+_NO_TRAILERS = Headers()
+
+
+class Kind(enum.Enum):
+    """What a direction carries."""
+
+    REQUESTS = "requests"
+    RESPONSES = "responses"
+
+
+class Event(enum.Enum):
+    """What a reader came upon."""
+
+    NEED_MORE = "need more"
+    HEAD = "head"
+    """`Reader.head` is complete and still unread: `Reader.accept` it."""
+    END = "end"
+    """The message that was accepted last is complete."""
+    CUT = "cut"
+    """It goes no further, incomplete; `Reader.known` tells whether its content was counted."""
+    JUMPED = "jumped"
+    """After a search, a message may begin here."""
+    FAILED = "failed"
+    """No message begins here, nothing is missing, and the one search has been made."""
+
+
+NEED_MORE, HEAD, END, CUT, JUMPED, FAILED = Event  # once, not at each look: they are hot
+
+
+class State(enum.Enum):
+    """Where in its messages a reader is."""
+
+    START = "start"
+    HELD = "held"
+    """At a head that was not accepted yet."""
+    LENGTH = "length"
+    CHUNK_LINE = "chunk line"
+    CHUNK = "chunk"
+    CHUNK_END = "chunk end"
+    TRAILERS = "trailers"
+    CLOSE = "close"
+    SEARCH = "search"
+    FAILED = "failed"
+
+
+START, HELD, LENGTH, CHUNK_LINE, CHUNK, CHUNK_END, TRAILERS, CLOSE, SEARCH, _ = State
+
+
+class Reader:
+    """The messages of one direction. It leaves at most `max_head` bytes unread for want of more."""
+
+    __slots__ = (
+        "_examined",
+        "_left",
+        "_line_seen",
+        "_max_head",
+        "_missing",
+        "_scanned",
+        "_searched",
+        "_size",
+        "buffer",
+        "content",
+        "fresh",
+        "kind",
+        "known",
+        "optional",
+        "owner",
+        "request",
+        "response",
+        "skipped",
+        "start",
+        "state",
+        "trailers",
+    )
+
+    def __init__(self, buffer: StreamBuffer, kind: Kind | None, max_head: int) -> None:
+        self.buffer = buffer
+        self.kind = kind
+        """None until a message of either direction shows it."""
+        self.state = START
+        self.request: RequestHead
+        """Of the message that is being read or was read last; set with a first HEAD."""
+        self.response: ResponseHead
+        """The same, in the other kind of direction."""
+        self.fresh = True
+        """Whether no head was found yet."""
+        self.start = 0
+        """ns, when its first byte moved; 0 if unknown."""
+        self.owner: int | None = None
+        """The exchange its bytes belong to."""
+        self.content = 0
+        """Bytes of its content so far, without framing."""
+        self.known = True
+        """False when a gap has hidden how many there were."""
+        self.trailers = _NO_TRAILERS
+        self.optional = False
+        """Whether the content may have been left out, whatever the head says: then the next
+        message follows at once."""
+        self.skipped = 0
+        """Bytes passed over outside of messages that may have held some; set to 0 when noted."""
+        self._size = 0  # bytes of the head
+        self._left = 0  # bytes still to come of content, of a chunk, or of a chunk's end
+        self._examined = 0  # unread bytes in which an end of line or head was searched in vain
+        self._line_seen = False  # whether the incomplete head begins with a start line
+        self._missing = False  # whether a gap led to the search
+        self._searched = False  # whether the one search without a gap was made since the last message
+        self._scanned = 0  # bytes it has passed over
+        self._max_head = max_head
+
+    @property
+    def unread(self) -> int:
+        """Bytes known of, captured or missing, that were not passed over yet."""
+        return self.buffer.end - self.buffer.position
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is between messages, as far as can be seen."""
+        return (self.state is START or self.state is SEARCH) and not self.unread
+
+    def read(self) -> Event:
+        """Goes on to the next event."""
+        while True:
+            if self.optional and (left_out := self._is_left_out()) is not None:
+                return left_out
+            state = self.state
+            if state is START:
+                event = self._read_head()
+            elif state is LENGTH:
+                event = self._read_length()
+            elif state is CHUNK_LINE:
+                event = self._read_chunks()
+            elif state is CHUNK:
+                event = self._read_chunk()
+            elif state is CHUNK_END:
+                event = self._read_chunk_end()
+            elif state is TRAILERS:
+                event = self._read_trailers()
+            elif state is CLOSE:
+                event = self._read_to_close()
+            elif state is SEARCH:
+                event = self._search()
+            elif state is HELD:
+                event = HEAD
+            else:
+                event = FAILED
+            if event is not None:
+                return event
+
+    def accept(self, owner: int | None, content: int, *, optional: bool = False) -> Event:
+        """Takes the head, on behalf of `owner`. END when the message is complete with it.
+
+        `content` is a length, CHUNKED or UNTIL_CLOSE. With `optional` the next bytes tell
+        whether there is any.
+        """
+        size = self._size
+        self.owner = owner
+        self.content = 0
+        self.known = True
+        self.trailers = _NO_TRAILERS
+        if content == 0:
+            self.buffer.consume(size, owner)
+            return self._end()
+        self.optional = optional
+        if content > 0 and not optional:
+            left = size + content
+            left -= self.buffer.skip(left, owner)
+            if not left:
+                self.content = content
+                return self._end()
+            self.content = content - left
+            self._left = left
+            self.state = LENGTH
+            return NEED_MORE
+        self.buffer.consume(size, owner)
+        if content > 0:
+            self._left = content
+            self.state = LENGTH
+        else:
+            self.state = CHUNK_LINE if content == CHUNKED else CLOSE
+        return NEED_MORE
+
+    def refuse(self, owner: int | None) -> None:
+        """Takes the head, on behalf of `owner`; where its content ends cannot be told."""
+        self.buffer.consume(self._size, owner)
+        self.owner = owner
+        self.content = 0
+        self.known = False
+        self.state = State.FAILED
+
+    # -- heads -------------------------------------------------------------------------------
+
+    def _read_head(self) -> Event | None:
+        buffer = self.buffer
+        data, offset = buffer.data, buffer.offset
+        size = len(data) - offset
+        if not size:
+            return self._wait_or_search()
+        examined = self._examined
+        if not examined and data[offset] in (_CR, _LF):
+            # RFC 9112 section 2.2: blank lines before a request do not count. Nor elsewhere.
+            blank = 1
+            while blank < size and data[offset + blank] in (_CR, _LF):
+                blank += 1
+            buffer.consume(blank)
+            return None
+        kind = self.kind
+        if kind is None:
+            if not may_open_response(data[offset : offset + len(STATUS_PREFIX)]):
+                kind = Kind.REQUESTS
+            elif size >= len(STATUS_PREFIX):
+                kind = Kind.RESPONSES
+            else:
+                return self._wait_or_search()
+        requests = kind is Kind.REQUESTS
+        end = data.find(b"\r\n\r\n", offset + examined - 3 if examined > 3 else offset) + 4
+        found = False
+        if end >= 4 and end - offset <= self._max_head:
+            if requests:
+                if request := ordinary_request(data, offset, end):
+                    self.request = request
+                    found = True
+            elif response := ordinary_response(data, offset, end):
+                self.response = response
+                found = True
+        if not found:
+            blank_line = _BLANK_LINE.search(data, offset + max(0, examined - 2))
+            end = blank_line.end() if blank_line else len(data)
+            if end - offset > self._max_head:
+                self._pass_over(self._max_head)
+                self.skipped += 1  # one message at least, even if it is the first
+                self._misled()
+                return None
+            if blank_line is None:
+                return self._await_head(size, requests=requests)
+            if not self._judge(bytes(data[offset:end]), requests=requests):
+                self._misled()
+                return None
+        self.kind = kind
+        self.start = buffer.since
+        self.state = HELD
+        self.fresh = False
+        self._size = end - offset
+        self._examined = 0
+        self._line_seen = False
+        return HEAD
+
+    def _judge(self, head: bytes, *, requests: bool) -> bool:
+        """Reads a head that is not ordinary; False when it is none."""
+        if requests:
+            request = judged_request(head)
+            if request is not None:
+                self.request = request
+            return request is not None
+        response = judged_response(head)
+        if response is not None:
+            self.response = response
+        return response is not None
+
+    def _await_head(self, size: int, *, requests: bool) -> Event | None:
+        """The head is incomplete: could it become one?"""
+        buffer = self.buffer
+        data, offset = buffer.data, buffer.offset
+        if not self._line_seen:
+            newline = data.find(b"\n", offset + self._examined)
+            if newline < 0:
+                opening = data[offset : offset + MAX_METHOD + 1]
+                if not (may_open_request(opening) if requests else may_open_response(opening)):
+                    self._misled()
+                    return None
+            else:
+                line = data[offset:newline]
+                if (split_request_line(line) if requests else split_status_line(line)) is None:
+                    self._misled()
+                    return None
+                self._line_seen = True
+        self._examined = size
+        return self._wait_or_search()
+
+    # -- content -----------------------------------------------------------------------------
+
+    def _read_length(self) -> Event | None:
+        passed = self.buffer.skip(self._left, self.owner)
+        self.content += passed
+        self._left -= passed
+        if not self._left:
+            return self._end()
+        return self._starve()
+
+    def _read_to_close(self) -> Event | None:
+        buffer = self.buffer
+        self.content += buffer.skip(buffer.end - buffer.position, self.owner)
+        return self._end() if buffer.ended else NEED_MORE
+
+    def _read_chunks(self) -> Event | None:
+        """Chunks that lie whole in what is there are passed over together."""
+        buffer = self.buffer
+        data = buffer.data
+        offset = here = buffer.offset
+        size = len(data)
+        examined = self._examined
+        while True:
+            newline = data.find(b"\n", here + examined)
+            if newline < 0:
+                buffer.consume(here - offset, self.owner)
+                if size - here > self._max_head:
+                    return self._cut_misled()
+                if buffer.gap:
+                    self.known = False
+                    return self._cut_by_gap()
+                self._examined = size - here
+                return self._starve()
+            self._examined = examined = 0
+            line = _CHUNK.fullmatch(data, here, newline + 1)
+            length = int(line[1], 16) if line else -1
+            if not 0 <= length <= MAX_LENGTH:
+                buffer.consume(here - offset, self.owner)
+                return self._cut_misled()
+            content = newline + 1
+            end = content + length
+            if not length:
+                buffer.consume(content - offset, self.owner)
+                self.state = TRAILERS
+                return None
+            if end + 2 > size or data[end] != _CR or data[end + 1] != _LF:
+                buffer.consume(content - offset, self.owner)
+                self._left = length
+                self.state = CHUNK
+                return None
+            self.content += length
+            here = end + 2
+
+    def _read_chunk(self) -> Event | None:
+        passed = self.buffer.skip(self._left, self.owner)
+        self.content += passed
+        self._left -= passed
+        if self._left:
+            return self._starve()
+        self._left = 2
+        self.state = CHUNK_END
+        return None
+
+    def _read_chunk_end(self) -> Event | None:
+        """The line end behind a chunk: by length where it is missing, so that a gap may span it."""
+        buffer = self.buffer
+        while self._left:
+            if buffer.offset < len(buffer.data):
+                byte = buffer.data[buffer.offset]
+                if byte == _LF:
+                    self._left = 1
+                elif byte != _CR or self._left == 1:
+                    return self._cut_misled()
+            elif not buffer.gap:
+                return self._starve()
+            buffer.skip(1, self.owner)
+            self._left -= 1
+        self.state = CHUNK_LINE
+        return None
+
+    def _read_trailers(self) -> Event | None:
+        buffer = self.buffer
+        data, offset = buffer.data, buffer.offset
+        size = len(data) - offset
+        if size and data[offset] == _LF:
+            buffer.consume(1, self.owner)
+            return self._end()
+        if size > 1 and data[offset] == _CR and data[offset + 1] == _LF:
+            buffer.consume(2, self.owner)
+            return self._end()
+        if not size and buffer.gap == 2:
+            # Nothing fits in there but the line end it must be.
+            buffer.skip(2, self.owner)
+            return self._end()
+        blank_line = _BLANK_LINE.search(data, offset + max(0, self._examined - 2))
+        end = blank_line.end() if blank_line else len(data)
+        if end - offset > self._max_head:
+            return self._cut_misled()
+        if blank_line is None:
+            if buffer.gap:
+                return self._cut_by_gap()
+            self._examined = size
+            # The last chunk has said that the content is complete.
+            return self._end() if buffer.ended and not size else self._starve()
+        lines = bytes(data[offset:end]).replace(b"\r\n", b"\n").split(b"\n")
+        self.trailers = Headers((text(name), text(value)) for name, value in tolerant_fields(lines))
+        buffer.consume(end - offset, self.owner)
+        return self._end()
+
+    def _is_left_out(self) -> Event | None:
+        """Whether the next message stands where the content should: END, NEED_MORE to tell, or None."""
+        buffer = self.buffer
+        data, offset = buffer.data, buffer.offset
+        size = len(data) - offset
+        if not size and not buffer.gap:
+            return self._end() if buffer.ended else NEED_MORE
+        opens = may = False
+        if self.kind is Kind.RESPONSES:
+            opening = data[offset : offset + len(STATUS_PREFIX)]
+            opens = opening == STATUS_PREFIX
+            may = may_open_response(opening)
+        elif size:
+            opening = bytes(data[offset : offset + MAX_LINE])
+            line, ended, _ = opening.partition(b"\n")
+            opens = bool(ended) and split_request_line(line) is not None
+            may = not ended and size < MAX_LINE and may_open_request(opening)
+        if opens:
+            return self._end()
+        if may and size and not buffer.gap and not buffer.ended:
+            return NEED_MORE
+        self.optional = False
+        return None
+
+    # -- endings -----------------------------------------------------------------------------
+
+    def _end(self) -> Event:
+        self.state = START
+        self.optional = False
+        self._searched = False
+        self._examined = 0
+        return END
+
+    def _starve(self) -> Event:
+        """A message waits for more; at the end of the stream there will be none."""
+        if not self.buffer.ended:
+            return NEED_MORE
+        self._begin_search(missing=True)
+        return CUT
+
+    def _cut_by_gap(self) -> Event:
+        self._begin_search(missing=True)
+        return CUT
+
+    def _cut_misled(self) -> Event:
+        self._misled()
+        return CUT
+
+    # -- losses ------------------------------------------------------------------------------
+
+    def _wait_or_search(self) -> Event | None:
+        """A head waits for more, unless a gap hides the rest of it."""
+        if not self.buffer.gap:
+            return NEED_MORE
+        self._begin_search(missing=True)
+        return None
+
+    def _misled(self) -> None:
+        """Here a message had to begin, or go on, and does not: one search, then no more."""
+        self._begin_search(missing=False)
+        if self._searched:
+            self.state = State.FAILED
+        self._searched = True
+
+    def _begin_search(self, *, missing: bool) -> None:
+        self.state = SEARCH
+        self._missing = missing
+        self._scanned = 0
+        self._examined = 0
+        self._line_seen = False
+
+    def _search(self) -> Event:
+        """To the next plausible start; only whole lines are judged."""
+        if self.kind is None:
+            ahead = ANY_AHEAD
+        else:
+            ahead = REQUEST_AHEAD if self.kind is Kind.REQUESTS else RESPONSE_AHEAD
+        buffer = self.buffer
+        while True:
+            data, offset = buffer.data, buffer.offset
+            size = len(data) - offset
+            lines = data.rfind(b"\n", offset + self._examined) + 1
+            if lines:
+                found = ahead.search(data, offset, lines)
+                self._pass_over((found.start() if found else lines) - offset)
+                if found:
+                    self.state = START
+                    return JUMPED
+            elif buffer.gap:
+                self._missing = True
+                self._pass_over(size + buffer.gap)
+            else:
+                if size > self._max_head:
+                    self._pass_over(size - self._max_head)
+                self._examined = len(buffer)
+                if self._scanned > MAX_SCAN and not self._missing:
+                    self.state = State.FAILED
+                    return FAILED
+                return NEED_MORE
+
+    def _pass_over(self, size: int) -> None:
+        """Bytes that belong to nobody."""
+        self.buffer.skip(size)
+        self._scanned += size
+        self._examined = 0
+        # What precedes the first message of all, with nothing missing, is no message: a PROXY
+        # protocol header, a banner.
+        if self._missing or not self.fresh:
+            self.skipped += size

@@ -1,0 +1,39 @@
+"""Do the first bytes of a direction open an HTTP/1.x message?"""
+
+from __future__ import annotations
+
+from rover.decoder import Verdict
+from rover_plugin_http1.startline import (
+    STATUS_PREFIX,
+    may_open_request,
+    may_open_response,
+    split_request_line,
+)
+
+KNOWN_METHODS = frozenset(
+    (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT")
+)
+ENOUGH = 16
+"""Bytes that decide for a known method before its line is complete: as many as the capture asks
+for in the kernel before it decides anything."""
+LOOK_AHEAD = 2048
+"""Bytes after which a line that has not ended is none: an unknown method with a target longer
+than this is rarer than a text protocol that says nothing for as long."""
+
+
+def sniff(data: bytes | bytearray) -> Verdict:
+    """YES for a status line, a request line with any method, or the beginning of one with a
+    known method; MAYBE for less than that."""
+    opening = bytes(data[:LOOK_AHEAD]).lstrip(b"\r\n")
+    if may_open_response(opening):
+        return Verdict.YES if opening.startswith(STATUS_PREFIX) else Verdict.MAYBE
+    line, end, _ = opening.partition(b"\n")
+    if end:
+        return Verdict.YES if split_request_line(line) else Verdict.NO
+    method, space, target = line.partition(b" ")
+    # RFC 9113 section 11.6: the method PRI is reserved for the HTTP/2 preface.
+    if not may_open_request(line) or (space and method == b"PRI"):
+        return Verdict.NO
+    if method in KNOWN_METHODS and len(line) >= ENOUGH and target[0] > 0x20:
+        return Verdict.YES
+    return Verdict.MAYBE if len(data) < LOOK_AHEAD else Verdict.NO
