@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover import Address, Closed, Detail, Loss, Opened, Process, Role, RoverError
+from rover import Address, Closed, Detail, Loss, Opened, Process, Role, RoverError, Syscall
 from rover.recording import format as form
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
@@ -477,3 +477,22 @@ def test_a_value_beyond_its_field_stops_the_recording(tmp_path):
     delivered, error = read(path)
     assert delivered == [Loss(1, "ring_full")]
     assert "no end" in error
+
+
+def test_the_reader_of_the_documentation(tmp_path):
+    """It reads what is written, and the sizes in the text are those of the code."""
+    text = (Path(__file__).parent.parent.parent / "docs/recording-format.md").read_text()
+    program = text.partition("```python\n")[2].partition("```")[0]
+    write(tmp_path / "x", RECORDS)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "x")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"7 1 {EPOCH + 100} b'hello'\n7 3 {EPOCH + 100} b'w'\n"
+    assert f"Format {form.MAJOR}.{form.MINOR}." in text
+    assert f"1 to {form.MAX_BLOCK:,} bytes" in text
+    assert f"at most {form.MAX_PAYLOAD:,} bytes" in text
+    for number, name in enumerate(("PROCESS", "OPENED", "DATA", "CLOSED", "LOSS", "CLOCK", "END"), 1):
+        assert getattr(form, name) == number
+        assert f"| {number} | {name} |" in text
+    for call in Syscall:
+        assert f" {call.value} {call.name.lower()}" in text
