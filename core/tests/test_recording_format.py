@@ -47,18 +47,29 @@ class Told:
         self.records.append(loss)
 
 
+def take(writer: Writer, record: Any) -> None:
+    """Any record, a call as (detail, payload), a tick as ("clock", time, gone)."""
+    match record:
+        case Process():
+            writer.process(record)
+        case Opened():
+            writer.opened(record)
+        case Closed():
+            writer.closed(record)
+        case Loss():
+            writer.lost(record)
+        case ("clock", time, gone):
+            writer.clock(time, gone)
+        case (detail, payload):
+            writer.data(detail, payload)
+
+
 def write(path: Path, records: Iterable[Any], *, flush_each: bool = False, end: int | None = 0) -> None:
     """A recording of these; without an `end` time it is left as by a recorder that was killed."""
     writer = Writer(str(path))
     writer.begin(EPOCH, 5)
-    takes = {Process: writer.process, Opened: writer.opened, Closed: writer.closed, Loss: writer.lost}
     for record in records:
-        if type(record) is tuple and record[0] == "clock":
-            writer.clock(*record[1:])
-        elif type(record) is tuple:
-            writer.data(*record)
-        else:
-            takes[type(record)](record)
+        take(writer, record)
         if flush_each:
             writer.flush()
     if end is None:
@@ -106,8 +117,9 @@ RECORDS: list[Any] = [
 u64 = st.integers(0, 2**64 - 1)
 i64 = st.integers(-(2**63), 2**63 - 1)
 i32 = st.integers(-(2**31), 2**31 - 1)
-texts = st.text(st.characters(codec=None), max_size=20)  # also lone surrogates: names need be no UTF-8
-addresses = st.builds(Address, texts, st.integers(0, 65535))
+names = st.text(st.characters(codec=None), max_size=20)  # also lone surrogates: they need be no UTF-8
+words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=45)
+addresses = st.builds(Address, words, st.integers(0, 65535))
 details = st.builds(
     Detail, u64, u64, i64, i64, u64, u64, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
 )
@@ -115,14 +127,14 @@ calls = st.tuples(details, st.binary(max_size=50)).map(
     lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1])
 )
 records = st.one_of(
-    st.builds(Process, i32, texts),
+    st.builds(Process, i32, names),
     st.builds(
         Opened,
         *(u64, i64, addresses, addresses, st.sampled_from([None, *Role]), i32),
         *(st.booleans(), st.none() | details),
     ),
     st.builds(Closed, u64, i64, st.booleans(), st.none() | details),
-    st.builds(Loss, u64, texts),
+    st.builds(Loss, u64, words),
     calls,
 )
 
@@ -297,7 +309,11 @@ def header(major: int = form.MAJOR, minor: int = form.MINOR, magic: bytes = form
     return data + struct.pack("<I", zlib.crc32(data))
 
 
-LOSS = entry(form.LOSS, struct.pack("<QH", 3, 4) + b"ring")
+def loss(text: bytes, size: int | None = None) -> bytes:
+    return entry(form.LOSS, struct.pack("<QB", 3, len(text) if size is None else size) + text)
+
+
+LOSS = loss(b"ring")
 END = entry(form.END, struct.pack("<q", 9))
 TOLD = [Loss(3, "ring")]
 
@@ -308,7 +324,7 @@ TOLD = [Loss(3, "ring")]
         (header() + block(LOSS + END), TOLD, ""),
         (header() + block(LOSS + entry(200, b"") + entry(99, b"what?") + END), TOLD, ""),
         (header() + block(LOSS + entry(form.END, struct.pack("<q", 9) + b"more")), TOLD, ""),
-        (header() + block(entry(form.LOSS, struct.pack("<QH", 3, 4) + b"ring+++") + END), TOLD, ""),
+        (header() + block(loss(b"ring+++", 4) + END), TOLD, ""),
         (header(minor=9) + block(LOSS + END), TOLD, ""),
         (header(major=2) + block(LOSS + END), [], "byte 0: its format is 2.0 and only 1.x can be read"),
         (header(major=0), [], "byte 0: its format is 0.0"),
@@ -324,8 +340,11 @@ TOLD = [Loss(3, "ring")]
         (header() + block(LOSS + struct.pack("<BI", 5, 2**32 - 1)), TOLD, "an entry of 4294967295 bytes"),
         (header() + block(LOSS + entry(form.DATA, b"")), TOLD, "type 3 that is too short"),
         (header() + block(LOSS + entry(form.OPENED, b"")), TOLD, "type 2 that is too short"),
-        (header() + block(entry(form.LOSS, struct.pack("<QH", 3, 4) + b"rin")), [], "a text of 4 bytes"),
-        (header() + block(entry(form.LOSS, struct.pack("<QH", 3, 1) + b"\xff")), [], "not UTF-8"),
+        (header() + block(loss(b"rin", 4)), [], "a text of 4 bytes"),
+        (header() + block(loss(b"\x1b[2J")), [], "not printable ASCII"),
+        (header() + block(loss("\u200b".encode())), [], "not printable ASCII"),
+        (header() + block(entry(form.PROCESS, struct.pack("<iB", 3, 1) + b"\xff")), [], "not UTF-8"),
+        (header() + block(entry(form.OPENED, bytes(22) + b"\1\n" + bytes(9))), [], "not printable ASCII"),
         (header() + block(entry(form.CLOCK, struct.pack("<qI", 3, 2**31))), [], "2147483648 connections"),
         (header() + block(entry(form.OPENED, bytes(20) + b"\3" + bytes(9))), [], "role 3"),
         (
@@ -460,18 +479,39 @@ def test_standard_output_whose_reader_leaves():
         assert program.communicate()[1] == b"standard output was closed by its reader\n"
 
 
-def test_a_value_beyond_its_field_stops_the_recording(tmp_path):
+def test_causes_of_loss_do_not_fill_the_memory(tmp_path):
+    path = tmp_path / "x"
+    losses = [Loss(1, str(number)) for number in range(100)]
+    write(path, losses)
+    delivered, error = read(path)
+    assert delivered == losses[: form.MAX_CAUSES]
+    assert "more than 64 causes of loss" in error
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        (DETAIL._replace(connection=2**64), b""),
+        Process(2**31, ""),
+        Process(1, "x" * 256),
+        Loss(1, "one\nand another"),
+        RECORDS[1]._replace(local=Address("\x1b[2J", 80)),
+        RECORDS[1]._replace(remote=Address("::1", 65536)),
+    ],
+)
+def test_a_value_that_does_not_fit_stops_the_recording(tmp_path, record):
     """It is told once; what was written before can be read."""
     path = tmp_path / "x"
     writer = Writer(str(path))
     writer.begin(EPOCH, 0)
     writer.lost(Loss(1, "ring_full"))
-    writer.data(DETAIL._replace(connection=2**64), b"")
+    take(writer, record)
     failure = writer.failure
     writer.lost(Loss(2, "ring_full"))
     writer.process(Process(2**31, ""))
     writer.end(0)
-    assert failure.startswith("a recording cannot hold Detail(connection=18446744073709551616")
+    name = "Detail" if type(record) is tuple else type(record).__name__
+    assert failure.startswith(f"a recording cannot hold {name}(")
     assert writer.failure == failure
     assert writer.records == 1
     delivered, error = read(path)

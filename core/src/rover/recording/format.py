@@ -29,6 +29,8 @@ MAX_PAYLOAD = 8 << 20
 that a decoder could use."""
 MAX_BLOCK = 16 << 20
 """Bytes of a block a reader takes: one not yet full, and the largest entry."""
+MAX_CAUSES = 64
+"""Causes of loss a reader takes, as the totals keep a counter of each; a source has a handful."""
 
 PROCESS, OPENED, DATA, CLOSED, LOSS, CLOCK, END = range(1, 8)
 """Entry types. Others are passed over."""
@@ -54,7 +56,7 @@ _PROCESS = struct.Struct("<i")
 _LOSS = struct.Struct("<Q")
 _CLOCK = struct.Struct("<qI")  # time, number of connections that follow
 _END = struct.Struct("<q")
-_TEXT = struct.Struct("<H")
+_TEXT = struct.Struct("<B")
 _PORT = struct.Struct("<H")
 
 
@@ -148,7 +150,7 @@ def _checksum(entries: bytes | bytearray) -> int:
 
 
 # -- entries -------------------------------------------------------------------------------------
-# Packing raises struct.error for a value that its field cannot hold.
+# Packing raises struct.error or ValueError for a value that its field cannot hold.
 
 
 def pack_call(detail: Detail, payload: bytes) -> bytes:
@@ -159,7 +161,9 @@ def pack_call(detail: Detail, payload: bytes) -> bytes:
 
 def pack_process(process: Process) -> bytes:
     """A PROCESS entry."""
-    return _entry(PROCESS, _PROCESS.pack(process.pid) + _pack_text(process.name))
+    # A name that was no UTF-8 came here with surrogates in it, and must come back with them.
+    name = process.name.encode("utf-8", "surrogatepass")
+    return _entry(PROCESS, _PROCESS.pack(process.pid) + _pack_text(name))
 
 
 def pack_opened(opened: Opened) -> bytes:
@@ -183,7 +187,7 @@ def pack_closed(closed: Closed) -> bytes:
 
 def pack_loss(loss: Loss) -> bytes:
     """A LOSS entry."""
-    return _entry(LOSS, _LOSS.pack(loss.records) + _pack_text(loss.cause))
+    return _entry(LOSS, _LOSS.pack(loss.records) + _pack_word(loss.cause))
 
 
 def pack_clock(clock: Clock) -> bytes:
@@ -201,14 +205,23 @@ def _entry(kind: int, content: bytes) -> bytes:
     return _ENTRY.pack(kind, len(content)) + content
 
 
-def _pack_text(text: str) -> bytes:
-    # A name that was no UTF-8 came here with surrogates in it, and must come back with them.
-    data = text.encode("utf-8", "surrogatepass")
-    return _TEXT.pack(len(data)) + data
+def _pack_text(text: bytes) -> bytes:
+    return _TEXT.pack(len(text)) + text
+
+
+def _pack_word(word: str) -> bytes:
+    if not _is_word(word):
+        raise ValueError(f"{word!r} is not printable ASCII")
+    return _pack_text(word.encode())
+
+
+def _is_word(text: str) -> bool:
+    """Causes and addresses go to terminals as they are, so they must be fit for it."""
+    return text.isascii() and text.isprintable()
 
 
 def _pack_address(address: Address) -> bytes:
-    return _pack_text(address.host) + _PORT.pack(address.port)
+    return _pack_word(address.host) + _PORT.pack(address.port)
 
 
 def _pack_detail(detail: Detail | None) -> bytes:
@@ -251,7 +264,10 @@ def _unpack_call(entries: bytes, start: int, end: int) -> Call:
 def _unpack_process(content: bytes) -> Process:
     (pid,) = _PROCESS.unpack_from(content)
     name, _ = _unpack_text(content, _PROCESS.size)
-    return Process(pid, name)
+    try:
+        return Process(pid, name.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        raise DamageError("a name that is not UTF-8") from None
 
 
 def _unpack_opened(content: bytes) -> Opened:
@@ -272,7 +288,7 @@ def _unpack_closed(content: bytes) -> Closed:
 
 def _unpack_loss(content: bytes) -> Loss:
     (records,) = _LOSS.unpack_from(content)
-    cause, _ = _unpack_text(content, _LOSS.size)
+    cause, _ = _unpack_word(content, _LOSS.size)
     return Loss(records, cause)
 
 
@@ -297,20 +313,25 @@ _UNPACK: dict[int, Callable[[bytes], Record]] = {
 }
 
 
-def _unpack_text(content: bytes, at: int) -> tuple[str, int]:
+def _unpack_text(content: bytes, at: int) -> tuple[bytes, int]:
     (size,) = _TEXT.unpack_from(content, at)
     begin = at + _TEXT.size
     end = begin + size
     if end > len(content):
         raise DamageError(f"a text of {size} bytes, more than its entry has")
-    try:
-        return content[begin:end].decode("utf-8", "surrogatepass"), end
-    except UnicodeDecodeError:
-        raise DamageError("a text that is not UTF-8") from None
+    return content[begin:end], end
+
+
+def _unpack_word(content: bytes, at: int) -> tuple[str, int]:
+    text, end = _unpack_text(content, at)
+    word = text.decode("latin-1")
+    if not _is_word(word):
+        raise DamageError("a text that is not printable ASCII")
+    return word, end
 
 
 def _unpack_address(content: bytes, at: int) -> tuple[Address, int]:
-    host, at = _unpack_text(content, at)
+    host, at = _unpack_word(content, at)
     (port,) = _PORT.unpack_from(content, at)
     return Address(host, port), at + _PORT.size
 

@@ -28,6 +28,7 @@ class Recording:
         self._clock = 0
         self._gone: frozenset[int] = frozenset()
         self._latest = 0
+        self._causes: set[str] = set()
 
     def start(self) -> None:
         """Reads the header."""
@@ -59,6 +60,8 @@ class Recording:
         while at < len(entries):
             try:
                 record, after = form.unpack_entry(entries, at)
+                if isinstance(record, Loss):
+                    self._check_cause(record.cause)
             except DamageError as damage:
                 raise self._error(self._offset - len(entries) + at, damage) from None
             self._at = at = after
@@ -85,6 +88,11 @@ class Recording:
                     raise self._error(end, DamageError("more bytes after the end"))
                 return False
         return True
+
+    def _check_cause(self, cause: str) -> None:
+        self._causes.add(cause)
+        if len(self._causes) > form.MAX_CAUSES:
+            raise DamageError(f"more than {form.MAX_CAUSES} causes of loss")
 
     def _next_block(self) -> None:
         offset = self._offset

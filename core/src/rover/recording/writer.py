@@ -75,7 +75,7 @@ class Writer:
             entries = self._entries
             entries += form.pack_call(detail, payload)
             entries += payload
-        except struct.error as error:
+        except (struct.error, ValueError) as error:
             self._refuse(detail, error)
             return
         self._waiting += 1
@@ -97,14 +97,14 @@ class Writer:
     def _add(self, pack: Callable[[Value], bytes], value: Value, counts: int = 1) -> None:
         try:
             self._entries += pack(value)
-        except struct.error as error:
+        except (struct.error, ValueError) as error:
             self._refuse(value, error)
             return
         self._waiting += counts
         if len(self._entries) >= form.BLOCK_SIZE:
             self.flush()
 
-    def _refuse(self, value: object, error: struct.error) -> None:
+    def _refuse(self, value: object, error: Exception) -> None:
         self.flush()
         self._fail(f"a recording cannot hold {value!r:.200}: {error}")
 
