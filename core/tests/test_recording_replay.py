@@ -46,6 +46,7 @@ from rover.agent import Agent
 from rover.cli import build
 from rover.configuration import Catalogue
 from rover.plugins import PluginManager
+from rover.recording import format as form
 from rover.recording.format import MAX_PAYLOAD
 from rover.recording.reader import Recording
 from rover.recording.recorder import Recorder
@@ -538,6 +539,43 @@ def test_damage_ends_a_replay_with_the_logs_before_it(tmp_path):
     exchanges = replies(replayed)
     assert 20 < len(exchanges) < 40
     assert replies(whole)[: len(exchanges)] == exchanges
+
+
+u64 = st.sampled_from([0, 1, 2, 5, 1000, 2**32, 2**63, 2**64 - 1])
+i64 = st.sampled_from([0, 1, 1000, 10**10, -1, EPOCH, -(2**63), 2**63 - 1])
+i32 = st.sampled_from([0, 42, -1, 2**31 - 1])
+details = st.none() | st.builds(
+    Detail, u64, u64, i64, i64, u64, u64, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
+)
+ends = st.builds(Address, st.sampled_from(["", "::1"]), st.sampled_from([0, 80, 65535]))
+packed = st.one_of(
+    st.builds(Process, i32, st.text(st.characters(codec=None), max_size=5)).map(form.pack_process),
+    st.builds(Opened, u64, i64, ends, ends, st.sampled_from([None, *Role]), i32, st.booleans(), details).map(
+        form.pack_opened
+    ),
+    st.builds(Closed, u64, i64, st.booleans(), details).map(form.pack_closed),
+    st.builds(Loss, u64, st.just("ring_full")).map(form.pack_loss),
+    st.builds(form.Clock, i64, st.lists(u64, max_size=3)).map(form.pack_clock),
+    st.tuples(details.filter(bool), lines)
+    .map(lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1]))
+    .map(lambda call: form.pack_call(*call) + call[1]),
+)
+
+
+@settings(max_examples=100)
+@given(i64, i64, st.lists(packed, min_size=1, max_size=20))
+def test_a_made_file_harms_nobody(epoch, clock, entries):
+    """Its checksums are right and its values are not: it is read to its end, with nothing failing."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "recording")
+        content = b"".join(entries)
+        header = form.pack_header(form.Header(epoch, clock))
+        file.write_bytes(header + form.pack_block_header(content) + content)
+        replayed = run(Recording(str(file)), Path(directory))
+        assert replayed.failure == f"{file}, byte {file.stat().st_size}: no end: {NO_END}"
+
+
+NO_END = "the recorder was killed, or the file is cut off here"
 
 
 def test_a_source_that_cannot_start_replaces_no_file(tmp_path):
