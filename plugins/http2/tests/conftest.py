@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -78,7 +80,7 @@ class Conversation:
         """HEADERS (PUSH_PROMISE if `promise`), its block cut by CONTINUATION frames at `cut`."""
         encoded = self.encode(direction, fields, huffman=huffman)
         edges = [0, *sorted({c for c in cut if 0 <= c <= len(encoded)}), len(encoded)]
-        pieces = [encoded[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [encoded[a:b] for a, b in itertools.pairwise(edges)]
         first: Any = hf.PushPromiseFrame(stream) if promise else hf.HeadersFrame(stream)
         if promise:
             first.promised_stream_id = promise
@@ -106,9 +108,8 @@ class Conversation:
         return frame.serialize()
 
     def settings(self, values: dict[int, int] | None = None, *, ack: bool = False) -> bytes:
-        if ack:
-            return hf.SettingsFrame(0, flags=["ACK"]).serialize()
-        return hf.SettingsFrame(0, settings={3: 100} if values is None else values).serialize()
+        pairs = {} if ack else {3: 100} if values is None else values
+        return self.raw(4, 0, b"".join(struct.pack(">HI", *pair) for pair in pairs.items()), int(ack))
 
     def reset(self, stream: int, error: int) -> bytes:
         return hf.RstStreamFrame(stream, error_code=error).serialize()
@@ -179,7 +180,7 @@ def summary(stream: HttpStream) -> tuple[Any, ...]:
 def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """`data`, cut at these indices."""
     edges = [0, *sorted({c for c in cuts if 0 < c < len(data)}), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 @pytest.fixture(scope="session")

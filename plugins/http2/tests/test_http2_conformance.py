@@ -513,7 +513,7 @@ def test_unknown_frame_types_and_control_frames_are_passed_over(talk):
         c.window(1),
         c.priority(1),
         c.priority(99),
-        c.settings({}, ack=True),
+        c.settings(ack=True),
         c.settings({0xFE03: 1, 0x4A4A: 7}),
         c.raw(0xB, 1, b"whatever", 0xFF),
         c.raw(0x10, 0, b"\0\0\0\1u=3"),

@@ -1,0 +1,308 @@
+"""Bytes made to hurt: every one ends in a break or is passed over, and memory stays small."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+import tracemalloc
+
+import pytest
+from hpack.hpack import encode_integer
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rover import Direction
+from rover.buffer import MAX_SIZE
+from rover_plugin_http2.header_blocks import MAX_BLOCK, MAX_LIST
+
+UP, DOWN = Direction.EGRESS, Direction.INGRESS
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HOSTILE = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MEGABYTE = 1_000_000
+huffman = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode
+
+raw_frames = st.builds(
+    lambda kind, flags, stream, payload, lie: (
+        (len(payload) + lie).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+    ),
+    st.integers(0, 10),
+    st.sampled_from([0, 1, 4, 5, 8, 0xC, 0x24, 0x2D]) | st.integers(0, 255),
+    st.integers(0, 8) | st.integers(0, (1 << 32) - 1),
+    st.binary(max_size=40) | st.sampled_from([b"\x82\x84\x86", b"\x88", b"\0\5\0\1\0\0", bytes(4), bytes(8)]),
+    st.sampled_from([0, 0, 0, 0, 1, 30000]),
+)
+noise = st.one_of(
+    st.binary(max_size=200),
+    st.lists(raw_frames, max_size=10).map(b"".join),
+    st.lists(raw_frames, max_size=10).map(lambda made: PREFACE + b"\0\0\0\4\0\0\0\0\0" + b"".join(made)),
+)
+
+
+@HOSTILE
+@given(st.lists(st.tuples(st.sampled_from([UP, DOWN]), noise), max_size=6), st.booleans())
+def test_arbitrary_frames_never_raise(talk, sent, late):
+    c = talk(late=late)
+    for way, data in sent:
+        c.play.send(way, data)
+        c.play.expire(c.play.time)
+    c.check_details()
+    for stream in c.play.exchanges:
+        assert stream.request.method
+        assert stream.request.target
+
+
+@HOSTILE
+@given(st.lists(st.tuples(st.sampled_from([UP, DOWN]), noise), max_size=4), st.data())
+def test_arbitrary_frames_whole_or_byte_by_byte_are_the_same(talk, sent, data):
+    whole, pieces = talk(late=True), talk(late=True)
+    for way, chunk in sent:
+        whole.play.send(way, chunk)
+        if pieces.play.protocol_break is None:
+            pieces.play.send_all(way, [bytes([byte]) for byte in chunk])
+    broke = [(p and (p.reason, p.position)) for p in (whole.play.protocol_break, pieces.play.protocol_break)]
+    assert broke[0] == broke[1]
+    assert whole.summary == pieces.summary
+
+
+@HOSTILE
+@given(st.integers(0, 400), st.integers(1, 255), st.booleans())
+def test_a_conversation_with_one_byte_changed(talk, at, change, up):
+    """Never an exception; whatever is logged has a method and a target."""
+    c = talk(late=True)
+    flows = {
+        True: PREFACE + c.settings() + c.request(1, end=False, cut=(3,)) + c.data(1, b"abc") + c.request(3),
+        False: c.settings() + c.response(1, end=False, pad=3) + c.data(1, b"x", pad=2) + c.response(3),
+    }
+    broken = bytearray(flows[up])
+    broken[at % len(broken)] ^= change
+    flows[up] = bytes(broken)
+    c.up(flows[True])
+    c.down(flows[False])
+    c.check_details()
+    for stream in c.play.exchanges:
+        assert stream.request.method
+        assert stream.request.target
+
+
+def test_a_flood_of_empty_continuations(talk):
+    c = talk()
+    c.up(c.raw(1, 1))
+    for _ in range(MAX_BLOCK // 9 + 1):
+        c.up(c.raw(9, 1))
+        assert c.play.buffers[UP].size < MAX_SIZE
+        if c.play.protocol_break:
+            break
+    assert c.broke.reason == "hpack"
+
+
+def test_a_flood_of_continuations_in_one_call_is_one_walk(talk):
+    c = talk()
+    c.up(c.raw(1, 1) + c.raw(9, 1) * (MAX_BLOCK // 9 - 2) + c.raw(9, 1, b"\x82\x84\x86", 4))
+    assert c.play.protocol_break is None
+    c.up(c.raw(1, 3) + c.raw(9, 3) * (MAX_BLOCK // 9))
+    assert c.broke.reason == "hpack"
+
+
+def test_a_header_block_that_says_it_is_longer_than_we_wait_for(talk):
+    c = talk()
+    c.down(c.settings({5: (1 << 24) - 1}))
+    c.up(c.raw(1, 1, length=MAX_BLOCK, flags=4))
+    assert c.broke.reason == "hpack"
+    assert c.broke.detail.startswith("HEADERS of stream 1 at byte ")
+
+
+def test_a_huge_header_list_is_decoded(talk):
+    """Close to what the bounds allow, over many frames."""
+    c = talk()
+    fields = [(f"x-{i}", "v" * 900) for i in range(120)]
+    c.up(
+        c.request(
+            1, [(":method", "GET"), (":path", "/"), *fields], huffman=False, cut=range(0, MAX_BLOCK, 16000)
+        )
+    )
+    c.down(c.response(1))
+    assert list(c.stream.request.headers) == fields
+
+
+def test_a_header_list_larger_than_the_bound(talk):
+    c = talk()
+    entry = c.encode(UP, [("x", "v" * 4000)], huffman=False)
+    c.up(c.raw(1, 1, b"\x82\x84\x86" + entry + b"\xbe" * (MAX_LIST // 4000), 5))
+    assert c.broke.reason == "hpack"
+    assert "header list of more than" in c.broke.detail
+
+
+def length_of(string, flag=0):
+    """A string literal's length (RFC 7541 section 5.2)."""
+    encoded = bytearray(encode_integer(len(string), 7))
+    encoded[0] |= flag
+    return bytes(encoded)
+
+
+def test_the_time_of_the_worst_header_block_is_bounded(talk):
+    """As many of the smallest fields as fit, then Huffman; a naive decoder is quadratic here."""
+    c = talk()
+    c.down(c.settings({5: (1 << 24) - 1}))
+    eight = huffman(b"a" * 8)
+    coded = eight * (100_000 // len(eight))
+    blocks = [
+        b"\0\1a\0" * 7000 + b"\0\1a" + length_of(b"v" * 16_000) + b"v" * 16_000,
+        b"\0\1a" + length_of(coded, 0x80) + coded,
+    ]
+    started = time.process_time()
+    for number, block in enumerate(blocks):
+        c.up(c.raw(1, 2 * number + 1, b"\x82\x84\x86" + block, 4))
+    assert time.process_time() - started < 1.0
+    assert c.play.protocol_break is None
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def tiny_streams(c):
+    """As many streams as there can be."""
+    for n in itertools.count(1, 2):
+        c.up(c.raw(1, n, b"\x82\x84\x86", 4))
+        yield
+
+
+def big_streams(c):
+    """Few streams with large fields."""
+    for n in itertools.count(1, 2):
+        c.up(c.raw(1, n, b"\x82\x84\x86" + b"\0\1x\x7f\xa1\x4e" + b"v" * 10_144, 4))
+        yield
+
+
+def tables_then_streams(c):
+    """Both tables full of the smallest entries, then streams."""
+    c.up(c.settings({1: 1 << 20}))
+    c.down(c.settings({1: 1 << 20}))
+    smallest = b"".join(b"\x40\2" + bytes([97 + i % 26, 97 + i // 26 % 26]) + b"\0" for i in range(2100))
+    grown = b"\x3f\xe1\xff\x3f"  # to 2**20
+    c.up(c.raw(1, 1, grown + b"\x82\x84\x86" + smallest, 5))
+    yield
+    c.down(c.raw(1, 1, grown + b"\x88" + smallest, 5))
+    yield
+    for n in itertools.count(3, 2):
+        c.up(c.raw(1, n, b"\x82\x84\x86", 4))
+        yield
+
+
+def answered_streams(c):
+    """Both messages of every stream, none ended."""
+    for n in itertools.count(1, 2):
+        c.up(c.raw(1, n, b"\x82\x84\x86" + b"\0\1x\x14" + b"v" * 20, 4))
+        c.down(c.raw(1, n, b"\x88" + b"\0\1y\x14" + b"w" * 20, 4), c.raw(0, n, bytes(1000)))
+        yield
+
+
+def responses_without_requests(c):
+    """Streams that only wait for a request to be recorded."""
+    for n in itertools.count(1, 2):
+        c.down(c.raw(1, n, b"\x88", 4))
+        yield
+
+
+def resets_without_requests(c):
+    for n in itertools.count(1, 2):
+        c.down(c.reset(n, 8))
+        yield
+
+
+def promises(c):
+    c.up(c.request(1, end=False))
+    for n in itertools.count(2, 2):
+        c.down(c.raw(5, 1, n.to_bytes(4, "big") + b"\x82\x84\x86", 4))
+        yield
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["", "with blocks under way"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        tiny_streams,
+        big_streams,
+        tables_then_streams,
+        answered_streams,
+        responses_without_requests,
+        resets_without_requests,
+        promises,
+    ],
+)
+def test_one_hostile_connection_takes_less_than_a_megabyte(talk, attack, ready):
+    """Streams, tables, and header blocks under way in both directions; between two calls."""
+    talk().check_details()  # whatever is made once per process
+    steps = 0
+
+    def attack_until_the_break(c):
+        nonlocal steps
+        running = attack(c)
+        steps = 0
+        while c.play.protocol_break is None:
+            next(running)
+            steps += 1
+            forget(c)
+            yield
+            assert steps < 20_000
+
+    c = talk()
+    for _ in attack_until_the_break(c):
+        pass
+    assert c.broke.reason == "overflow", c.broke
+    total = steps
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        c = talk()
+        for _ in itertools.islice(attack_until_the_break(c), total - 1):
+            pass
+        if ready:
+            for way in (UP, DOWN):
+                c.play.send(way, c.raw(1, 99_999))
+                for _ in range(14_000 // 100):
+                    c.play.send(way, c.raw(9, 99_999) * 100)
+        assert c.play.protocol_break is None
+        forget(c)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 100_000 < taken < MEGABYTE
+
+
+def forget(c):
+    """What the player keeps for the test's sake, and the core delivers."""
+    for kept in (c.play.calls, c.play.alone, c.play.taken, c.play.exchanges):
+        kept.clear()
+    c.play.ledger.drain()
+    for buffer in c.play.buffers.values():
+        buffer._calls.clear()
+
+
+def test_the_memory_of_a_connection_is_a_setting(talk):
+    opened = []
+    for memory in (64, 640):
+        c = talk(memory=memory)
+        for n in itertools.count(1, 2):
+            c.up(c.request(n))
+            if c.play.protocol_break is not None:
+                break
+        assert c.broke.reason == "overflow"
+        opened.append(n // 2)
+    assert opened[0] > 60
+    assert 9 < opened[1] / opened[0] < 11
+
+
+def test_streams_that_end_are_forgotten(talk):
+    """Ten thousand exchanges, one after another and overlapping, take what two take."""
+    c = talk(memory=64)
+    for n in range(1, 20_001, 2):
+        c.up(c.request(n))
+        if n > 1:
+            c.down(c.response(n - 2))
+    assert len(c.streams) == 9_999
+    assert c.play.decoder._streams.memory < 2_000
