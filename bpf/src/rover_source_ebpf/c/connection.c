@@ -1,0 +1,128 @@
+/* Connections: found or made, told of, and ended. The key is the struct sock, so that dup, fork and
+ * descriptor passing keep one connection, and a connection is told of exactly once. */
+
+static inline int send(void *record, u64 size)
+{
+    if (events.ringbuf_output(record, size, 0)) {
+        count(COUNT_RING_FULL, 1);
+        return 0;
+    }
+    count(COUNT_RECORDS, 1);
+    return 1;
+}
+
+/* The process, before its first record and again after an exec. Not sent: tried again. */
+static inline void announce_process(struct call *call, u64 now)
+{
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct verdict *verdict = verdicts.lookup(&tgid);
+    struct process_record record = {};
+    u64 leader = KERNEL(u64, bpf_get_current_task(), OFF_TASK_LEADER);
+    record.header.kind = KIND_PROCESS;
+    record.header.end = now;
+    record.header.pid = call->pid;
+    read_kernel(record.comm, sizeof(record.comm), (void *)(leader + OFF_TASK_COMM));
+    if (send(&record, sizeof(record)) && verdict)
+        verdict->announced = 1;
+    call->announce = 0;
+}
+
+static inline void fill(struct header *header, struct call *call, u64 connection, u64 sequence)
+{
+    header->connection = connection;
+    header->sequence = sequence;
+    header->start = call->start;
+    header->pid = call->pid;
+    header->fd = call->fd;
+    header->syscall = call->syscall;
+    header->direction = call->direction;
+}
+
+/* The connection. `end` is when its connect or accept returned, 0 when it was only found. */
+static inline void announce(u64 sk, struct conn *conn, struct call *call, u64 end)
+{
+    struct opened_record record = {};
+    struct tuple tuple;
+    record.header.kind = KIND_OPENED;
+    record.header.connection = conn->id;
+    record.header.pid = call->pid;
+    if (end) {
+        fill(&record.header, call, conn->id, __sync_fetch_and_add(&conn->sequence, 1));
+        record.header.end = end;
+        record.header.flags = FLAG_DETAIL;
+    }
+    if (conn->late)
+        record.header.flags |= FLAG_LATE;
+    record.time = conn->opened;
+    record.role = conn->role;
+    read_tuple(sk, &tuple);
+    __builtin_memcpy(record.local, tuple.local, 16);
+    __builtin_memcpy(record.remote, tuple.remote, 16);
+    record.local_port = tuple.local_port;
+    record.remote_port = tuple.remote_port;
+    if (send(&record, sizeof(record)))
+        conn->announced = 1;
+}
+
+static inline u64 random_id(void)
+{
+    return ((u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32()) | 1; /* never 0 */
+}
+
+/* Forgets a connection. 1 for the one caller that did it, who has to tell of it. */
+static inline int forget(u64 sk, u64 id)
+{
+    uploads.delete(&id);
+    return conns.delete(&sk) == 0;
+}
+
+/* The end, known from something else than a close call. */
+static inline void end_without_call(u64 sk, struct conn *conn)
+{
+    struct header record = {};
+    record.kind = KIND_CLOSED;
+    record.connection = conn->id;
+    record.end = bpf_ktime_get_ns();
+    record.flags = conn->reset ? FLAG_RESET : 0;
+    int announced = conn->announced; /* else nobody has heard of it */
+    if (forget(sk, record.connection) && announced)
+        send(&record, sizeof(record));
+}
+
+/* A new connection; NULL when there is no room or it is not selected. */
+static inline struct conn *track(u64 sk, u8 role, u8 late)
+{
+    u32 automatic = UPLOAD_AUTO;
+    struct conn fresh = {};
+    if (!is_connection(sk) || !is_selected(sk))
+        return 0;
+    fresh.id = random_id();
+    fresh.opened = bpf_ktime_get_ns();
+    fresh.ports = ports_of(sk);
+    fresh.role = role;
+    fresh.late = late;
+    if (uploads.update(&fresh.id, &automatic)) {
+        count(COUNT_UNTRACKED, 1);
+        return 0;
+    }
+    if (conns.insert(&sk, &fresh)) {
+        uploads.delete(&fresh.id);
+        struct conn *other = conns.lookup(&sk); /* another thread was faster, or there is no room */
+        if (!other)
+            count(COUNT_UNTRACKED, 1);
+        return other;
+    }
+    return conns.lookup(&sk);
+}
+
+/* The connection of a socket, if it is known. One whose ports changed is another one: the socket
+ * was connected anew, or its end was missed and the memory used again. */
+static inline struct conn *known(u64 sk)
+{
+    struct conn *conn = conns.lookup(&sk);
+    if (conn && conn->ports != ports_of(sk)) {
+        end_without_call(sk, conn);
+        return 0;
+    }
+    return conn;
+}

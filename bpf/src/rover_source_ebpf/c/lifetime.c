@@ -1,0 +1,85 @@
+/* What ends without a socket call: sockets, threads and processes; raw tracepoints. */
+
+/* net/ipv4/tcp_ipv4.c: the last thing the kernel does with a TCP socket. */
+int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 sk = ctx->args[0];
+    struct conn *conn = conns.lookup(&sk);
+    if (!conn)
+        return 0;
+    u64 closer = conn->closer;
+    struct call *call = closer ? calls.lookup(&closer) : 0;
+    if (!call || call->sk != sk || call->connection != conn->id || call->syscall != 4) {
+        end_without_call(sk, conn);
+        return 0;
+    }
+    /* Within a close call, which will tell of it. What it needs first, the mark second, the
+     * connection last: whoever finds the connection gone finds the mark. */
+    call->sequence = conn->sequence;
+    call->position = conn->position[EGRESS];
+    call->announced = conn->announced;
+    call->reset = conn->reset;
+    call->gone = 1;
+    forget(sk, conn->id);
+    return 0;
+}
+
+static inline int reset(u64 sk)
+{
+    struct conn *conn = conns.lookup(&sk);
+    if (conn)
+        conn->reset = 1;
+    return 0;
+}
+
+int on_tcp_receive_reset(struct bpf_raw_tracepoint_args *ctx)
+{
+    return reset(ctx->args[0]);
+}
+
+int on_tcp_send_reset(struct bpf_raw_tracepoint_args *ctx)
+{
+    return reset(ctx->args[0]);
+}
+
+/* A name and a verdict last until the next program. */
+int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    verdicts.delete(&tgid);
+    return 0;
+}
+
+int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    u64 task = ctx->args[0];
+    calls.delete(&thread);
+    if (KERNEL(u32, KERNEL(u64, task, OFF_TASK_SIGNAL), OFF_SIGNAL_LIVE) != 0)
+        return 0; /* other threads live on */
+    u32 tgid = thread >> 32;
+    verdicts.delete(&tgid);
+#if SELECT_PIDS
+    u32 pid = pid_of(KERNEL(u64, task, OFF_TASK_LEADER));
+    family.delete(&pid);
+#endif
+    return 0;
+}
+
+#if SELECT_PIDS
+/* A descendant stays one when its parents die before its first call. */
+int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 parent = KERNEL(u64, ctx->args[0], OFF_TASK_LEADER);
+    u64 child = ctx->args[1];
+    u32 pid = pid_of(parent);
+    u8 yes = 1;
+    if (KERNEL(u32, child, OFF_TASK_TGID) == KERNEL(u32, parent, OFF_TASK_TGID))
+        return 0; /* a thread */
+    if (!family.lookup(&pid))
+        return 0;
+    pid = pid_of(child);
+    family.update(&pid, &yes);
+    return 0;
+}
+#endif

@@ -1,0 +1,114 @@
+/* All state the kernel side keeps, and the figures it counts. */
+
+/* A socket call under way. One per thread of a watched process, kept while the thread lives: an
+ * entry in place costs less than making and removing one for each call. */
+struct call {
+    u64 sk; /* 0: none under way */
+    u64 start;
+    u64 pointer; /* user memory: bytes, iovec array, msghdr or mmsghdr array */
+    u64 count;   /* how many of them */
+    u64 file;
+    u64 moved;   /* bytes, for SHAPE_MESSAGES */
+    u64 connection; /* close: the connection's id, and what is told of it when it is gone */
+    u64 sequence;
+    u64 position;
+    u32 pid;
+    s32 fd;
+    u32 number; /* the kernel's number of the call */
+    u16 syscall;
+    u8 stage;
+    u8 shape;
+    u8 unread;  /* the bytes went nowhere, or past the process */
+    u8 direction;
+    u8 introduced;
+    u8 announce;  /* the process has not been told of yet */
+    u8 announced; /* close: the connection had been told of */
+    u8 gone;      /* close: the kernel destroyed the socket meanwhile */
+    u8 reset;
+};
+
+#define SHAPE_BYTES 0    /* pointer: count bytes */
+#define SHAPE_VECTOR 1   /* pointer: count iovecs */
+#define SHAPE_MESSAGE 2  /* pointer: one msghdr */
+#define SHAPE_MESSAGES 3 /* pointer: mmsghdr array */
+
+/* A connection: what it is told of by, and how far it has come. */
+struct conn {
+    u64 id;
+    u64 opened;
+    u64 sequence;
+    u64 position[2];
+    u64 uploaded;
+    u64 closer; /* the thread in a close call on it */
+    u32 ports;
+    u32 opening[2]; /* opening bytes uploaded while nothing was recognised */
+    u8 role;
+    u8 late;
+    u8 announced;
+    u8 protocol;
+    u8 reset;
+    u8 unused[3];
+};
+
+struct verdict {
+    u32 pid; /* as the agent's pid namespace numbers it */
+    u8 watched;
+    u8 announced;
+    u8 unused[2];
+};
+
+struct agent {
+    u32 tgid; /* as the kernel numbers it; 0 until the marker call */
+    u32 level; /* of its pid namespace */
+};
+
+/* Where a call's bytes are copied from. It lies in the scratch and not on the stack because what
+ * is read back from a map is any number to the verifier: it then sees that one round of the loop
+ * is like the next, and needs not follow every possible sum. */
+struct walk {
+    u64 want;     /* bytes to copy; at most PAYLOAD_LIMIT */
+    u64 taken;    /* copied */
+    u64 left;     /* not copied yet of the current message */
+    u64 vector;   /* next iovec */
+    u64 segments; /* how many are left */
+    u64 message;  /* next msghdr or mmsghdr */
+    u64 messages; /* how many are left */
+    u64 size;     /* bytes the whole call moved */
+    u32 answer;   /* of recognise() */
+};
+
+/* A record under construction. Twice the limit, so that a bounded length behind a bounded offset
+ * stays inside, which is all the verifier can follow. */
+struct scratch {
+    struct header header;
+    u8 data[2 * PAYLOAD_LIMIT];
+    struct walk walk;
+};
+
+#define UPLOAD_AUTO 0xffffffff /* the kernel recognises */
+
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+BPF_TABLE("hash", u64, struct call, calls, MAX_THREADS);          /* key: pid_tgid */
+BPF_TABLE("hash", u64, struct conn, conns, MAX_CONNECTIONS);      /* key: struct sock */
+BPF_TABLE("hash", u64, u32, uploads, MAX_CONNECTIONS);            /* key: id; value: bytes of each call */
+BPF_TABLE("lru_hash", u32, struct verdict, verdicts, MAX_PROCESSES); /* key: tgid */
+BPF_TABLE("hash", u32, u8, ignored, 1024);                        /* key: the agent's pid for it */
+BPF_TABLE("array", u32, struct agent, agents, 1);
+BPF_TABLE("array", u32, struct scratch, scratches, CPUS);
+BPF_TABLE("percpu_array", u32, u64, counters, COUNTERS);
+
+/* counters */
+#define COUNT_RECORDS 0     /* sent */
+#define COUNT_UPLOADED 1    /* bytes of payload in them */
+#define COUNT_RING_FULL 2   /* records that found no room */
+#define COUNT_UNTRACKED 3   /* calls of connections that found no room in conns or uploads */
+#define COUNT_UNSEEN 4      /* calls of threads that found no room in calls */
+#define COUNT_UNREADABLE 5  /* payloads that could not be read from the process */
+#define COUNTERS_USED 6
+
+static inline void count(u32 which, u64 by)
+{
+    u64 *counter = counters.lookup(&which);
+    if (counter)
+        __sync_fetch_and_add(counter, by);
+}

@@ -1,0 +1,165 @@
+/* Which protocol do the bytes of one socket call open?
+ *
+ * Plain C without a library or a kernel header: the BPF program includes it, and the tests compile
+ * it for the host. Only the first RECOGNISE_WINDOW bytes are looked at, and each index is masked by
+ * it, so that the verifier sees that no access leaves the buffer; the buffer must be that large,
+ * the host's too, whatever `size` says.
+ *
+ * The answer decides what is uploaded and no more: a decoder still makes up its own mind. A miss
+ * costs an access log and a false alarm only some copying, but the calls of every other protocol
+ * pass through here too, so the alarms have to be rare.
+ */
+#ifndef ROVER_RECOGNISE_H
+#define ROVER_RECOGNISE_H
+
+#define RECOGNISE_WINDOW 2048 /* a power of two; a first segment with its request head fits */
+
+#define RECOGNISED_NOTHING 0
+#define RECOGNISED_HTTP1 1
+#define RECOGNISED_HTTP2 2
+#define RECOGNISED_PROTOCOL 0x0f /* mask */
+#define RECOGNISED_REQUEST 0x10
+#define RECOGNISED_RESPONSE 0x20
+
+#define HTTP1_MINIMUM 16 /* "GET / HTTP/1.1\r\n"; nothing is decided on fewer bytes */
+
+#define HTTP2_PREFACE 24     /* RFC 9113 section 3.4 */
+#define HTTP2_FRAME_HEADER 9 /* section 4.1: length 3, type 1, flags 1, reserved bit and stream 4 */
+#define HTTP2_FRAMES 5       /* looked at: SETTINGS, WINDOW_UPDATE and the like may come first */
+#define HTTP2_LAST_TYPE 0x09 /* CONTINUATION, the highest type RFC 9113 defines */
+#define HTTP2_HEADERS 0x01   /* section 6.2, and its flags */
+#define HTTP2_END_STREAM 0x01
+#define HTTP2_END_HEADERS 0x04
+#define HTTP2_PADDED 0x08
+#define HTTP2_PRIORITY 0x20
+
+#define HPACK_STATIC 61      /* entries of the static table, RFC 7541 appendix A */
+#define HPACK_LAST_REQUEST 5 /* 1 to 5: :authority, :method twice, :path twice */
+#define HPACK_SIZE_UPDATES 2 /* as many may precede a block's first field, section 4.2 */
+
+#define ROVER_BYTE(at) (data[(at) & (RECOGNISE_WINDOW - 1)])
+
+/* Eight characters as one number, so that a comparison is one branch for the verifier to follow. */
+#define ROVER_TEXT(a, b, c, d, e, f, g, h)                                                          \
+    ((unsigned long long)(a) | (unsigned long long)(b) << 8 | (unsigned long long)(c) << 16 | (unsigned long long)(d) << 24 | (unsigned long long)(e) << 32 | (unsigned long long)(f) << 40 | \
+     (unsigned long long)(g) << 48 | (unsigned long long)(h) << 56)
+#define ROVER_EIGHT(at)                                                                         \
+    ROVER_TEXT(data[at], data[(at) + 1], data[(at) + 2], data[(at) + 3], data[(at) + 4],        \
+               data[(at) + 5], data[(at) + 6], data[(at) + 7])
+#define ROVER_FIRST(characters) (~0ULL >> (64 - 8 * (characters)))
+
+/* HTTP/1.x: the version of a status line, or a method with the space behind it. */
+static inline __attribute__((always_inline)) unsigned recognise_http1(const unsigned char *data,
+                                                                      unsigned size)
+{
+    if (size < HTTP1_MINIMUM)
+        return RECOGNISED_NOTHING;
+    unsigned long long text = ROVER_EIGHT(0);
+    if ((text & ROVER_FIRST(7)) == ROVER_TEXT('H', 'T', 'T', 'P', '/', '1', '.', 0))
+        return RECOGNISED_HTTP1 | RECOGNISED_RESPONSE;
+    if ((text & ROVER_FIRST(4)) == ROVER_TEXT('G', 'E', 'T', ' ', 0, 0, 0, 0) ||
+        (text & ROVER_FIRST(5)) == ROVER_TEXT('P', 'O', 'S', 'T', ' ', 0, 0, 0) ||
+        (text & ROVER_FIRST(4)) == ROVER_TEXT('P', 'U', 'T', ' ', 0, 0, 0, 0) ||
+        (text & ROVER_FIRST(7)) == ROVER_TEXT('D', 'E', 'L', 'E', 'T', 'E', ' ', 0) ||
+        (text & ROVER_FIRST(5)) == ROVER_TEXT('H', 'E', 'A', 'D', ' ', 0, 0, 0) ||
+        (text & ROVER_FIRST(6)) == ROVER_TEXT('P', 'A', 'T', 'C', 'H', ' ', 0, 0) ||
+        text == ROVER_TEXT('O', 'P', 'T', 'I', 'O', 'N', 'S', ' ') ||
+        (text & ROVER_FIRST(6)) == ROVER_TEXT('T', 'R', 'A', 'C', 'E', ' ', 0, 0) ||
+        text == ROVER_TEXT('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '))
+        return RECOGNISED_HTTP1 | RECOGNISED_REQUEST;
+    return RECOGNISED_NOTHING;
+}
+
+/* The index a field representation names (RFC 7541 section 6), 0 for a new name. */
+static inline __attribute__((always_inline)) unsigned hpack_index(unsigned first, unsigned second)
+{
+    if (first & 0x80)
+        return first & 0x7f; /* indexed field */
+    if (first & 0x40)
+        return first & 0x3f; /* literal with incremental indexing */
+    unsigned index = first & 0x0f; /* literal without indexing, or never indexed */
+    if (index < 0x0f)
+        return index;
+    return second & 0x80 ? HPACK_STATIC + 1 : index + second; /* two continued bytes: above 61 */
+}
+
+/* Bytes of a dynamic table size update at `at` (section 6.3), 0 when it is something else. */
+static inline __attribute__((always_inline)) unsigned hpack_size_update(const unsigned char *data,
+                                                                        unsigned at)
+{
+    unsigned first = ROVER_BYTE(at);
+    if ((first & 0xe0) != 0x20)
+        return 0;
+    if ((first & 0x1f) != 0x1f)
+        return 1;
+    if (!(ROVER_BYTE(at + 1) & 0x80))
+        return 2;
+    if (!(ROVER_BYTE(at + 2) & 0x80))
+        return 3;
+    return 4; /* sizes to 2 MB; more is somebody else's bytes, and fails on what comes next */
+}
+
+static inline __attribute__((always_inline)) int is_http2_preface(const unsigned char *data, unsigned size)
+{
+    return size >= HTTP2_PREFACE && ROVER_EIGHT(0) == ROVER_TEXT('P', 'R', 'I', ' ', '*', ' ', 'H', 'T') &&
+           ROVER_EIGHT(8) == ROVER_TEXT('T', 'P', '/', '2', '.', '0', '\r', '\n') &&
+           ROVER_EIGHT(16) == ROVER_TEXT('\r', '\n', 'S', 'M', '\r', '\n', '\r', '\n');
+}
+
+/* What the HEADERS frame at `frame` opens. */
+static inline __attribute__((always_inline)) unsigned recognise_headers(const unsigned char *data,
+                                                                        unsigned frame, unsigned size)
+{
+    unsigned flags = ROVER_BYTE(frame + 4);
+    unsigned reserved = ROVER_BYTE(frame + 5) & 0x80;
+    unsigned stream = ROVER_BYTE(frame + 5) | ROVER_BYTE(frame + 6) | ROVER_BYTE(frame + 7) |
+                      ROVER_BYTE(frame + 8);
+    if (flags & ~(HTTP2_END_STREAM | HTTP2_END_HEADERS | HTTP2_PADDED | HTTP2_PRIORITY))
+        return RECOGNISED_NOTHING;
+    if (reserved || !stream)
+        return RECOGNISED_NOTHING;
+    unsigned block = frame + HTTP2_FRAME_HEADER;
+    if (flags & HTTP2_PADDED)
+        block += 1;
+    if (flags & HTTP2_PRIORITY)
+        block += 5;
+    for (int i = 0; i < HPACK_SIZE_UPDATES; i++)
+        block += hpack_size_update(data, block);
+    if (block >= size)
+        return RECOGNISED_NOTHING;
+    unsigned second = block + 1 < size ? ROVER_BYTE(block + 1) : 0x80;
+    unsigned index = hpack_index(ROVER_BYTE(block), second);
+    if (index == 0 || index > HPACK_STATIC)
+        return RECOGNISED_NOTHING;
+    return RECOGNISED_HTTP2 | (index <= HPACK_LAST_REQUEST ? RECOGNISED_REQUEST : RECOGNISED_RESPONSE);
+}
+
+/* HTTP/2: whole frames, with or without the preface, up to the first HEADERS. */
+static inline __attribute__((always_inline)) unsigned recognise_http2(const unsigned char *data,
+                                                                      unsigned size)
+{
+    unsigned frame = is_http2_preface(data, size) ? HTTP2_PREFACE : 0;
+    for (int i = 0; i < HTTP2_FRAMES; i++) {
+        if (frame + HTTP2_FRAME_HEADER >= size)
+            return RECOGNISED_NOTHING;
+        unsigned type = ROVER_BYTE(frame + 3);
+        if (type > HTTP2_LAST_TYPE)
+            return RECOGNISED_NOTHING;
+        if (type == HTTP2_HEADERS)
+            return recognise_headers(data, frame, size);
+        frame += HTTP2_FRAME_HEADER + ((unsigned)ROVER_BYTE(frame) << 16 |
+                                       (unsigned)ROVER_BYTE(frame + 1) << 8 | ROVER_BYTE(frame + 2));
+    }
+    return RECOGNISED_NOTHING;
+}
+
+/* RECOGNISED_... of the `size` bytes at the beginning of a call. */
+static inline __attribute__((always_inline)) unsigned recognise(const unsigned char *data, unsigned size)
+{
+    if (size > RECOGNISE_WINDOW)
+        size = RECOGNISE_WINDOW;
+    unsigned answer = recognise_http1(data, size);
+    return answer ? answer : recognise_http2(data, size);
+}
+
+#endif

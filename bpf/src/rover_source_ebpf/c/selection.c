@@ -1,0 +1,126 @@
+/* Which processes and connections are watched. */
+
+#define ANCESTORS 32 /* parents looked at; deeper trees are watched from their upper part down */
+#define CGROUP_DEPTH 32
+
+#if SELECT_PIDS
+BPF_TABLE("hash", u32, u8, family, MAX_PROCESSES); /* key: the agent's pid for it */
+#endif
+#if SELECT_COMMS
+struct comm {
+    char name[16];
+};
+BPF_TABLE("hash", struct comm, u8, comms, 256);
+#endif
+#if SELECT_CGROUPS
+BPF_TABLE("hash", u64, u8, cgroups, 256);
+#endif
+#if SELECT_PORTS
+BPF_TABLE("array", u32, u64, ports, 1024); /* one bit each */
+#endif
+#if REFUSE_TUPLES
+BPF_TABLE("hash", struct tuple, u8, refused, 16);
+#endif
+
+static inline u32 pid_of(u64 task)
+{
+    u32 zero = 0;
+    struct agent *agent = agents.lookup(&zero);
+    u32 level = agent ? agent->level : 0;
+    u32 pid = pid_at(task, level);
+    return pid ? pid : KERNEL(u32, task, OFF_TASK_TGID);
+}
+
+#if SELECT_PIDS
+static inline int descends(u64 task)
+{
+    u8 yes = 1;
+    u32 self = pid_of(task);
+    for (int i = 0; i < ANCESTORS; i++) {
+        u32 pid = pid_of(task);
+        if (family.lookup(&pid)) {
+            family.update(&self, &yes);
+            return 1;
+        }
+        if (KERNEL(u32, task, OFF_TASK_TGID) <= 1)
+            return 0;
+        task = KERNEL(u64, KERNEL(u64, task, OFF_TASK_PARENT), OFF_TASK_LEADER);
+    }
+    return 0;
+}
+#endif
+
+static inline int is_watched(u64 task, u32 pid)
+{
+    if (ignored.lookup(&pid))
+        return 0;
+#if SELECT_COMMS
+    struct comm comm = {};
+    read_kernel(&comm, sizeof(comm), (void *)(task + OFF_TASK_COMM));
+    if (!comms.lookup(&comm))
+        return 0;
+#endif
+#if SELECT_CGROUPS
+    int inside = 0;
+    for (int level = 0; level < CGROUP_DEPTH; level++) {
+        u64 id = bpf_get_current_ancestor_cgroup_id(level);
+        if (!id)
+            break;
+        if (cgroups.lookup(&id)) {
+            inside = 1;
+            break;
+        }
+    }
+    if (!inside)
+        return 0;
+#endif
+#if SELECT_PIDS
+    return descends(task);
+#else
+    return 1;
+#endif
+}
+
+/* The verdict on the current process: one lookup, but for its first call. NULL: not watched. */
+static inline struct verdict *watched(u32 tgid)
+{
+    struct verdict *verdict = verdicts.lookup(&tgid);
+    if (!verdict) {
+        u32 zero = 0;
+        struct agent *agent = agents.lookup(&zero);
+        if (!agent || !agent->tgid)
+            return 0; /* nothing before the agent is known */
+        struct verdict fresh = {};
+        u64 leader = KERNEL(u64, bpf_get_current_task(), OFF_TASK_LEADER);
+        fresh.pid = pid_of(leader);
+        fresh.watched = tgid != agent->tgid && is_watched(leader, fresh.pid);
+        verdicts.update(&tgid, &fresh);
+        verdict = verdicts.lookup(&tgid);
+    }
+    return verdict && verdict->watched ? verdict : 0;
+}
+
+#if SELECT_PORTS
+static inline int has_port(u16 port)
+{
+    u32 word = port >> 6;
+    u64 *bits = ports.lookup(&word);
+    return bits && (*bits >> (port & 63)) & 1;
+}
+#endif
+
+/* Whether a connection that is not known yet is to be. */
+static inline int is_selected(u64 sk)
+{
+#if SELECT_PORTS
+    if (!has_port(local_port_of(sk)) && !has_port(remote_port_of(sk)))
+        return 0;
+#endif
+#if REFUSE_TUPLES
+    struct tuple tuple;
+    read_tuple(sk, &tuple);
+    if (refused.lookup(&tuple))
+        return 0;
+#endif
+    return 1;
+}

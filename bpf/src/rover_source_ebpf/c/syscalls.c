@@ -1,0 +1,435 @@
+/* The socket calls, seen by the two tracepoints that every system call passes: entered, then left.
+ *
+ * These two, and not each call's own pair: a call of interest costs less, any other costs more
+ * (README.md has the figures), and the agent starts and stops within moments, where taking away
+ * one of the other kind lasts 70 ms each. */
+
+#define CONNECT 1 /* rover.records.Syscall */
+#define ACCEPT 2
+#define ACCEPT4 3
+#define CLOSE 4
+#define SHUTDOWN 5
+#define READ 8
+#define READV 9
+#define RECVFROM 10
+#define RECVMSG 11
+#define RECVMMSG 12
+#define WRITE 16
+#define WRITEV 17
+#define SENDTO 18
+#define SENDMSG 19
+#define SENDMMSG 20
+#define SENDFILE64 21
+#define SPLICE 22
+
+#define REFUSED_FLAGS (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE) /* looks, urgent bytes, error queue: no data */
+
+/* Which of the programs below a call continues with when it is left. */
+#define STAGE_BYTES 0
+#define STAGE_VECTOR 1
+#define STAGE_MESSAGES 2
+#define STAGE_INTRODUCE 3
+#define STAGE_CONNECT 4
+#define STAGE_ACCEPT 5
+#define STAGE_CLOSE 6
+#define STAGE_SHUTDOWN 7
+BPF_TABLE("prog", u32, u32, stages, STAGES);
+
+BPF_TABLE("array", u32, u8, table, SYSCALLS); /* the Syscall by the kernel's number; 0: of no interest */
+
+/* ---- entered -------------------------------------------------------------------------------- */
+
+struct arguments {
+    u64 word[ARGUMENT_WORDS]; /* a part of struct pt_regs */
+};
+#define ARGUMENT(number) (arguments.word[ARGUMENT##number])
+
+/* Remembers a call of a watched process on a socket. NULL: of no interest. */
+static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd)
+{
+    u64 file = file_of(fd);
+    u64 sk = sock_of(file);
+    struct call *call = calls.lookup(&thread);
+    if (!sk) {
+        if (call)
+            call->sk = 0;
+        return 0;
+    }
+    if (!call) {
+        struct call fresh = {};
+        if (calls.update(&thread, &fresh)) {
+            count(COUNT_UNSEEN, 1);
+            return 0;
+        }
+        call = calls.lookup(&thread);
+        if (!call)
+            return 0;
+    }
+    call->sk = sk;
+    call->start = bpf_ktime_get_ns();
+    call->file = file;
+    call->pid = verdict->pid;
+    call->fd = fd;
+    call->announce = !verdict->announced;
+    call->introduced = 0;
+    call->gone = 0;
+    call->unread = 0;
+    return call;
+}
+
+static inline void forget_call(u64 thread)
+{
+    struct call *call = calls.lookup(&thread);
+    if (call)
+        call->sk = 0;
+}
+
+static inline void here_i_am(void)
+{
+    u32 zero = 0;
+    struct agent self = {.tgid = bpf_get_current_pid_tgid() >> 32};
+    self.level = KERNEL(u32, KERNEL(u64, bpf_get_current_task(), OFF_TASK_PID), OFF_PID_LEVEL);
+    agents.update(&zero, &self);
+}
+
+int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 number = ctx->args[1];
+    u8 *wanted = table.lookup(&number);
+    if (!wanted || !*wanted)
+        return 0;
+    u8 syscall = *wanted;
+    u64 thread = bpf_get_current_pid_tgid();
+    struct verdict *verdict = watched(thread >> 32);
+    if (!verdict) {
+        if (syscall == CLOSE && KERNEL(u32, ctx->args[0], MARKER_OFFSET) == MARKER)
+            here_i_am();
+        return 0;
+    }
+    if (is_compat())
+        return 0; /* a 32-bit process numbers and lays out its calls in another way */
+    struct arguments arguments;
+    read_kernel(&arguments, sizeof(arguments), (void *)(ctx->args[0] + ARGUMENTS_OFFSET));
+
+    u64 pointer = ARGUMENT(1), size = ARGUMENT(2);
+    u32 fd = ARGUMENT(0), flags = 0;
+    u8 direction = syscall < WRITE && syscall >= READ ? INGRESS : EGRESS;
+    u8 shape = SHAPE_BYTES, stage = STAGE_BYTES, unread = 0;
+    if (syscall == READV || syscall == WRITEV) {
+        shape = SHAPE_VECTOR;
+        stage = STAGE_VECTOR;
+    } else if (syscall == RECVFROM || syscall == SENDTO) {
+        flags = ARGUMENT(3);
+    } else if (syscall == RECVMSG || syscall == SENDMSG) {
+        flags = size;
+        shape = SHAPE_MESSAGE;
+        stage = STAGE_VECTOR;
+    } else if (syscall == RECVMMSG || syscall == SENDMMSG) {
+        flags = ARGUMENT(3);
+        shape = SHAPE_MESSAGES;
+        stage = STAGE_MESSAGES;
+    } else if (syscall == SENDFILE64) {
+        size = ARGUMENT(3);
+        unread = 1;
+    } else if (syscall == SPLICE) {
+        size = ARGUMENT(4);
+        unread = 1;
+        direction = sock_of(file_of(fd)) ? INGRESS : EGRESS;
+        if (direction == EGRESS)
+            fd = ARGUMENT(2);
+    } else if (syscall == CONNECT) {
+        stage = STAGE_CONNECT;
+    } else if (syscall == ACCEPT || syscall == ACCEPT4) {
+        stage = STAGE_ACCEPT;
+    } else if (syscall == CLOSE) {
+        stage = STAGE_CLOSE;
+    } else if (syscall == SHUTDOWN) {
+        stage = STAGE_SHUTDOWN;
+        if (pointer != SHUT_WR && pointer != SHUT_RDWR)
+            flags = REFUSED_FLAGS;
+    }
+    if (flags & REFUSED_FLAGS) {
+        forget_call(thread);
+        return 0;
+    }
+    struct call *call = remember(verdict, thread, fd);
+    if (!call)
+        return 0;
+    call->number = number;
+    call->syscall = syscall;
+    call->direction = direction;
+    call->shape = shape;
+    call->stage = stage;
+    call->pointer = pointer;
+    call->count = size;
+    if (direction == INGRESS && (flags & MSG_TRUNC))
+        unread = 1; /* tcp(7): the bytes are thrown away */
+    call->unread = unread;
+    if (syscall == CLOSE) {
+        u64 sk = call->sk;
+        struct conn *conn = known(sk);
+        if (!conn) {
+            call->sk = 0;
+            return 0;
+        }
+        call->connection = conn->id;
+        conn->closer = thread;
+    }
+    return 0;
+}
+
+/* ---- left: bytes ---------------------------------------------------------------------------- */
+
+/* The call that the current thread leaves, NULL when it was not remembered. */
+static inline struct call *left(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    struct call *call = calls.lookup(&thread);
+    if (!call || !call->sk || call->number != KERNEL(u32, ctx->args[0], OFF_REGS_NUMBER))
+        return 0;
+    return call;
+}
+
+/* Did a read that returned 0 ask for something? Then it is the end of the stream. */
+static inline int asked(struct call *call)
+{
+    u64 vector = call->pointer;
+    if (call->shape == SHAPE_MESSAGE)
+        vector = USER(u64, vector + MSGHDR_VECTOR);
+    else if (call->shape != SHAPE_VECTOR)
+        return call->count != 0;
+    return USER(u64, vector + IOVEC_LENGTH) != 0;
+}
+
+/* One completed call that moved bytes or found the end of the stream. */
+static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *call, u32 stage)
+{
+    u64 sk = call->sk;
+    s64 result = ctx->args[1];
+    if (result < 0 || (result == 0 && (call->direction != INGRESS || !asked(call)))) {
+        call->sk = 0;
+        return 0;
+    }
+    struct conn *conn = known(sk);
+    if (!call->introduced && (!conn || !conn->announced || call->announce)) {
+        stages.call(ctx, STAGE_INTRODUCE);
+        return 0;
+    }
+    call->sk = 0;
+    u32 cpu = bpf_get_smp_processor_id();
+    struct scratch *scratch = scratches.lookup(&cpu);
+    if (!conn || !scratch)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    u64 size = call->shape == SHAPE_MESSAGES ? call->moved : result;
+    u64 captured = capture(scratch, call, stage != STAGE_BYTES, conn, size, result);
+    struct header *header = &scratch->header;
+    header->kind = KIND_DATA;
+    header->flags = 0;
+    header->captured = captured;
+    fill(header, call, conn->id, __sync_fetch_and_add(&conn->sequence, 1));
+    header->end = now;
+    header->position = __sync_fetch_and_add(&conn->position[call->direction & 1], size);
+    header->size = size;
+    header->error = 0;
+    if (!conn->announced) {
+        count(COUNT_RING_FULL, 1); /* nobody has heard of the connection, so nobody could place it */
+        return 0;
+    }
+    asm volatile("" : "+r"(captured));
+    if (captured > PAYLOAD_LIMIT)
+        captured = PAYLOAD_LIMIT;
+    if (send(scratch, sizeof(struct header) + captured)) {
+        count(COUNT_UPLOADED, captured);
+        __sync_fetch_and_add(&conn->uploaded, captured);
+    }
+    return 0;
+}
+
+int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 number = KERNEL(u32, ctx->args[0], OFF_REGS_NUMBER);
+    u8 *wanted = table.lookup(&number);
+    if (!wanted || !*wanted)
+        return 0;
+    u64 thread = bpf_get_current_pid_tgid();
+    struct call *call = calls.lookup(&thread);
+    if (!call || !call->sk || call->number != number)
+        return 0;
+    u32 stage = call->stage;
+    if (stage != STAGE_BYTES) {
+        stages.call(ctx, stage);
+        return 0;
+    }
+    return leave_data(ctx, call, STAGE_BYTES);
+}
+
+int leave_vector(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    return call ? leave_data(ctx, call, STAGE_VECTOR) : 0;
+}
+
+/* Over several messages: how much was moved has to be summed up first. */
+int leave_messages(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    u32 cpu = bpf_get_smp_processor_id();
+    struct scratch *scratch = scratches.lookup(&cpu);
+    if (!call || !scratch)
+        return 0;
+    s64 messages = ctx->args[1];
+    call->moved = messages > 0 ? size_of_messages(scratch, call, messages) : 0;
+    call->stage = STAGE_VECTOR;
+    stages.call(ctx, STAGE_VECTOR);
+    return 0;
+}
+
+/* What has to be told before a call's own record: its process, its connection. Out of the way of
+ * the usual case. Goes on where it came from. */
+int introduce(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    if (!call)
+        return 0;
+    u64 sk = call->sk;
+    struct conn *conn = known(sk);
+    if (!conn)
+        conn = track(sk, ROLE_UNKNOWN, 1);
+    if (!conn) {
+        call->sk = 0;
+        return 0;
+    }
+    if (call->announce)
+        announce_process(call, bpf_ktime_get_ns());
+    if (!conn->announced)
+        announce(sk, conn, call, 0);
+    call->introduced = 1;
+    u32 stage = call->stage;
+    stages.call(ctx, stage);
+    return 0;
+}
+
+/* ---- left: shutdown ------------------------------------------------------------------------- */
+
+int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    if (!call)
+        return 0;
+    u64 sk = call->sk;
+    if (ctx->args[1]) {
+        call->sk = 0;
+        return 0;
+    }
+    struct conn *conn = known(sk);
+    if (!call->introduced && (!conn || !conn->announced || call->announce)) {
+        stages.call(ctx, STAGE_INTRODUCE);
+        return 0;
+    }
+    call->sk = 0;
+    if (!conn)
+        return 0;
+    struct header record = {};
+    fill(&record, call, conn->id, __sync_fetch_and_add(&conn->sequence, 1));
+    record.kind = KIND_DATA;
+    record.end = bpf_ktime_get_ns();
+    record.position = conn->position[EGRESS];
+    if (conn->announced)
+        send(&record, sizeof(record));
+    else
+        count(COUNT_RING_FULL, 1);
+    return 0;
+}
+
+/* ---- left: connect, accept ------------------------------------------------------------------ */
+
+static inline void opened(u64 sk, struct call *call, u8 role)
+{
+    if (known(sk))
+        return; /* the second connect of a non-blocking one */
+    struct conn *conn = track(sk, role, 0);
+    if (!conn)
+        return;
+    u64 now = bpf_ktime_get_ns();
+    if (call->announce)
+        announce_process(call, now);
+    announce(sk, conn, call, now);
+}
+
+int leave_connect(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    if (!call)
+        return 0;
+    u64 sk = call->sk;
+    s64 result = ctx->args[1];
+    call->sk = 0;
+    if (result == 0 || result == -EINPROGRESS)
+        opened(sk, call, ROLE_CLIENT);
+    return 0;
+}
+
+int leave_accept(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    if (!call)
+        return 0;
+    s64 descriptor = ctx->args[1];
+    call->sk = 0;
+    if (descriptor < 0)
+        return 0;
+    u64 sk = sock_of(file_of(descriptor));
+    if (sk)
+        opened(sk, call, ROLE_SERVER);
+    return 0;
+}
+
+/* ---- left: close ---------------------------------------------------------------------------- */
+
+/* Has the kernel let go of the socket, now that the close call returns? */
+static inline int is_released(u64 sk, u64 file)
+{
+#ifdef OFF_FILE_COUNT /* up to Linux 6.12 a close may leave the release to the way out of the kernel */
+    if (KERNEL(u64, file, OFF_FILE_COUNT) == 0)
+        return 1;
+#endif
+    return KERNEL(u64, sk, OFF_SK_SOCKET) == 0;
+}
+
+int leave_close(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    if (!call)
+        return 0;
+    u64 sk = call->sk, id = call->connection;
+    s64 result = ctx->args[1];
+    call->sk = 0;
+    struct conn *conn = conns.lookup(&sk);
+    if (conn && conn->id == id) {
+        if (!is_released(sk, call->file)) {
+            conn->closer = 0;
+            return 0; /* another descriptor still holds it */
+        }
+        call->sequence = conn->sequence;
+        call->position = conn->position[EGRESS];
+        call->announced = conn->announced;
+        call->reset = conn->reset;
+        if (!forget(sk, id) && !call->gone)
+            return 0;
+    } else if (!call->gone)
+        return 0;
+    if (!call->announced)
+        return 0; /* nobody has heard of it */
+    struct header record = {};
+    fill(&record, call, id, call->sequence);
+    record.kind = KIND_CLOSED;
+    record.flags = FLAG_DETAIL | (call->reset ? FLAG_RESET : 0);
+    record.end = bpf_ktime_get_ns();
+    record.position = call->position;
+    record.error = result < 0 ? -result : 0;
+    if (call->announce)
+        announce_process(call, record.end);
+    send(&record, sizeof(record));
+    return 0;
+}

@@ -1,0 +1,59 @@
+/* What a record looks like in the ring buffer. record.py reads the same layout.
+ *
+ * Every record starts with the same 64 bytes; what follows depends on its kind. The fields from
+ * `connection` on stand in the order of rover.records.Detail, so that one unpack makes one.
+ * Host byte order throughout.
+ */
+#ifndef ROVER_WIRE_H
+#define ROVER_WIRE_H
+
+#define KIND_PROCESS 1 /* struct process_record */
+#define KIND_OPENED 2  /* struct opened_record */
+#define KIND_DATA 3    /* struct header, then `captured` bytes of payload */
+#define KIND_CLOSED 4  /* struct header */
+
+#define FLAG_DETAIL 1 /* OPENED, CLOSED: the header tells of a call */
+#define FLAG_LATE 2   /* OPENED: the connection existed before it was first seen */
+#define FLAG_RESET 4  /* CLOSED: a RST ended it */
+
+#define ROLE_UNKNOWN 0
+#define ROLE_CLIENT 1
+#define ROLE_SERVER 2
+
+#define INGRESS 0 /* rover.records.Direction */
+#define EGRESS 1
+
+struct header {
+    u16 kind;
+    u16 flags;
+    u32 captured;
+    u64 connection;
+    u64 sequence;
+    u64 start;
+    u64 end;
+    u64 position;
+    u32 size;
+    u32 pid;
+    s32 fd;
+    u16 syscall; /* rover.records.Syscall */
+    u8 direction;
+    u8 error;
+};
+
+struct process_record {
+    struct header header; /* only pid and end are set */
+    char comm[16];
+};
+
+struct opened_record {
+    struct header header;
+    u64 time;
+    u8 local[16]; /* IPv4 as v4-mapped IPv6 */
+    u8 remote[16];
+    u16 local_port;
+    u16 remote_port;
+    u8 role;
+    u8 unused[3];
+};
+
+#endif

@@ -1,0 +1,87 @@
+"""From the bytes of a record in the ring buffer to rover.records; the layout is c/wire.h.
+
+The kernel side is ours, but a record is checked as if it were not: one that is too short for its
+kind, or of an unknown kind, is skipped and counted.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from rover.records import Address, Closed, Detail, Loss, Opened, Process, RecordHandler, Role
+
+KIND_PROCESS, KIND_OPENED, KIND_DATA, KIND_CLOSED = 1, 2, 3, 4
+FLAG_DETAIL, FLAG_LATE, FLAG_RESET = 1, 2, 4
+
+HEADER = struct.Struct("=HHIQQQQQIIiHBB")
+"""struct header: kind, flags, captured, then the fields of a Detail in their order."""
+COMM = struct.Struct("=16s")
+"""The rest of struct process_record."""
+ENDS = struct.Struct("=Q16s16sHHB3x")
+"""The rest of struct opened_record: time, addresses, ports, role."""
+
+ROLES = (None, Role.CLIENT, Role.SERVER)
+V4_MAPPED = bytes(10) + b"\xff\xff"
+
+
+@lru_cache(4096)
+def host(raw: bytes) -> str:
+    """Sixteen bytes as text; v4-mapped as IPv4 (RFC 4291 section 2.5.5.2)."""
+    if raw.startswith(V4_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, raw[12:])
+    return socket.inet_ntop(socket.AF_INET6, raw)
+
+
+class Decoder:
+    """Hands each record to a RecordHandler. Stateless but for its count."""
+
+    def __init__(self, role_of: Callable[[int, int], Role | None]) -> None:
+        """`role_of(pid, local port)` guesses where the kernel could not tell."""
+        self._role_of = role_of
+        self.malformed = 0
+        """Records that were skipped."""
+
+    def deliver(self, handler: RecordHandler, memory: Any, offset: int, length: int) -> None:
+        """One record, `memory[offset:offset + length]`; a slice of `memory` is a copy of it."""
+        if length < HEADER.size:
+            return self._skip(handler)
+        kind, flags, captured, *fields = HEADER.unpack_from(memory, offset)
+        detail = Detail._make(fields)
+        at = offset + HEADER.size
+        if kind == KIND_DATA:
+            if captured > length - HEADER.size or captured > detail.size:
+                return self._skip(handler)
+            return handler.data(detail, bytes(memory[at : at + captured]))
+        if kind == KIND_CLOSED:
+            call = detail if flags & FLAG_DETAIL else None
+            return handler.closed(Closed(detail.connection, detail.end, bool(flags & FLAG_RESET), call))
+        if kind == KIND_OPENED and length >= HEADER.size + ENDS.size:
+            time, local, remote, local_port, remote_port, number = ENDS.unpack_from(memory, at)
+            if number >= len(ROLES):
+                return self._skip(handler)
+            role = ROLES[number] or self._role_of(detail.pid, local_port)
+            return handler.opened(
+                Opened(
+                    detail.connection,
+                    time,
+                    Address(host(local), local_port),
+                    Address(host(remote), remote_port),
+                    role,
+                    detail.pid,
+                    bool(flags & FLAG_LATE),
+                    detail if flags & FLAG_DETAIL else None,
+                )
+            )
+        if kind == KIND_PROCESS and length >= HEADER.size + COMM.size:
+            (comm,) = COMM.unpack_from(memory, at)
+            name = comm.split(b"\0", 1)[0].decode(errors="replace")
+            return handler.process(Process(detail.pid, name))
+        return self._skip(handler)
+
+    def _skip(self, handler: RecordHandler) -> None:
+        self.malformed += 1
+        handler.lost(Loss(1, "malformed"))

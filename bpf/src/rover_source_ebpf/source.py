@@ -1,0 +1,297 @@
+"""The capture source: loads the kernel side and delivers what it sends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rover.errors import RoverError, UsageError
+from rover.records import Loss, RecordHandler
+from rover.settings import Setting
+from rover.source import Selection
+from rover_source_ebpf import host, machine, selection
+from rover_source_ebpf.listeners import Listeners
+from rover_source_ebpf.loader import (
+    BPF_EXIST,
+    OPTIONAL_RAW,
+    RAW,
+    Program,
+    kernel_offsets,
+)
+from rover_source_ebpf.record import Decoder
+from rover_source_ebpf.ring import Ring, RingMap
+
+SETTINGS = (
+    Setting(
+        "payload_limit",
+        65536,
+        "bytes captured of one call at most, a power of two up to 131072",
+        minimum=4096,
+    ),
+    Setting("ring_size", 16, "MiB of memory between kernel and agent, a power of two", minimum=1),
+    Setting("max_connections", 65536, "connections that are known at a time", minimum=16),
+    Setting("opening_bytes", 4096, "bytes captured of each direction while no protocol is known", minimum=64),
+)
+
+BATCH = 128
+"""Records delivered in one poll: some milliseconds of work, after which the ring's space is given
+back and the caller sees to its clock."""
+UPLOAD_AUTO = 0xFFFF_FFFF
+"""Upload limit of a new connection: the kernel recognises."""
+LOSS_INTERVAL = 100_000_000
+"""ns between two looks at the kernel's counters."""
+MAX_PROCESSES = 16384
+"""Verdicts remembered, the least recently used one is forgotten first: to judge anew costs a microsecond."""
+MAX_THREADS = 32768
+"""Threads of watched processes that have made a socket call. Some 200 bytes each, allocated at start."""
+SEGMENTS = 128
+"""iovecs (and messages) of one call that are copied; what lies in later ones counts as moved only."""
+MESSAGES = 1024
+"""Messages of one sendmmsg or recvmmsg, the kernel's own limit (UIO_MAXIOV)."""
+
+COUNTERS = ("records", "uploaded_bytes", "ring_full", "connections_full", "threads_full", "unreadable")
+"""The kernel's figures, by their number in c/maps.c."""
+LOSSES = ("ring_full", "connections_full", "threads_full")
+"""Those that count calls nobody was told of."""
+AGENT = struct.Struct("=II")
+"""struct agent of c/maps.c: its tgid, the level of its pid namespace."""
+CONNECTION = struct.Struct("=QQQQQQ")
+"""The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
+CONNECTION_SIZE = 88
+
+
+class EbpfSource:
+    """Implements rover.source.Source with eBPF programs on this host's kernel."""
+
+    def __init__(self, settings: Mapping[str, Any], selected: Selection) -> None:
+        """Raises UsageError for what no kernel could do; touches nothing yet."""
+        self.epoch = 0
+        self._settings = settings
+        self._selected = selected
+        check_settings(settings)
+        selection.check(selected)
+        self._program: Program | None = None
+        self._map: RingMap | None = None
+        self._decoder = Decoder(Listeners(self.now).role)
+        self._totals = dict.fromkeys(COUNTERS, 0)
+        self._told = dict.fromkeys(LOSSES, 0)
+        self._looked = 0
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Compiles, loads and attaches. Raises RoverError: what is missing and the mend."""
+        missing = host.missing_capabilities(host.effective_capabilities())
+        if missing:
+            raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_MEND}")
+        offsets = kernel_offsets()
+        host.ensure_tracefs()
+        marker = secrets.randbits(30) | 1 << 30
+        self._program = program = Program(offsets | self._macros() | {"MARKER": marker})
+        self._fill_maps(program)
+        program.prepare()
+        self._map = RingMap(program.descriptor("events"), self._ring_bytes)
+        for name in self._tracepoints():
+            program.attach(name)
+        for name in OPTIONAL_RAW:
+            try:
+                program.attach(name)
+            except RoverError:
+                continue  # an older kernel: a reset looks like a close
+        self._introduce_self(program, marker)
+        self.epoch = epoch()
+
+    def _tracepoints(self) -> list[str]:
+        # Exits first: a call seen entering is seen leaving. Forks only where descent matters.
+        return [*RAW, *(["sched_process_fork"] if self._selected.pids else [])]
+
+    @property
+    def _ring_bytes(self) -> int:
+        size: int = self._settings["ring_size"] << 20
+        return size
+
+    def _macros(self) -> dict[str, int]:
+        settings, selected = self._settings, self._selected
+        return {
+            "PAYLOAD_LIMIT": settings["payload_limit"],
+            "OPENING_BYTES": settings["opening_bytes"],
+            "MAX_CONNECTIONS": settings["max_connections"],
+            "MAX_PROCESSES": MAX_PROCESSES,
+            "MAX_THREADS": MAX_THREADS,
+            "RING_PAGES": self._ring_bytes // 4096,
+            "SEGMENTS": SEGMENTS,
+            "MESSAGES": MESSAGES,
+            "COUNTERS": len(COUNTERS),
+            "CPUS": host.possible_cpus(),
+            "SELECT_PIDS": int(bool(selected.pids)),
+            "SELECT_COMMS": int(bool(selected.comms)),
+            "SELECT_PORTS": int(bool(selected.ports)),
+            "SELECT_CGROUPS": int(bool(selected.cgroups)),
+            "REFUSE_TUPLES": int(bool(selection.console_tuples(os.environ))),
+        }
+
+    def _fill_maps(self, program: Program) -> None:
+        selected, yes = self._selected, b"\1"
+        for call, number in machine.this_machine().numbers.items():
+            program.put("table", number.to_bytes(4, "little"), bytes([call]))
+        for pid in selected.pids:
+            program.put("family", pid.to_bytes(4, "little"), yes)
+        for comm in selected.comms:
+            program.put("comms", comm.encode().ljust(16, b"\0"), yes)
+        for path in selected.cgroups:
+            program.put("cgroups", selection.cgroup_id(path).to_bytes(8, "little"), yes)
+        words: dict[int, int] = {}
+        for port in selected.ports:
+            words[port >> 6] = words.get(port >> 6, 0) | 1 << (port & 63)
+        for word, bits in words.items():
+            program.put("ports", word.to_bytes(4, "little"), bits.to_bytes(8, "little"))
+        for ends in selection.console_tuples(os.environ):
+            program.put("refused", ends, yes)
+        for pid in selection.console_pids():
+            program.put("ignored", pid.to_bytes(4, "little"), yes)
+
+    def _introduce_self(self, program: Program, marker: int) -> None:
+        # A close of a descriptor nobody has: it tells the programs which process is the agent, as
+        # the kernel numbers it, which a pid namespace hides. Until then they watch nobody.
+        with contextlib.suppress(OSError):
+            os.close(marker)
+        answer = program.get("agents", bytes(4), AGENT.size)
+        if answer is None or not AGENT.unpack(answer)[0]:
+            raise RoverError("the kernel does not run the programs it was given (sys_enter never fired)")
+
+    def stop(self, handler: RecordHandler) -> None:
+        """Detaches, and delivers what is in the ring still."""
+        program, mapped = self._program, self._map
+        if program is None or mapped is None:
+            return
+        program.detach()
+        while self._deliver(handler, mapped.ring):
+            pass
+        self._report_losses(handler)
+
+    def close(self) -> None:
+        """Detaches and unloads everything; again is nothing."""
+        program, self._program = self._program, None
+        mapped, self._map = self._map, None
+        if program is not None:
+            self._totals = self._read_counters(program)
+        if mapped is not None:
+            mapped.close()
+        if program is not None:
+            program.close()
+
+    # -- records -------------------------------------------------------------------------------
+
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        """Delivers a batch, waiting up to `timeout` seconds for its first record."""
+        mapped = self._map
+        if mapped is None:
+            return False
+        if not self._deliver(handler, mapped.ring) and timeout > 0:
+            mapped.wait(timeout)
+            self._deliver(handler, mapped.ring)
+        now = self.now()
+        if now - self._looked >= LOSS_INTERVAL:
+            self._looked = now
+            self._report_losses(handler)
+        return True
+
+    def _deliver(self, handler: RecordHandler, ring: Ring) -> int:
+        """One batch; returns how many records it held."""
+        records = ring.take(BATCH)
+        if records:
+            deliver, memory = self._decoder.deliver, ring.memory
+            try:
+                for offset, length in records:
+                    deliver(handler, memory, offset, length)
+            finally:
+                ring.release()
+        return len(records)
+
+    def _read_counters(self, program: Program) -> dict[str, int]:
+        cpus = host.possible_cpus()
+        totals = {}
+        for number, name in enumerate(COUNTERS):
+            values = program.get("counters", number.to_bytes(4, "little"), 8 * cpus) or b""
+            totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
+        return totals
+
+    def _report_losses(self, handler: RecordHandler) -> None:
+        totals = self._read_counters(self._program) if self._program is not None else self._totals
+        for cause in LOSSES:
+            if (lost := totals[cause] - self._told[cause]) > 0:
+                self._told[cause] = totals[cause]
+                handler.lost(Loss(lost, cause))
+
+    def now(self) -> int:
+        """CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it."""
+        return time.monotonic_ns()
+
+    def counters(self) -> Mapping[str, int]:
+        """Records and payload bytes sent by the kernel, and what it could not send, by cause."""
+        totals = self._read_counters(self._program) if self._program is not None else self._totals
+        malformed = self._decoder.malformed
+        lost = malformed + sum(totals[cause] for cause in LOSSES)
+        return {**totals, "malformed": malformed, "records_lost": lost}
+
+    # -- connections ---------------------------------------------------------------------------
+
+    def set_upload(self, connection: int, limit: int) -> None:
+        """Bytes of each call from now on; UPLOAD_AUTO gives the choice back to the kernel."""
+        if self._program is not None:
+            key, value = connection.to_bytes(8, "little"), min(limit, UPLOAD_AUTO).to_bytes(4, "little")
+            self._program.put("uploads", key, value, BPF_EXIST)  # False: it is gone, which is no error
+
+    def is_open(self, connection: int) -> bool:
+        """Whether the kernel still knows the connection."""
+        if self._program is None:
+            return False
+        return self._program.get("uploads", connection.to_bytes(8, "little"), 4) is not None
+
+    def uploaded(self, connection: int) -> int:
+        """Payload bytes the kernel has sent of an open connection, 0 when it is not known.
+
+        For tests and people: it looks through all connections.
+        """
+        program = self._program
+        if program is not None:
+            for key in program.keys("conns", 8):
+                value = program.get("conns", key, CONNECTION_SIZE)
+                if value is not None and CONNECTION.unpack_from(value)[0] == connection:
+                    return int(CONNECTION.unpack_from(value)[5])
+        return 0
+
+    def ignore(self, pid: int) -> None:
+        """Watches a process no more, as this process's pid namespace numbers it: a worker's."""
+        program = self._program
+        if program is None:
+            raise RoverError("the source has not started")
+        program.put("ignored", pid.to_bytes(4, "little"), b"\1")
+        for key in program.keys("verdicts", 4):  # all are judged anew: the key is the kernel's number
+            program.remove("verdicts", key)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """What a Setting cannot say of itself. Raises UsageError."""
+    for name, highest in (("payload_limit", 131072), ("ring_size", 1024)):
+        value = settings[name]
+        if value & (value - 1) or value > highest:
+            raise UsageError(f"source.ebpf.{name} = {value}: must be a power of two up to {highest}")
+    if settings["opening_bytes"] > settings["payload_limit"]:
+        raise UsageError("source.ebpf.opening_bytes must not exceed source.ebpf.payload_limit")
+
+
+def epoch() -> int:
+    """Unix time (ns) of the zero of CLOCK_MONOTONIC: the reading least disturbed of several."""
+    readings = []
+    for _ in range(16):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        readings.append((after - before, wall - (before + after) // 2))
+    return min(readings)[1]
