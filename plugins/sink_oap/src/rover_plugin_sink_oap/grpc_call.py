@@ -1,0 +1,175 @@
+"""One client-streaming gRPC call, on a connection of its own, without I/O.
+
+After "gRPC over HTTP2" (PROTOCOL-HTTP2.md of the gRPC project). The grpcio library spends some
+140 us of the interpreter's time on every message of a stream, which at ten thousand exchanges a
+second is more than there is, and would be taken from the capture. Here a batch is one body, cut
+into frames of 16 kB: less than 3 us a message.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
+from h2.exceptions import H2Error
+
+CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+"""Status names by number."""
+# What a proxy or another kind of server answers ("HTTP to gRPC Status Code Mapping").
+_HTTP_CODES = {
+    "400": "INTERNAL",
+    "401": "UNAUTHENTICATED",
+    "403": "PERMISSION_DENIED",
+    "404": "UNIMPLEMENTED",
+    "429": "UNAVAILABLE",
+    "502": "UNAVAILABLE",
+    "503": "UNAVAILABLE",
+    "504": "UNAVAILABLE",
+}
+_RESET_CODES = {
+    ErrorCodes.REFUSED_STREAM: "UNAVAILABLE",
+    ErrorCodes.CANCEL: "CANCELLED",
+    ErrorCodes.ENHANCE_YOUR_CALM: "RESOURCE_EXHAUSTED",
+    ErrorCodes.INADEQUATE_SECURITY: "PERMISSION_DENIED",
+}
+ROUND = 1 << 18
+"""Bytes of the body handed out at once."""
+STREAM = 1
+_PREFIX = struct.Struct(">BI")  # not compressed, length
+
+
+class Status(NamedTuple):
+    """How a call ended."""
+
+    code: str
+    message: str = ""
+
+
+class ClientCall:
+    """Alternately give it what the socket read, and write what it gives."""
+
+    def __init__(
+        self,
+        method: str,
+        messages: Iterable[bytes],
+        *,
+        authority: str,
+        secure: bool,
+        timeout: float,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`timeout`: seconds, told to the server. `metadata`: lower-case names."""
+        self.status: Status | None = None
+        """Set when the call is over."""
+        self._body = b"".join([b"%b%b" % (_PREFIX.pack(0, len(each)), each) for each in messages])
+        self._position = 0
+        self._finished = False
+        self._http = ""
+        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        self._h2.initiate_connection()
+        self._h2.send_headers(
+            STREAM,
+            [
+                (":method", "POST"),
+                (":scheme", "https" if secure else "http"),
+                (":path", method),
+                (":authority", authority),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+                ("user-agent", "rover"),
+                ("grpc-timeout", f"{max(1, round(timeout * 1000))}m"),
+                *metadata,
+            ],
+        )
+
+    @property
+    def blocked(self) -> bool:
+        """Nothing can be written before something is read."""
+        return self._finished or self._h2.local_flow_control_window(STREAM) <= 0
+
+    def output(self) -> bytes:
+        """What is to be written next."""
+        if self.status is None and not self._finished:
+            window = self._h2.local_flow_control_window(STREAM)
+            end = min(len(self._body), self._position + min(window, ROUND))
+            while self._position < end:
+                size = min(end - self._position, self._h2.max_outbound_frame_size)
+                self._h2.send_data(STREAM, self._body[self._position : self._position + size])
+                self._position += size
+            if self._position == len(self._body):
+                self._h2.end_stream(STREAM)
+                self._finished = True
+        return self._h2.data_to_send()
+
+    def input(self, data: bytes) -> None:
+        """What was read; empty says that the connection is closed."""
+        if not data:
+            self._end("UNAVAILABLE", "the connection was closed before the answer")
+            return
+        try:
+            for event in self._h2.receive_data(data):
+                self._handle(event)
+        except H2Error as error:
+            self._end("UNAVAILABLE", f"what answers speaks no HTTP/2: {error}")
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, DataReceived):
+            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, STREAM)
+        elif isinstance(event, ResponseReceived | TrailersReceived):
+            self._headers({_text(name): _text(value) for name, value in event.headers or ()})
+        elif isinstance(event, StreamEnded):
+            code = _HTTP_CODES.get(self._http, "UNKNOWN")
+            self._end(code, f"no gRPC status, HTTP status {self._http or 'unknown'}")
+        elif isinstance(event, StreamReset):
+            name = getattr(event.error_code, "name", str(event.error_code))
+            code = _RESET_CODES.get(event.error_code, "INTERNAL")  # type: ignore[call-overload]
+            self._end(code, f"the stream was reset: {name}")
+        elif isinstance(event, ConnectionTerminated) and (event.last_stream_id or 0) < STREAM:
+            self._end("UNAVAILABLE", "the server goes away")
+
+    def _headers(self, headers: dict[str, str]) -> None:
+        self._http = headers.get(":status", self._http)
+        number = headers.get("grpc-status")
+        if number is not None:
+            known = number.isascii() and number.isdigit() and len(number) < 3 and int(number) < len(CODES)
+            self._end(CODES[int(number)] if known else "UNKNOWN", unquote(headers.get("grpc-message", "")))
+
+    def _end(self, code: str, message: str) -> None:
+        if self.status is None:
+            self.status = Status(code, message)
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")

@@ -1,0 +1,193 @@
+"""The thread that sends batches, one after the other, and waits when the server does not take them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+
+from rover_plugin_sink_oap.backend import MENDS, Backend, BackendError, Verdict
+from rover_plugin_sink_oap.backlog import Backlog, Entry
+from rover_plugin_sink_oap.batch import Batch
+from rover_plugin_sink_oap.collector import Collector
+
+RETRY_FIRST = 0.5
+"""Seconds before the second attempt; doubled from there up to the setting retry_max."""
+MAX_FAULTS = 30
+"""Attempts after which a batch that the server fails on, but not for being away, is given up:
+some five minutes. A server in trouble gets the time to mend; a batch it cannot take must not
+hold up the others for ever."""
+REPORT_INTERVAL = 60.0
+"""Seconds between two lines about the same trouble."""
+MAX_MESSAGE = 200
+"""Characters of the server's own words."""
+
+logger = logging.getLogger("rover.oap")
+
+
+class Sender:
+    """Shares collector and backlog with the sink, under one lock."""
+
+    def __init__(
+        self,
+        changed: threading.Condition,
+        collector: Collector,
+        backlog: Backlog,
+        backend: Backend,
+        *,
+        retry_max: float,
+        where: str,
+    ) -> None:
+        """`where`: where access logs wait, for the line that says so."""
+        self.counters: Counter[str] = Counter()
+        self._changed = changed
+        self._collector = collector
+        self._backlog = backlog
+        self._backend = backend
+        self._retry_max = retry_max
+        self._where = where
+        self._failures = 0
+        self._faults = 0
+        self._retry_at = 0.0
+        self._stopping = False
+        self._ended = False
+        self._said: dict[str, float] = {}
+        self._said_away = False
+        self._random = random.Random()  # noqa: S311 - spreads attempts, keeps no secret
+        self._thread = threading.Thread(target=self._run, name="rover-oap", daemon=True)
+
+    def start(self) -> None:
+        """Begins to send."""
+        self._thread.start()
+
+    def stop(self, patience: float) -> None:
+        """Sends what is there as long as that goes well, `patience` seconds at most.
+
+        Then the call under way is cut off; its batch stays.
+        """
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(patience)
+        self._backend.cancel()
+        self._thread.join(1.0)
+        with self._changed:
+            self._ended = True
+
+    def gather(self, now: float | None) -> bool:
+        """Moves sealed batches to the backlog; with the lock held. `now`: see Collector.ripen."""
+        self._collector.ripen(now)
+        sealed = self._collector.take()
+        for batch in sealed:
+            self._backlog.put(batch)
+        return bool(sealed)
+
+    # -- in the thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._look()
+        while (first := self._next()) is not None:
+            entry, batch = first
+            try:
+                self._backend.send(batch.stream())
+            except BackendError as error:
+                self._failed(entry, error)
+            else:
+                self._sent(entry, batch)
+
+    def _look(self) -> None:
+        failure = self._backend.probe()
+        with self._changed:
+            left = self._backlog.left_before
+            if left:
+                logger.info("oap: %d batches were left by an agent before this one", left)
+            if failure:
+                self._backlog.away = True
+                self._say_away(failure)
+
+    def _next(self) -> tuple[Entry, Batch] | None:
+        """Waits for a batch that is to be sent now; None at the end."""
+        with self._changed:
+            while not self._ended:
+                now = time.monotonic()
+                self.gather(None if self._stopping else now)
+                if self._stopping and (self._failures or not self._backlog):
+                    break
+                if now >= self._retry_at and (first := self._backlog.first()):
+                    return first
+                self._changed.wait(self._patience(now))
+        return None
+
+    def _patience(self, now: float) -> float | None:
+        times = [due] if (due := self._collector.due) is not None else []
+        if self._backlog:
+            times.append(self._retry_at)
+        return max(0.0, min(times) - now) if times else None
+
+    def _sent(self, entry: Entry, batch: Batch) -> None:
+        with self._changed:
+            if self._ended:
+                return
+            self._backlog.sent(entry)
+            self._backlog.away = False
+            self._failures = self._faults = 0
+            self.counters["sent_batches"] += 1
+            self.counters["sent_exchanges"] += batch.exchanges
+            self.counters["sent_calls"] += batch.calls
+            if self._said_away:
+                self._said_away = False
+                taker, left = self._backend.address, len(self._backlog)
+                logger.warning("oap: %s takes access logs now; %d batches wait for it", taker, left)
+
+    def _failed(self, entry: Entry, error: BackendError) -> None:
+        with self._changed:
+            if self._ended:
+                return
+            self.counters[f"failed_{error.code.lower()}"] += 1
+            self._backlog.put_back()
+            self._backlog.away = True
+            if error.verdict is Verdict.FAULT:
+                self._faults += 1
+                if self._faults >= MAX_FAULTS:
+                    self._faults = 0
+                    self._backlog.refuse(entry)
+            self._backlog.settle()
+            self._failures += 1
+            rounds, remaining = divmod(self._failures, self._backend.choices)
+            if not remaining:
+                self._retry_at = time.monotonic() + self._pause(rounds)
+        if self._stopping:
+            return
+        message = (str(error).strip().splitlines() or [""])[0][:MAX_MESSAGE]
+        if error.verdict is Verdict.AWAY:
+            self._say_away(f"{error.code}: {message}")
+        else:
+            mend = MENDS.get(error.code, "its own log may say why")
+            self._say(
+                error.code,
+                f"oap: {', '.join(self._backend.addresses)} refuses: {error.code}: {message}; {mend}; "
+                f"access logs wait in {self._where}",
+            )
+
+    def _pause(self, rounds: int) -> float:
+        longest: float = min(self._retry_max, RETRY_FIRST * 2 ** min(rounds - 1, 16))
+        return longest * self._random.uniform(0.5, 1.0)
+
+    def _say_away(self, why: str) -> None:
+        """Once per outage, and not each minute anew."""
+        if not self._said_away:
+            self._said_away = self._say(
+                "away",
+                f"oap: {', '.join(self._backend.addresses)} does not answer ({why}); "
+                f"access logs wait in {self._where}",
+            )
+
+    def _say(self, kind: str, line: str) -> bool:
+        now = time.monotonic()
+        if now - self._said.get(kind, -REPORT_INTERVAL) < REPORT_INTERVAL:
+            return False
+        self._said[kind] = now
+        logger.warning("%s", line)
+        return True

@@ -1,0 +1,135 @@
+"""Batches on disk: one file each, named by their order.
+
+A file appears whole, by a rename, and is removed when the server has answered for it. Nothing is
+synced to the disk: the spool is for an agent that ends or is killed, and after a power cut a file
+that did not make it is found out by its checksum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rover import RoverError
+from rover_plugin_sink_oap.batch import HEADER_SIZE, Batch, CorruptBatch, counts, pack, unpack
+
+BATCH, PARTIAL, CORRUPT = ".batch", ".partial", ".corrupt"
+MAX_ASIDE = 10
+"""Files set aside that are kept for whoever wants to look; the oldest go."""
+
+_NUMBER = re.compile(r"[0-9]{20}")
+
+logger = logging.getLogger("rover.oap")
+
+
+class Stored(NamedTuple):
+    """A batch in the spool."""
+
+    sequence: int
+    size: int
+    """Bytes of its file."""
+    time: float
+    """Unix time at which it was written."""
+
+
+class Spool:
+    """A directory that belongs to one agent."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises RoverError: what cannot be done, and the mend."""
+        self.path = path
+        self.corrupt = 0
+        """Files set aside by this agent."""
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise RoverError(
+                f"cannot use {path} for the spool: {error.strerror}; set sink.oap.spool_path, or "
+                "sink.oap.spool=false"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise RoverError(
+                f"another rover uses the spool {path}; set sink.oap.spool_path to another directory, or "
+                "sink.oap.spool=false"
+            ) from None
+
+    def found(self) -> list[Stored]:
+        """What an agent before left, in its order. Files that are half-written are set aside."""
+        stored = []
+        for entry in sorted(self.path.iterdir()):
+            if entry.suffix == PARTIAL:
+                self._set_aside(entry, "it was half-written")
+            elif entry.suffix == BATCH and _NUMBER.fullmatch(entry.stem):
+                with contextlib.suppress(OSError):
+                    status = entry.stat()
+                    stored.append(Stored(int(entry.stem), status.st_size, status.st_mtime))
+        return stored
+
+    def write(self, sequence: int, batch: Batch) -> Stored:
+        """Raises OSError, with nothing left behind."""
+        data = pack(batch)
+        partial = self.path / f"{sequence:020d}{PARTIAL}"
+        try:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(data)
+            os.rename(partial, self._file(sequence))
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+        return Stored(sequence, len(data), time.time())
+
+    def read(self, stored: Stored) -> Batch | None:
+        """The batch; None for a file that cannot be read or is corrupt, which is set aside."""
+        path = self._file(stored.sequence)
+        try:
+            return unpack(path.read_bytes())
+        except OSError as error:
+            self._set_aside(path, error.strerror or str(error))
+        except CorruptBatch as error:
+            self._set_aside(path, str(error))
+        return None
+
+    def counts(self, stored: Stored) -> tuple[int, int]:
+        """(exchanges, calls) of a batch; zeros for a file that does not tell."""
+        try:
+            with self._file(stored.sequence).open("rb") as file:
+                return counts(file.read(HEADER_SIZE))
+        except (OSError, CorruptBatch):
+            return 0, 0
+
+    def remove(self, stored: Stored) -> None:
+        """It was sent, or is not worth it any more."""
+        with contextlib.suppress(OSError):
+            self._file(stored.sequence).unlink()
+
+    def close(self) -> None:
+        """Lets another agent have the directory."""
+        os.close(self._lock)
+
+    def _file(self, sequence: int) -> Path:
+        return self.path / f"{sequence:020d}{BATCH}"
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        self.corrupt += 1
+        aside = path.with_suffix(CORRUPT)
+        try:
+            path.rename(aside)
+        except OSError as error:
+            logger.warning("oap: %s is corrupt (%s), and stays: %s", path, why, error.strerror)
+            return
+        logger.warning("oap: %s is corrupt (%s): set aside as %s; the rest goes on", path, why, aside.name)
+        for old in sorted(self.path.glob("*" + CORRUPT))[:-MAX_ASIDE]:
+            with contextlib.suppress(OSError):
+                old.unlink()

@@ -1,0 +1,193 @@
+"""Made access logs, and a real receiver for them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rover import AccessLog, Address, Connection, Detail, Outcome, Process, ProtocolBreak, Role, Syscall
+from rover_plugin_sink_oap.receiver.rules import Stream
+from rover_plugin_sink_oap.receiver.server import Faults, Receiver
+from rover_plugin_sink_oap.settings import configure
+from rover_plugin_sink_oap.sink import OapSink
+
+PATIENCE = 15.0
+"""Seconds a condition has to come true: far more than it takes, so that a failure is one."""
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Waits until the condition is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.005)
+
+
+class Traffic:
+    """Makes connections and their logs; every socket call has times of its own."""
+
+    def __init__(self) -> None:
+        self.epoch = time.time_ns() - time.monotonic_ns()
+        self._numbers = itertools.count(1)
+        self._time = time.monotonic_ns()
+
+    def connection(self, role: Role | None = Role.SERVER, **changes: Any) -> Connection:
+        """Of this very process, unless told otherwise."""
+        number = next(self._numbers)
+        values: dict[str, Any] = {
+            "id": number,
+            "local": Address("10.0.0.1", 80),
+            "remote": Address("10.0.0.2", 10_000 + number),
+            "role": role,
+            "process": Process(os.getpid(), "web"),
+            "opened": self._time,
+            "epoch": self.epoch,
+            "protocol": "http1",
+        }
+        return Connection(**(values | changes))
+
+    def detail(self, connection: Connection, syscall: int = Syscall.READ, **changes: Any) -> Detail:
+        """The next socket call."""
+        self._time += 1000
+        values: dict[str, Any] = {
+            "connection": connection.id,
+            "sequence": next(self._numbers),
+            "start": self._time,
+            "end": self._time + 500,
+            "position": 0,
+            "size": 100,
+            "pid": 1,
+            "fd": 3,
+            "syscall": syscall,
+            "direction": 1 if syscall >= Syscall.WRITE else 0,
+            "error": 0,
+        }
+        return Detail(**(values | changes))
+
+    def exchange(self, connection: Connection, path: str = "/", **changes: Any) -> AccessLog:
+        """A request read and a response written."""
+        details = (self.detail(connection), self.detail(connection, Syscall.WRITE))
+        attributes = {
+            "http.request.method": "GET",
+            "url.original": path,
+            "url.path": path.partition("?")[0],
+            "http.response.status_code": 200,
+        }
+        values: dict[str, Any] = {
+            "connection": connection,
+            "start": details[0].start,
+            "end": details[1].end,
+            "protocol": "http",
+            "version": "1.1",
+            "attributes": attributes,
+            "details": details,
+        }
+        return AccessLog(**(values | changes))
+
+    def call(self, connection: Connection, syscall: int = Syscall.READ, **changes: Any) -> AccessLog:
+        """A socket call alone."""
+        detail = self.detail(connection, syscall, **changes)
+        return AccessLog(connection, detail.start, detail.end, details=(detail,))
+
+    def broken(self, connection: Connection) -> AccessLog:
+        """The break of its protocol."""
+        import dataclasses
+
+        after = dataclasses.replace(
+            connection, protocol="", protocol_break=ProtocolBreak("upgrade", protocol=connection.protocol)
+        )
+        return AccessLog(after, self._time, self._time, outcome=Outcome.BREAK)
+
+
+class Listener:
+    """A receiver, and everything it accepted, in order."""
+
+    def __init__(self, listen: str, **options: Any) -> None:
+        self.messages: list[Any] = []
+        self.streams: list[Stream] = []
+        self.receiver = Receiver(listen, accepted=self._accepted, **options)
+        self.address = self.receiver.address
+        self.receiver.start()
+
+    def _accepted(self, stream: Stream) -> None:
+        self.streams.append(stream)
+        self.messages += stream.messages
+
+    @property
+    def paths(self) -> list[str]:
+        """Of all exchanges."""
+        return [m.protocolLog.http.request.path for m in self.messages if m.HasField("protocolLog")]
+
+    @property
+    def totals(self) -> Any:
+        return self.receiver.ledger.totals
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Until it is true, looked at after each stream."""
+        with self.receiver.changed:
+            assert self.receiver.changed.wait_for(condition, PATIENCE), str(self.totals)
+
+    def expect(self, paths: list[str]) -> None:
+        """Exactly these exchanges, once each and in order, and no rule broken."""
+        self.wait(lambda: len(self.paths) >= len(paths))
+        assert self.paths == paths
+        assert not self.totals.broken, self.receiver.ledger.findings
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    return Traffic()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listener]]:
+    """Starts receivers: listen(faults=Faults(...), port=0, authentication=..., credentials=...)."""
+    listeners: list[Listener] = []
+
+    def start(port: int = 0, **options: Any) -> Listener:
+        listeners.append(Listener(f"127.0.0.1:{port}", **options))
+        return listeners[-1]
+
+    yield start
+    for listener in listeners:
+        listener.receiver.stop()
+
+
+@pytest.fixture
+def make_sink(tmp_path: Path) -> Iterator[Callable[..., OapSink]]:
+    """Makes sinks with quick settings; those not closed by the test are closed at its end."""
+    sinks: list[OapSink] = []
+
+    def make(address: str | list[str], **settings: Any) -> OapSink:
+        addresses = [address] if isinstance(address, str) else address
+        quick = {"flush_period": 0.05, "retry_max": 0.05, "spool_path": str(tmp_path / "spool")}
+        sink = OapSink(configure({"address": addresses, "node_name": "host", **quick, **settings}))
+        close = sink.close
+
+        def close_once() -> int:
+            sinks.remove(sink)
+            return close()
+
+        sink.close = close_once  # type: ignore[method-assign]
+        sinks.append(sink)
+        return sink
+
+    yield make
+    for sink in sinks[:]:
+        sink.close()
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], object]], None]:
+    return eventually
+
+
+@pytest.fixture
+def faults() -> type[Faults]:
+    return Faults
