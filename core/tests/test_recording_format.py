@@ -139,7 +139,7 @@ records = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(records), st.booleans())
 def test_what_goes_in_comes_out(content, flush_each):
     with tempfile.TemporaryDirectory() as directory:
@@ -388,7 +388,7 @@ contents = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(contents, min_size=1, max_size=5).map(b"".join).filter(len).map(block), max_size=5))
 def test_checksums_prove_nothing(blocks):
     """Whoever makes a file makes its checksums, too: the entries themselves are not trusted."""
@@ -402,6 +402,7 @@ def test_checksums_prove_nothing(blocks):
                 assert len(payload) <= detail.size
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(data):
     with tempfile.TemporaryDirectory() as directory:

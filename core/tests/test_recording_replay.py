@@ -413,7 +413,7 @@ def polls_of(draw: st.DrawFn) -> list[Poll]:
     return polls
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(polls_of(), st.sampled_from(["end", "stop", "stop at the end", "fail"]))
 def test_any_run(polls, ending):
     with tempfile.TemporaryDirectory() as directory:
@@ -562,7 +562,7 @@ packed = st.one_of(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(i64, i64, st.lists(packed, min_size=1, max_size=20))
 def test_a_made_file_harms_nobody(epoch, clock, entries):
     """Its checksums are right and its values are not: it is read to its end, with nothing failing."""
