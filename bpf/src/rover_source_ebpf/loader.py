@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rover.errors import RoverError
+from rover.plugins import first_line
 from rover_source_ebpf.bcc_module import find_bcc
 from rover_source_ebpf.btf import Btf, BtfError
 from rover_source_ebpf.machine import SYSCALLS, register_macros, this_machine
@@ -72,8 +73,7 @@ STAGES = (
     "leave_vector",
     "leave_messages",
     "introduce",
-    "leave_connect",
-    "leave_accept",
+    "leave_opening",
     "leave_close",
     "leave_shutdown",
 )
@@ -139,7 +139,7 @@ class Program:
         before = os.environ.get("BCC_KERNEL_SOURCE")
         os.environ["BCC_KERNEL_SOURCE"] = str(C / "headers")
         try:
-            self._bpf = explain("compile", lambda: bcc.BPF(text=source_text(), cflags=flags))
+            self._bpf = explain("compile", lambda: bcc.BPF(text=source_text().encode(), cflags=flags))
         finally:
             if before is None:
                 del os.environ["BCC_KERNEL_SOURCE"]
@@ -150,12 +150,16 @@ class Program:
     def prepare(self) -> None:
         """Loads the programs that others continue with."""
         for number, name in enumerate(STAGES):
-            loaded = explain(name, lambda name=name: self._bpf.load_func(name, self._kinds.RAW_TRACEPOINT))  # type: ignore[misc]
+            loaded = explain(
+                name, lambda name=name: self._bpf.load_func(name.encode(), self._kinds.RAW_TRACEPOINT)
+            )  # type: ignore[misc]
             self.put("stages", number.to_bytes(4, "little"), loaded.fd.to_bytes(4, "little"))
 
     def attach(self, name: str) -> None:
         """A raw tracepoint, to the program `on_NAME`."""
-        explain(name, lambda: self._bpf.attach_raw_tracepoint(tp=name, fn_name=f"on_{name}"))
+        explain(
+            name, lambda: self._bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=f"on_{name}".encode())
+        )
 
     def descriptor(self, table: str) -> int:
         """A map's file descriptor."""
@@ -220,7 +224,9 @@ def explain(what: str, action: Callable[[], T]) -> T:
             printed = output()
             if printed.strip():
                 logger.debug("%s:\n%s", what, printed)
-    raise RoverError(f"the kernel side could not be set up ({what}): {useful_line(printed) or failure}")
+    raise RoverError(
+        f"the kernel side could not be set up ({what}): {useful_line(printed) or first_line(failure)}"
+    )
 
 
 def useful_line(printed: str) -> str:

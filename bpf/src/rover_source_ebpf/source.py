@@ -49,7 +49,7 @@ MAX_PROCESSES = 16384
 """Verdicts remembered, the least recently used one is forgotten first: to judge anew costs a microsecond."""
 MAX_THREADS = 32768
 """Threads of watched processes that have made a socket call. Some 200 bytes each, allocated at start."""
-SEGMENTS = 128
+SEGMENTS = 80
 """iovecs (and messages) of one call that are copied; what lies in later ones counts as moved only."""
 MESSAGES = 1024
 """Messages of one sendmmsg or recvmmsg, the kernel's own limit (UIO_MAXIOV)."""

@@ -90,7 +90,7 @@ static inline void end_without_call(u64 sk, struct conn *conn)
 }
 
 /* A new connection; NULL when there is no room or it is not selected. */
-static inline struct conn *track(u64 sk, u8 role, u8 late)
+static inline struct conn *track(u64 sk, u8 role)
 {
     u32 automatic = UPLOAD_AUTO;
     struct conn fresh = {};
@@ -100,7 +100,7 @@ static inline struct conn *track(u64 sk, u8 role, u8 late)
     fresh.opened = bpf_ktime_get_ns();
     fresh.ports = ports_of(sk);
     fresh.role = role;
-    fresh.late = late;
+    fresh.late = role == ROLE_UNKNOWN;
     if (uploads.update(&fresh.id, &automatic)) {
         count(COUNT_UNTRACKED, 1);
         return 0;
@@ -115,14 +115,24 @@ static inline struct conn *track(u64 sk, u8 role, u8 late)
     return conns.lookup(&sk);
 }
 
-/* The connection of a socket, if it is known. One whose ports changed is another one: the socket
- * was connected anew, or its end was missed and the memory used again. */
+/* The connection of a socket, if it is known. With other ports it is another one: the socket was
+ * connected anew, or its end was missed and the memory used again. */
 static inline struct conn *known(u64 sk)
 {
     struct conn *conn = conns.lookup(&sk);
-    if (conn && conn->ports != ports_of(sk)) {
-        end_without_call(sk, conn);
-        return 0;
-    }
+    if (conn && conn->ports != ports_of(sk))
+        conn = 0;
+    asm volatile("" : "+r"(conn)); /* else a later test of it becomes one of the ports, which proves nothing */
     return conn;
+}
+
+/* The same where it may be made: what `known` passes over has ended. */
+static inline struct conn *known_or_new(u64 sk, u8 role)
+{
+    struct conn *conn = conns.lookup(&sk);
+    if (conn && conn->ports == ports_of(sk))
+        return conn;
+    if (conn)
+        end_without_call(sk, conn);
+    return track(sk, role);
 }

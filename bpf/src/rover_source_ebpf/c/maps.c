@@ -21,6 +21,7 @@ struct call {
     u8 unread;  /* the bytes went nowhere, or past the process */
     u8 direction;
     u8 introduced;
+    u8 role; /* connect and accept: what the connection is opened as */
     u8 announce;  /* the process has not been told of yet */
     u8 announced; /* close: the connection had been told of */
     u8 gone;      /* close: the kernel destroyed the socket meanwhile */

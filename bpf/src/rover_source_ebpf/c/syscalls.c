@@ -29,10 +29,9 @@
 #define STAGE_VECTOR 1
 #define STAGE_MESSAGES 2
 #define STAGE_INTRODUCE 3
-#define STAGE_CONNECT 4
-#define STAGE_ACCEPT 5
-#define STAGE_CLOSE 6
-#define STAGE_SHUTDOWN 7
+#define STAGE_OPENING 4
+#define STAGE_CLOSE 5
+#define STAGE_SHUTDOWN 6
 BPF_TABLE("prog", u32, u32, stages, STAGES);
 
 BPF_TABLE("array", u32, u8, table, SYSCALLS); /* the Syscall by the kernel's number; 0: of no interest */
@@ -72,6 +71,7 @@ static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd)
     call->fd = fd;
     call->announce = !verdict->announced;
     call->introduced = 0;
+    call->role = ROLE_UNKNOWN;
     call->gone = 0;
     call->unread = 0;
     return call;
@@ -137,10 +137,8 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
         direction = sock_of(file_of(fd)) ? INGRESS : EGRESS;
         if (direction == EGRESS)
             fd = ARGUMENT(2);
-    } else if (syscall == CONNECT) {
-        stage = STAGE_CONNECT;
-    } else if (syscall == ACCEPT || syscall == ACCEPT4) {
-        stage = STAGE_ACCEPT;
+    } else if (syscall == CONNECT || syscall == ACCEPT || syscall == ACCEPT4) {
+        stage = STAGE_OPENING;
     } else if (syscall == CLOSE) {
         stage = STAGE_CLOSE;
     } else if (syscall == SHUTDOWN) {
@@ -285,25 +283,32 @@ int leave_messages(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
-/* What has to be told before a call's own record: its process, its connection. Out of the way of
- * the usual case. Goes on where it came from. */
+/* What has to be told before a call's own record: its process, its connection, which connect and
+ * accept have no more to say than. Out of the way of the usual case. */
 int introduce(struct bpf_raw_tracepoint_args *ctx)
 {
     struct call *call = left(ctx);
     if (!call)
         return 0;
-    u64 sk = call->sk;
-    struct conn *conn = known(sk);
-    if (!conn)
-        conn = track(sk, ROLE_UNKNOWN, 1);
+    u64 sk = call->sk, now = bpf_ktime_get_ns();
+    u8 role = call->role;
+    if (role && known(sk)) {
+        call->sk = 0;
+        return 0; /* the second connect of a non-blocking one */
+    }
+    struct conn *conn = known_or_new(sk, role);
     if (!conn) {
         call->sk = 0;
         return 0;
     }
     if (call->announce)
-        announce_process(call, bpf_ktime_get_ns());
+        announce_process(call, now);
     if (!conn->announced)
-        announce(sk, conn, call, 0);
+        announce(sk, conn, call, role ? now : 0);
+    if (role) {
+        call->sk = 0;
+        return 0;
+    }
     call->introduced = 1;
     u32 stage = call->stage;
     stages.call(ctx, stage);
@@ -344,44 +349,22 @@ int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
 
 /* ---- left: connect, accept ------------------------------------------------------------------ */
 
-static inline void opened(u64 sk, struct call *call, u8 role)
-{
-    if (known(sk))
-        return; /* the second connect of a non-blocking one */
-    struct conn *conn = track(sk, role, 0);
-    if (!conn)
-        return;
-    u64 now = bpf_ktime_get_ns();
-    if (call->announce)
-        announce_process(call, now);
-    announce(sk, conn, call, now);
-}
-
-int leave_connect(struct bpf_raw_tracepoint_args *ctx)
+int leave_opening(struct bpf_raw_tracepoint_args *ctx)
 {
     struct call *call = left(ctx);
     if (!call)
         return 0;
-    u64 sk = call->sk;
     s64 result = ctx->args[1];
-    call->sk = 0;
-    if (result == 0 || result == -EINPROGRESS)
-        opened(sk, call, ROLE_CLIENT);
-    return 0;
-}
-
-int leave_accept(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    s64 descriptor = ctx->args[1];
-    call->sk = 0;
-    if (descriptor < 0)
-        return 0;
-    u64 sk = sock_of(file_of(descriptor));
-    if (sk)
-        opened(sk, call, ROLE_SERVER);
+    if (call->syscall == CONNECT) {
+        call->role = ROLE_CLIENT;
+        if (result != 0 && result != -EINPROGRESS)
+            call->sk = 0;
+    } else {
+        call->role = ROLE_SERVER;
+        call->sk = result < 0 ? 0 : sock_of(file_of(result));
+    }
+    if (call->sk)
+        stages.call(ctx, STAGE_INTRODUCE);
     return 0;
 }
 
