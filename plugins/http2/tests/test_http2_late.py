@@ -125,14 +125,31 @@ def test_one_direction_late_the_other_not(talk):
     assert [(s.owner, s.outcome) for s in c.streams if s.owner == 3] == [(3, Outcome.COMPLETE)]
 
 
-@pytest.mark.parametrize("settings_first", [False, True])
-def test_frames_larger_than_the_default_whose_announcement_was_not_seen(talk, settings_first):
+@pytest.mark.parametrize("first", ["HEADERS", "the server's SETTINGS", "the client's SETTINGS"])
+def test_frames_larger_than_the_default_whose_announcement_was_not_seen(talk, first):
+    """SETTINGS in the middle of a connection, as gRPC sends to widen windows, are no beginning."""
     c = talk(late=True)
-    if settings_first:  # as gRPC sends to widen windows in the middle of a connection
+    if first == "the server's SETTINGS":
         c.down(c.settings({4: 1 << 20}))
-    c.up(c.request(1, end=False), c.data(1, bytes(1 << 20)))
-    c.down(c.response(1))
+    elif first == "the client's SETTINGS":
+        c.up(c.settings({4: 1 << 20}))
+    c.up(c.request(9, end=False), c.data(9, bytes(1 << 20)))
+    c.down(c.data(7, bytes(1 << 20)), c.response(9))
     assert c.stream.request.body_size == 1 << 20
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_settings_behind_lost_bytes_are_no_beginning(talk, lost):
+    """Stream 1 got its head in the lost bytes, so its DATA is no break; else it would be one."""
+    c = talk(late=True)
+    c.up(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", c.settings(), c.request(1))
+    if lost:
+        c.play.lose(DOWN, 100)
+    c.down(c.settings(), c.data(1, b"x"))
+    if lost:
+        assert (c.stream.outcome, c.stream.response) == (Outcome.ABORTED, None)
+    else:
+        assert c.broke.reason == "unknown-stream"
 
 
 IMPLAUSIBLE = {

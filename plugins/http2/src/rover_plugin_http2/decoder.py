@@ -60,6 +60,7 @@ class _Side:
         "content",
         "direction",
         "ends_stream",
+        "late",
         "left",
         "max_frame_size",
         "max_table_size",
@@ -76,6 +77,8 @@ class _Side:
         """The largest SETTINGS_MAX_FRAME_SIZE and SETTINGS_HEADER_TABLE_SIZE the receiver ever
         announced. A smaller one binds the sender only once it has been told."""
         self.begun = False
+        self.late = False
+        """Whether bytes before the first ones we have are known to be missing."""
         self.trusted = False
         """Whether the frames seen so far show that these are frames."""
         self.left = 0
@@ -148,12 +151,10 @@ class Http2Decoder:
             upper, lower, kind, flags, word = HEADER.unpack_from(data, offset)
             length = upper << 8 | lower
             stream = word & STREAM_MASK
-            if side.trusted:
-                found = frames.fault(kind, flags, stream, length)
-            else:
-                found = frames.implausible(kind, flags, word, length)
-            if found:
-                raise Undecodable("framing", found)
+            if not side.trusted:
+                _check(frames.implausible(kind, flags, word, length))
+            elif kind > HEADERS or not stream or flags & (PADDED | PRIORITISED):
+                _check(frames.fault(kind, flags, stream, length))
             if length > side.max_frame_size:
                 self._check_maximum(side, length)
             if kind == DATA:
@@ -170,18 +171,18 @@ class Http2Decoder:
         if buffer.at_gap:
             # Joined behind bytes that were lost, which is as good as any other moment.
             buffer.skip(buffer.gap)
+            side.late = True
         start = bytes(buffer.data[buffer.offset : buffer.offset + len(PREFACE)])
         if start == PREFACE:
             self._found_client(side.direction)
-            self._streams.late[side.direction] = False
+            self._streams.preface = True
             buffer.consume(len(PREFACE))
             side.trusted = True
         elif PREFACE.startswith(start) or len(start) < HEADER_SIZE:
             if start and buffer.gap:
                 raise Undecodable("gap", f"{buffer.gap} bytes missing in the first frame")
             return False
-        elif start[3] == SETTINGS and not start[4] & ACK:
-            self._streams.late[side.direction] = False
+        self._streams.opened[side.direction] = not side.late and start[3] == SETTINGS and not start[4] & ACK
         side.begun = True
         return True
 
@@ -211,7 +212,7 @@ class Http2Decoder:
 
     def _data(
         self, side: _Side, buffer: StreamBuffer, now: int, flags: int, number: int, length: int
-    ) -> Outcomes | None:
+    ) -> _Step:
         size, content = HEADER_SIZE, length
         hidden = False
         if flags & PADDED:
@@ -225,10 +226,19 @@ class Http2Decoder:
                 hidden, content = True, 0
             else:
                 return NEED_MORE
-        stream = self._streams.data_begins(side.direction, number)
+        streams, way = self._streams, side.direction
+        stream = streams.data_begins(way, number)
+        owner = None if stream is None else number
+        if HEADER_SIZE + length <= len(buffer):
+            if stream is not None:
+                streams.data(way, stream, content, now)
+                buffer.consume(HEADER_SIZE + length, owner)
+                return streams.end(way, stream) if flags & END_STREAM else None
+            buffer.consume(HEADER_SIZE + length)
+            return None
         if stream is not None:
-            self._streams.data(side.direction, stream, None if hidden else 0, now)
-        buffer.consume(size, None if stream is None else number)
+            streams.data(way, stream, None if hidden else 0, now)
+        buffer.consume(size, owner)
         self._pass_over(side, number, HEADER_SIZE + length - size)
         side.content = content
         side.ends_stream = bool(flags & END_STREAM)
@@ -255,8 +265,7 @@ class Http2Decoder:
         stream = self._streams.get(side.stream)
         if stream is None:
             return None
-        self._streams.end(side.direction, stream)
-        return self._streams.finished(stream)
+        return self._streams.end(side.direction, stream)
 
     # -- header blocks -------------------------------------------------------------------------------
 
@@ -365,8 +374,9 @@ class Http2Decoder:
             self._pass_over(side, 0, length - 8)
             return self._ready.popleft() if self._ready else None
         else:  # PRIORITY, PING, WINDOW_UPDATE, and whatever extensions send
-            buffer.consume(HEADER_SIZE, self._owner(stream))
-            self._pass_over(side, stream, length)
+            here = min(len(buffer), HEADER_SIZE + length)
+            buffer.consume(here, self._owner(stream))
+            self._pass_over(side, stream, HEADER_SIZE + length - here)
         return None
 
     def _payload(self, buffer: StreamBuffer, size: int) -> bytes | None:
@@ -384,8 +394,7 @@ class Http2Decoder:
     def _settings(self, direction: Direction, payload: bytes) -> None:
         """What one side announces binds what the other side sends."""
         settings = frames.read_settings(payload)
-        if found := frames.settings_fault(settings):
-            raise Undecodable("framing", found)
+        _check(frames.settings_fault(settings))
         other = self._sides[1 - direction]
         for identifier, value in settings:
             if identifier == frames.HEADER_TABLE_SIZE:
@@ -411,6 +420,11 @@ class Http2Decoder:
         except (binascii.Error, ValueError, Undecodable):
             # Not worth a break: the SETTINGS frame behind the client's preface says it again.
             return
+
+
+def _check(found: str) -> None:
+    if found:
+        raise Undecodable("framing", found)
 
 
 def _continuations(data: bytes | bytearray, position: int, end: int) -> bytes:

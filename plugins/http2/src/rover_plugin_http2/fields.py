@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from rover.http import Headers, text
@@ -51,10 +52,16 @@ class PackedHeaders(Headers):
     def get(self, name: str) -> str | None:
         """The first value of a lower-case name, None when absent."""
         packed = self._packed
-        key = b"\n%b\0" % name.encode()
+        key = _key(name)
         start = packed.find(key)
         if start < 0:
             return None
         start += len(key)
         end = packed.find(b"\n", start)
         return text(packed[start:] if end < 0 else packed[start:end])
+
+
+@functools.lru_cache(maxsize=64)
+def _key(name: str) -> bytes:
+    """What stands in front of the value of a field."""
+    return b"\n%b\0" % name.encode()

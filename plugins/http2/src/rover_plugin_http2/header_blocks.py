@@ -13,6 +13,7 @@ we keep), a reference behind its end is found out. Decoding is never wrong, it o
 from __future__ import annotations
 
 from collections import deque
+from typing import NoReturn
 
 from hpack.table import HeaderTable
 
@@ -39,6 +40,7 @@ _UNLIMITED = (1 << 32) - 1
 _STATIC = tuple(name + b"\0" + value for name, value in HeaderTable.STATIC_TABLE)
 _STATIC_NAMES = tuple(name + b"\0" for name, _ in HeaderTable.STATIC_TABLE)
 _STATIC_COUNT = len(_STATIC)
+_FIRST_DYNAMIC = _STATIC_COUNT + 1
 _PSEUDO = 14
 """Static entries 1 to 14 are pseudo-header fields, 1 to 7 of requests (RFC 7541 appendix A)."""
 _PSEUDO_OF_REQUEST = 7
@@ -74,8 +76,8 @@ class HeaderBlocks:
     def _decode(self, block: bytes) -> list[bytes]:
         lines: list[bytes] = []
         entries = self._entries
+        behind = _FIRST_DYNAMIC + len(entries)
         position, end = 0, len(block)
-        listed = 0
         while position < end:
             first = block[position]
             position += 1
@@ -84,7 +86,7 @@ class HeaderBlocks:
                 if index == 0x7F:
                     index, position = _integer(block, position, 0x7F)
                 if index > _STATIC_COUNT:
-                    line = self._entry(index)
+                    line = entries[index - _FIRST_DYNAMIC] if index < behind else self._unseen(index)
                 elif index:
                     line = _STATIC[index - 1]
                 else:
@@ -96,6 +98,7 @@ class HeaderBlocks:
                 if size == 0x1F:
                     size, position = _integer(block, position, 0x1F)
                 self._resize(size)
+                behind = _FIRST_DYNAMIC + len(entries)
                 continue
             else:  # a literal: added to the table, or not, or never
                 mask = 0x3F if first & 0x40 else 0x0F
@@ -103,7 +106,7 @@ class HeaderBlocks:
                 if index == mask:
                     index, position = _integer(block, position, mask)
                 if index > _STATIC_COUNT:
-                    name = self._entry(index)
+                    name = entries[index - _FIRST_DYNAMIC] if index < behind else self._unseen(index)
                     name = name[: name.index(0) + 1]
                 elif index:
                     name = _STATIC_NAMES[index - 1]
@@ -115,29 +118,27 @@ class HeaderBlocks:
                 value, position = _string(block, position, end)
                 line = name + value
                 if first & 0x40:
-                    # The list keeps the line alive anyway: the bound on the list holds here too.
-                    size = len(line) + 31
-                    if size > self._maximum:
-                        entries.clear()
-                        self._size = 0
-                    else:
-                        entries.appendleft(line)
-                        self._size += size
-                        if self._size > self._maximum:
-                            self._evict()
+                    self._add(line)
+                    behind = _FIRST_DYNAMIC + len(entries)
             lines.append(line)
-            listed += len(line) + 31
-            if listed > MAX_LIST:
-                raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
+        # Until here a field took a reference, or bytes of the block: what is bounded is what follows.
+        if sum(map(len, lines)) + 31 * len(lines) > MAX_LIST:
+            raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
         return lines
 
-    def _entry(self, index: int) -> bytes:
-        number = index - _STATIC_COUNT - 1
-        if number >= len(self._entries):
-            raise Undecodable(
-                "hpack", f"index {index} was never seen added ({len(self._entries)} entries are known)"
-            )
-        return self._entries[number]
+    def _add(self, line: bytes) -> None:
+        size = len(line) + 31
+        if size > self._maximum:
+            self._entries.clear()
+            self._size = 0
+        else:
+            self._entries.appendleft(line)
+            self._size += size
+            self._evict()
+
+    def _unseen(self, index: int) -> NoReturn:
+        known = len(self._entries)
+        raise Undecodable("hpack", f"index {index} was never seen added ({known} entries are known)")
 
     def _resize(self, size: int) -> None:
         if size > self._limit:

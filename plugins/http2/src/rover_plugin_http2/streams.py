@@ -123,8 +123,11 @@ class Streams:
         """`split_after`: ns a stream may be open before it is logged for the first time."""
         self.client: Direction | None = None
         """The direction of the requests; None until something has shown it."""
-        self.late = [True, True]
-        """By direction: whether streams may have been opened before its first byte seen."""
+        self.preface = False
+        """Whether the client's beginning was seen."""
+        self.opened = [False, False]
+        """By direction: whether its first frame was SETTINGS. A client's never is, behind the
+        preface; a server's may be one from the middle, so that it tells only with the preface."""
         self.memory = 0
         """Bytes the open streams take, at most."""
         self._split_after = split_after
@@ -142,8 +145,7 @@ class Streams:
 
     def is_late(self, direction: Direction) -> bool:
         """Whether something may have been sent in a direction before we looked."""
-        client = self.client
-        return client is None or self.late[direction] or self.late[client]
+        return not self.preface or (direction is not self.client and not self.opened[direction])
 
     def found_client(self, direction: Direction) -> None:
         """The requests go this way. Raises Undecodable when it is known that they do not."""
@@ -235,7 +237,7 @@ class Streams:
             if number > self._last_promise and not self._server_is_late():
                 raise Undecodable("framing", "a response on a stream that was not promised")
             return None
-        opened_before = number <= self._last_odd or (self._last_request == 0 and self._client_is_late())
+        opened_before = number <= self._last_odd or (self._last_request == 0 and not self.preface)
         self._last_odd = max(self._last_odd, number)
         return None if opened_before else self._add(number, now)
 
@@ -305,16 +307,13 @@ class Streams:
         if self.client is None:
             return
         if number & 1:
-            opened = number <= self._last_odd or (self._last_request == 0 and self._client_is_late())
+            opened = number <= self._last_odd or (self._last_request == 0 and not self.preface)
         elif direction is self.client:
             opened = False
         else:
             opened = number <= self._last_promise or (self._last_promise == 0 and self._server_is_late())
         if not opened:
             raise Undecodable(reason, found)
-
-    def _client_is_late(self) -> bool:
-        return self.client is None or self.late[self.client]
 
     def _server_is_late(self) -> bool:
         return self.client is None or self.is_late(Direction(1 - self.client))
@@ -342,9 +341,10 @@ class Streams:
 
     # -- endings -----------------------------------------------------------------------------
 
-    def end(self, direction: Direction, stream: Stream) -> None:
-        """END_STREAM on DATA."""
+    def end(self, direction: Direction, stream: Stream) -> HttpStream | None:
+        """END_STREAM on DATA: the exchange, when the other side has ended too."""
         self._message(stream, direction).ended = True
+        return self.finished(stream)
 
     def finished(self, stream: Stream) -> HttpStream | None:
         """The exchange, when both sides of the stream have ended."""
@@ -359,7 +359,7 @@ class Streams:
         """RST_STREAM."""
         stream = self._open.get(number)
         if stream is None:
-            if self._last_odd < number and number & 1 and not self._client_is_late():
+            if self._last_odd < number and number & 1 and self.preface:
                 self._last_odd = number
                 self._add(number, now).error = error
             return None
@@ -412,19 +412,26 @@ class Streams:
 
 def _split(lines: list[bytes]) -> tuple[bytes, bytes]:
     """Packed pseudo-header fields, and packed others: the former come first (section 8.3)."""
-    regular = 0
+    packed = pack(lines)
+    end = 0
     for line in lines:
         if line[0] != _COLON:
             break
-        regular += 1
-    return pack(lines[:regular]), pack(lines[regular:])
+        end += len(line) + 1
+    return packed[:end], packed[end:]
+
+
+def _has(pseudo: bytes, key: bytes) -> bool:
+    """Whether a field is there, and not empty."""
+    at = pseudo.find(key)
+    return at >= 0 and pseudo[at + len(key) : at + len(key) + 1] not in b"\n"
 
 
 def _well_formed(pseudo: bytes) -> bool:
     """Whether a request says what it wants: a method, and a path or (CONNECT) an authority."""
-    fields = PackedHeaders(pseudo)
-    method = fields.get(":method")
-    return bool(method) and bool(fields.get(":path") or (method == "CONNECT" and fields.get(":authority")))
+    return _has(pseudo, b"\n:method\0") and (
+        _has(pseudo, b"\n:path\0") or (b"\n:method\0CONNECT" in pseudo and _has(pseudo, b"\n:authority\0"))
+    )
 
 
 def _lines(fields: Iterable[tuple[str, str]]) -> list[bytes]:
