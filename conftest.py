@@ -15,9 +15,9 @@ def missing_for_live() -> str:
     if not Path("/sys/kernel/btf/vmlinux").exists():
         return "needs a kernel with BTF (/sys/kernel/btf/vmlinux)"
     try:
-        from rover_source_ebpf.loader import import_bcc
+        from rover_source_ebpf.bcc_module import find_bcc
 
-        import_bcc()
+        find_bcc()
     except Exception as error:
         return f"needs bcc: {error}"
     return ""

@@ -208,7 +208,7 @@ class Nginx:
         """Its log, one dictionary per request."""
         if not self.log.exists():
             return []
-        names = ("method", "target", "status", "body", "request_length")
+        names = ("method", "target", "status", "body", "request_length", "expect")
         return [dict(zip(names, line.split("\t"), strict=True)) for line in self.log.read_text().splitlines()]
 
 
@@ -216,7 +216,7 @@ NGINX = """
 daemon off; master_process on; worker_processes 2; pid {root}/nginx.pid; error_log {root}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-    log_format witness '$request_method\\t$request_uri\\t$status\\t$body_bytes_sent\\t$request_length';
+    log_format witness '$request_method\\t$request_uri\\t$status\\t$body_bytes_sent\\t$request_length\\t$http_expect';
     access_log {root}/witness.log witness;
     client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/f;
     uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;

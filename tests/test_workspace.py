@@ -44,7 +44,7 @@ def test_within_the_core_imports_go_one_way():
         {"access_log", "buffer", "http"},
         {"decoder", "source", "sink"},
         {"hookspecs"},
-        {"plugins", "testing"},
+        {"plugins", "testing", "paced"},
         {"pipeline", "configuration"},
         {"agent"},
         {"recording"},

@@ -69,7 +69,8 @@ class Agent:
         self._manager = manager
         self._source = source
         self._stop_seconds: int = settings["limits.stop_seconds"]
-        self._stopping = False
+        self.stopping = False
+        """Whether it was asked to end."""
         recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
         self.outlets = make_outlets(catalogue, settings, names, lossless=lossless)
         try:
@@ -94,7 +95,7 @@ class Agent:
 
     def stop(self) -> None:
         """Ends `run` soon; safe in a signal handler."""
-        self._stopping = True
+        self.stopping = True
 
     def reopen(self) -> None:
         """Has every sink reopen its files."""
@@ -111,7 +112,7 @@ class Agent:
         next_tick = source.now() + TICK_INTERVAL
         next_progress = time.monotonic() + PROGRESS_INTERVAL
         try:
-            while not self._stopping:
+            while not self.stopping:
                 if not source.poll(pipeline, POLL_TIMEOUT):
                     break
                 if (now := source.now()) >= next_tick:
@@ -135,7 +136,7 @@ class Agent:
         source, pipeline = self._source, self.pipeline
         failure = ""
         try:
-            if self._stopping:
+            if self.stopping:
                 source.stop(pipeline)
         except RoverError as error:
             failure = first_line(error)

@@ -8,7 +8,6 @@ import functools
 import importlib.metadata
 import logging
 import time
-import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -57,6 +56,10 @@ class Plugin:
             logger.debug("plugin %s", self.name, exc_info=error)
 
 
+class Guarded:
+    """Holds a plugin's hooks, guarded, as attributes; pluggy tells plugins apart by identity."""
+
+
 def first_line(error: BaseException) -> str:
     """An error's message on one line."""
     return (str(error).strip().splitlines() or [""])[0]
@@ -99,9 +102,9 @@ class PluginManager:
             plugin.hooks = tuple(sorted(set(vars(guarded))))
         return plugin
 
-    def _guard(self, plugin: Plugin, module: object) -> types.SimpleNamespace:
+    def _guard(self, plugin: Plugin, module: object) -> Guarded:
         """A stand-in for the plugin, whose hooks count their exceptions and return None."""
-        guarded = types.SimpleNamespace()
+        guarded = Guarded()
         for name in dir(module):
             if name.startswith("__"):
                 continue

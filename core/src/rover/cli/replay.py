@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Annotated
 
 import typer
@@ -12,11 +11,11 @@ from rover.agent import Agent, signals
 from rover.cli.run import Config, Sets, Sinks, report
 from rover.configuration import Catalogue, selection
 from rover.errors import RoverError, UsageError
+from rover.paced import Paced
 from rover.pipeline.totals import Totals
 from rover.plugins import PluginManager, first_line
-from rover.records import Closed, Detail, Loss, Opened, Process, RecordHandler
 from rover.settings import Settings
-from rover.source import Source, SourceSpec
+from rover.source import SourceSpec
 
 OPENING = 512
 """Bytes of a file that the sources may look at to know their own."""
@@ -56,7 +55,12 @@ def register(app: typer.Typer) -> None:
 
     def play(catalogue: Catalogue, settings: Settings, spec: SourceSpec, speed: float) -> str:
         source = spec.make(settings.section(f"source.{spec.name}"), selection(settings))
-        agent = Agent(catalogue, settings, Paced(source, speed) if speed else source, lossless=True)
+        if speed:
+            source = paced = Paced(source, speed)
+            agent = Agent(catalogue, settings, paced, lossless=True)
+            paced.interrupted = lambda: agent.stopping
+        else:
+            agent = Agent(catalogue, settings, source, lossless=True)
         with signals(agent):
             failure = agent.run(show_progress if sys.stderr.isatty() else None)
         report(agent, catalogue.manager)
@@ -86,63 +90,3 @@ def show_progress(totals: Totals) -> None:
     """Where a long replay stands, on one line of a terminal."""
     sys.stderr.write(f"\r{totals.connections} connections, {totals.exchanges} exchanges\x1b[K")
     sys.stderr.flush()
-
-
-class Paced:
-    """A source slowed down to the times of its records."""
-
-    def __init__(self, source: Source, speed: float) -> None:
-        self._source = source
-        self._speed = speed
-        self._started = 0.0
-        self._first: int | None = None
-        self._handler: RecordHandler | None = None
-        self.epoch = 0
-        """The source's, when it has started."""
-        self.now = source.now
-        self.set_upload = source.set_upload
-        self.is_open = source.is_open
-        self.counters = source.counters
-        self.stop = source.stop
-        self.close = source.close
-
-    def start(self) -> None:
-        """Starts the source."""
-        self._source.start()
-        self.epoch = self._source.epoch
-
-    def poll(self, handler: RecordHandler, timeout: float) -> bool:
-        """As the source's, with waits in between."""
-        self._handler = handler
-        return self._source.poll(self, timeout)
-
-    def _wait(self, when: int) -> RecordHandler:
-        if self._first is None:
-            self._first, self._started = when, time.monotonic()
-        due = self._started + (when - self._first) / 1e9 / self._speed
-        if (ahead := due - time.monotonic()) > 0:
-            time.sleep(ahead)
-        assert self._handler is not None  # noqa: S101
-        return self._handler
-
-    def process(self, process: Process) -> None:
-        """Passed on."""
-        if self._handler is not None:
-            self._handler.process(process)
-
-    def opened(self, opened: Opened) -> None:
-        """Passed on when its time has come."""
-        self._wait(opened.time).opened(opened)
-
-    def data(self, detail: Detail, payload: bytes) -> None:
-        """Passed on when its time has come."""
-        self._wait(detail.end).data(detail, payload)
-
-    def closed(self, closed: Closed) -> None:
-        """Passed on when its time has come."""
-        self._wait(closed.time).closed(closed)
-
-    def lost(self, loss: Loss) -> None:
-        """Passed on."""
-        if self._handler is not None:
-            self._handler.lost(loss)
