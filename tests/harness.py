@@ -216,11 +216,13 @@ NGINX = """
 daemon off; master_process on; worker_processes 2; pid {root}/nginx.pid; error_log {root}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-    log_format witness '$request_method\\t$request_uri\\t$status\\t$body_bytes_sent\\t$request_length\\t$http_expect';
+    log_format witness '$request_method\\t$request_uri\\t$status\\t$body_bytes_sent'
+                       '\\t$request_length\\t$http_expect';
     access_log {root}/witness.log witness;
     client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/f;
     uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-    sendfile on; tcp_nopush on; keepalive_requests 100000; client_max_body_size 100m; etag on;
+    sendfile on; tcp_nopush on; keepalive_requests 100000; client_max_body_size 100m;
+    if_modified_since before;
     server {{
         listen 127.0.0.1:{port} reuseport; listen [::1]:{port};
         root {root}/www;

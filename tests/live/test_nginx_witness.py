@@ -55,7 +55,7 @@ def test_every_kind_of_exchange(nginx, watched, tmp_path):
     curl("-H", "Expect: 100-continue", "--data-binary", f"@{body}", base + "/upload")
     curl("-T", str(body), base + "/upload")
     curl("-H", "Transfer-Encoding: chunked", "--data-binary", f"@{body}", base + "/upload")
-    curl("-H", "If-None-Match: *", "-H", "If-Modified-Since: Sat, 01 Jan 2050 00:00:00 GMT", base + "/")
+    curl("-H", "If-Modified-Since: Sat, 01 Jan 2050 00:00:00 GMT", base + "/")
     curl("-r", "0-9", base + "/big.bin")
     curl(base + "/big.bin")
     curl("-0", base + "/")
