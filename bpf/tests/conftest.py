@@ -171,6 +171,12 @@ def free_ports(number: int) -> list[int]:
             probe.close()
 
 
+@pytest.fixture
+def ports() -> Callable[[int], list[int]]:
+    """Finds free ports."""
+    return free_ports
+
+
 class Watch:
     """A started source and what it delivered."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import logging
 import os
 import tempfile
@@ -80,11 +81,10 @@ STAGES = (
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 
 RAW = ("sys_exit", "sys_enter", "tcp_destroy_sock", "sched_process_exec", "sched_process_exit")
-OPTIONAL_RAW = ("tcp_receive_reset", "tcp_send_reset")
-"""Without them a reset looks like a close."""
+OPTIONAL_RAW = ("tcp_receive_reset", "tcp_send_reset", "task_rename")
+"""Without them a reset looks like a close, and a process keeps the name it was first seen with."""
 
 BPF_NOEXIST, BPF_EXIST = 1, 2
-NO_LIMIT_OF_MEMORY = True
 
 
 def offsets(btf: Btf) -> dict[str, int]:
@@ -150,9 +150,8 @@ class Program:
     def prepare(self) -> None:
         """Loads the programs that others continue with."""
         for number, name in enumerate(STAGES):
-            loaded = explain(
-                name, lambda name=name: self._bpf.load_func(name.encode(), self._kinds.RAW_TRACEPOINT)
-            )  # type: ignore[misc]
+            load = functools.partial(self._bpf.load_func, name.encode(), self._kinds.RAW_TRACEPOINT)
+            loaded = explain(name, load)
             self.put("stages", number.to_bytes(4, "little"), loaded.fd.to_bytes(4, "little"))
 
     def attach(self, name: str) -> None:

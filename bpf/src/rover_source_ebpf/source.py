@@ -102,7 +102,7 @@ class EbpfSource:
             try:
                 program.attach(name)
             except RoverError:
-                continue  # an older kernel: a reset looks like a close
+                continue  # an older kernel has not all of them
         self._introduce_self(program, marker)
         self.epoch = epoch()
 

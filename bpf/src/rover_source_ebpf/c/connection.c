@@ -115,19 +115,9 @@ static inline struct conn *track(u64 sk, u8 role)
     return conns.lookup(&sk);
 }
 
-/* The connection of a socket, if it is known. With other ports it is another one: the socket was
- * connected anew, or its end was missed and the memory used again. */
-static inline struct conn *known(u64 sk)
-{
-    struct conn *conn = conns.lookup(&sk);
-    if (conn && conn->ports != ports_of(sk))
-        conn = 0;
-    asm volatile("" : "+r"(conn)); /* else a later test of it becomes one of the ports, which proves nothing */
-    return conn;
-}
-
-/* The same where it may be made: what `known` passes over has ended. */
-static inline struct conn *known_or_new(u64 sk, u8 role)
+/* The connection that a socket has now: known, or new with this role. One that is known by other ports
+ * has ended: the socket was connected anew (connect(2), AF_UNSPEC). */
+static inline struct conn *connection(u64 sk, u8 role)
 {
     struct conn *conn = conns.lookup(&sk);
     if (conn && conn->ports == ports_of(sk))

@@ -46,6 +46,19 @@ int on_tcp_send_reset(struct bpf_raw_tracepoint_args *ctx)
 int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    u64 thread = (u64)tgid << 32 | (u32)ctx->args[1]; /* it may have been another one of the process */
+    verdicts.delete(&tgid);
+    calls.delete(&thread);
+    return 0;
+}
+
+/* Or until the main thread takes another name (prctl(2), PR_SET_NAME). */
+int on_task_rename(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 task = ctx->args[0];
+    if (KERNEL(u64, task, OFF_TASK_LEADER) != task)
+        return 0;
+    u32 tgid = KERNEL(u32, task, OFF_TASK_TGID);
     verdicts.delete(&tgid);
     return 0;
 }

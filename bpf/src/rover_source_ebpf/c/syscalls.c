@@ -165,7 +165,7 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     call->unread = unread;
     if (syscall == CLOSE) {
         u64 sk = call->sk;
-        struct conn *conn = known(sk);
+        struct conn *conn = conns.lookup(&sk);
         if (!conn) {
             call->sk = 0;
             return 0;
@@ -208,7 +208,7 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
         call->sk = 0;
         return 0;
     }
-    struct conn *conn = known(sk);
+    struct conn *conn = conns.lookup(&sk);
     if (!call->introduced && (!conn || !conn->announced || call->announce)) {
         stages.call(ctx, STAGE_INTRODUCE);
         return 0;
@@ -292,14 +292,10 @@ int introduce(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     u64 sk = call->sk, now = bpf_ktime_get_ns();
     u8 role = call->role;
-    if (role && known(sk)) {
+    struct conn *conn = connection(sk, role);
+    if (!conn || (role && conn->sequence)) {
         call->sk = 0;
-        return 0; /* the second connect of a non-blocking one */
-    }
-    struct conn *conn = known_or_new(sk, role);
-    if (!conn) {
-        call->sk = 0;
-        return 0;
+        return 0; /* not to be tracked, or the second connect of a non-blocking one */
     }
     if (call->announce)
         announce_process(call, now);
@@ -327,7 +323,7 @@ int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
         call->sk = 0;
         return 0;
     }
-    struct conn *conn = known(sk);
+    struct conn *conn = conns.lookup(&sk);
     if (!call->introduced && (!conn || !conn->announced || call->announce)) {
         stages.call(ctx, STAGE_INTRODUCE);
         return 0;
@@ -391,7 +387,8 @@ int leave_close(struct bpf_raw_tracepoint_args *ctx)
     struct conn *conn = conns.lookup(&sk);
     if (conn && conn->id == id) {
         if (!is_released(sk, call->file)) {
-            conn->closer = 0;
+            if (conn->closer == bpf_get_current_pid_tgid())
+                conn->closer = 0;
             return 0; /* another descriptor still holds it */
         }
         call->sequence = conn->sequence;

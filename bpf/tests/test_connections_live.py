@@ -1,0 +1,351 @@
+"""A connection is the kernel's socket: whatever descriptor, whoever uses it, however it ends."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rover.records import SYSCALL_NAMES, Direction, Role
+from rover.source import Selection
+
+pytestmark = pytest.mark.live
+
+Start = Callable[..., Any]
+
+LINGER_ZERO = struct.pack("ii", 1, 0)
+"""Close sends a RST."""
+
+
+def until_open(watch: Any, port: int, number: int = 1) -> None:
+    watch.until(lambda: len(watch.of_port(port)) >= number, f"{number} connections of port {port}")
+
+
+# -- one connection, several descriptors ------------------------------------------------------
+
+
+def test_a_duplicated_descriptor_is_the_same_connection(watch: Any, run: Start, listen: Start) -> None:
+    """Ended by the close of the last one; the others' closes are nothing."""
+    port = watch.port()
+    listen(port)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); d = os.dup(s.fileno()); s.send(b"one"); s.close()
+os.write(d, b"two"); e = os.dup(d); os.close(d); os.write(e, b"three"); say([d, e]); os.close(e)
+""",
+        port,
+    )
+    first, last = child.hear()
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert [payload for _, payload in seen.calls] == [b"one", b"two", b"three"]
+    assert [detail.position for detail, _ in seen.calls] == [0, 3, 6]
+    assert [detail.fd for detail, _ in seen.calls][1:] == [first, last]
+    assert seen.closed[0].detail.fd == last
+    assert [detail.sequence for detail in seen.details] == [0, 1, 2, 3, 4]
+
+
+def test_a_forked_child_uses_the_same_connection(watch: Any, run: Start, listen: Start) -> None:
+    port = watch.port()
+    listen(port)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); s.send(b"parent")
+pid = os.fork()
+if pid == 0:
+    s.send(b"child"); s.close(); os._exit(0)
+os.waitpid(pid, 0)
+s.send(b"again"); say(pid); s.close()
+""",
+        port,
+    )
+    grandchild = child.hear()
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert [(d.pid, payload) for d, payload in seen.calls] == [
+        (child.pid, b"parent"),
+        (grandchild, b"child"),
+        (child.pid, b"again"),
+    ]
+    assert [detail.position for detail, _ in seen.calls] == [0, 6, 11]
+    assert seen.closed[0].detail.pid == child.pid
+
+
+def test_a_passed_descriptor_is_the_same_connection(watch: Any, run: Start, listen: Start) -> None:
+    """SCM_RIGHTS; the sender closes its own before the receiver uses it."""
+    port = watch.port()
+    listen(port)
+    child = run(
+        """
+a, b = socket.socketpair()
+pid = os.fork()
+if pid == 0:
+    a.close()
+    _, fds, _, _ = socket.recv_fds(b, 1, 1)
+    b.recv(1); os.write(fds[0], b"receiver"); os.close(fds[0]); os._exit(0)
+b.close()
+s = connect(int(sys.argv[1])); s.send(b"sender")
+socket.send_fds(a, [b"x"], [s.fileno()]); s.close(); a.send(b"!")
+os.waitpid(pid, 0); say(pid)
+""",
+        port,
+    )
+    receiver = child.hear()
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert [(d.pid, payload) for d, payload in seen.calls] == [
+        (child.pid, b"sender"),
+        (receiver, b"receiver"),
+    ]
+    assert seen.closed[0].detail.pid == receiver
+
+
+def test_a_socket_connected_anew_is_another_connection(watch: Any, run: Start, listen: Start) -> None:
+    """connect to AF_UNSPEC dissolves the association (connect(2))."""
+    port = watch.port()
+    listen(port)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); s.send(b"one")
+assert libc.connect(s.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16) == 0
+s.connect(("127.0.0.1", int(sys.argv[1]))); s.send(b"two"); s.close()
+""",
+        port,
+    )
+    assert child.end() == 0
+    first, second = watch.ended(port, 2)
+    assert [payload for _, payload in first.calls] == [b"one"]
+    assert [payload for _, payload in second.calls] == [b"two"]
+    assert second.opened.detail.sequence == 0
+    assert second.calls[0][0].position == 0
+
+
+def test_a_reused_descriptor_is_another_connection(watch: Any, run: Start, listen: Start) -> None:
+    port = watch.port()
+    listen(port)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); n = s.fileno(); s.send(b"one"); s.close()
+s = connect(int(sys.argv[1])); assert s.fileno() == n; s.send(b"two"); s.close()
+""",
+        port,
+    )
+    assert child.end() == 0
+    first, second = watch.ended(port, 2)
+    assert [payload for _, payload in first.calls] == [b"one"]
+    assert [payload for _, payload in second.calls] == [b"two"]
+    assert first.opened.connection != second.opened.connection
+
+
+def test_a_descriptor_closed_by_dup2_ends_without_a_call(watch: Any, run: Start, listen: Start) -> None:
+    port = watch.port()
+    listen(port)
+    child = run("s = connect(int(sys.argv[1])); s.send(b'x'); os.dup2(1, s.fileno())", port)
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert seen.closed[0].detail is None
+
+
+# -- ends ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_process_that_ends_without_close(end: str, watch: Any, run: Start, listen: Start) -> None:
+    port = watch.port()
+    listen(port)
+    child = run(f"s = connect(int(sys.argv[1])); s.send(b'x'); {end}", port)
+    child.end()
+    (seen,) = watch.ended(port)
+    assert [payload for _, payload in seen.calls] == [b"x"]
+    assert [closed.detail for closed in seen.closed] == [None]
+
+
+def test_a_program_that_replaces_itself(watch: Any, run: Start, listen: Start) -> None:
+    """Sockets closed on exec end without a call; the inherited one goes on under the new name."""
+    port = watch.port()
+    listen(port)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); t = connect(int(sys.argv[1])); s.send(b"before"); t.send(b"closed on exec")
+os.set_inheritable(s.fileno(), True)
+os.execv("/bin/sh", ["sh", "-c", f"echo after >&{s.fileno()}"])
+""",
+        port,
+    )
+    assert child.end() == 0
+    kept, closed = watch.ended(port, 2)
+    assert [payload for _, payload in kept.calls] == [b"before", b"after\n"]
+    assert [payload for _, payload in closed.calls] == [b"closed on exec"]
+    names = watch.recorder.processes[child.pid]
+    assert names[0].startswith("python")
+    assert names[-1] == "sh"
+
+
+def test_a_reset_by_the_peer(watch: Any, run: Start, listen: Start) -> None:
+    port = watch.port()
+
+    def reset(peer: socket.socket) -> None:
+        peer.recv(10)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+
+    listen(port, reset)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); s.send(b"x")
+try: s.recv(10)
+except ConnectionResetError: pass
+else: raise SystemExit("no reset")
+s.close()
+""",
+        port,
+    )
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert seen.closed[0].reset
+    assert SYSCALL_NAMES[seen.closed[0].detail.syscall] == "close"
+    assert seen.moved(Direction.INGRESS) == []
+
+
+def test_a_reset_of_its_own(watch: Any, run: Start, listen: Start) -> None:
+    port = watch.port()
+    listen(port)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); s.send(b"x")
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); s.close()
+""",
+        port,
+    )
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert seen.closed[0].reset
+    assert seen.closed[0].detail is not None
+
+
+def test_a_close_while_another_thread_reads(watch: Any, run: Start, listen: Start) -> None:
+    """The reader keeps the socket; it ends, once, when the reader lets go."""
+    port = watch.port()
+
+    def answer(peer: socket.socket) -> None:
+        peer.recv(10)
+        peer.sendall(b"late")
+
+    listen(port, answer)
+    child = run(
+        """
+s = connect(int(sys.argv[1])); n = s.fileno(); got = []
+reader = threading.Thread(target=lambda: got.append(os.read(n, 10))); reader.start()
+d = os.dup(n)
+while open(f"/proc/self/task/{reader.native_id}/wchan").read() in ("0", ""):
+    time.sleep(0.001)
+os.close(s.detach()); os.write(d, b"go"); reader.join(); os.close(d); say(got[0].decode())
+""",
+        port,
+    )
+    assert child.hear() == "late"
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert len(seen.closed) == 1
+    assert [payload for _, payload in seen.calls] == [b"go", b"late"]
+
+
+def test_thousands_of_short_connections(watch: Any, run: Start) -> None:
+    """Exactly one beginning and one end for each of both ends, nothing left behind."""
+    port, number = watch.port(), 2000
+    child = run(
+        """
+port, number = int(sys.argv[1]), int(sys.argv[2])
+l = socket.create_server(("127.0.0.1", port), backlog=512)
+def serve():
+    for _ in range(number):
+        c, _ = l.accept()
+        c.sendall(exactly(c, 4)[::-1]); c.close()
+pid = os.fork()
+if pid == 0:
+    serve(); os._exit(0)
+for n in range(number):
+    s = connect(port); s.sendall(b"ping"); assert exactly(s, 4) == b"gnip"; s.close()
+os.waitpid(pid, 0)
+""",
+        port,
+        number,
+    )
+    found = watch.ended(port, 2 * number)
+    assert child.end() == 0
+    watch.drain()
+    assert len(found) == len(watch.of_port(port)) == 2 * number
+    for seen in found:
+        assert len(seen.closed) == 1
+        assert seen.closed[0].detail is not None
+        assert sum(payload in (b"ping", b"gnip") for _, payload in seen.calls) == 2
+        details = seen.details
+        assert [detail.sequence for detail in details] == list(range(len(details)))
+    roles = [seen.opened.role for seen in found]
+    assert roles.count(Role.CLIENT) == roles.count(Role.SERVER) == number
+    assert watch.recorder.losses == {}
+    known = {seen.opened.connection for seen in found}
+    assert not any(watch.source.is_open(connection) for connection in known)
+
+
+# -- connections that were there before -----------------------------------------------------------
+
+
+def test_a_connection_from_before_the_start(
+    start_watch: Start, ports: Callable[[int], list[int]], run: Start, listen: Start
+) -> None:
+    """Found at its next call: addresses, a server's role by its listening port, positions from 0."""
+    port, other = ports(2)
+    listen(port, lambda peer: [peer.sendall(peer.recv(100)) for _ in range(3)] and None)
+    server = run(
+        """
+l = socket.create_server(("127.0.0.1", int(sys.argv[1]))); say()
+c, _ = l.accept(); c.send(exactly(c, 4)); say(); c.send(exactly(c, 4)); hear(); c.close()
+""",
+        other,
+    )
+    server.hear()
+    with socket.create_connection(("127.0.0.1", other)) as peer:
+        peer.sendall(b"old!")
+        assert peer.recv(10) == b"old!"
+        server.hear()
+        client = run("s = connect(int(sys.argv[1])); s.send(b'old'); s.recv(9); say(); hear(); s.send(b'new'); s.recv(9)", port)
+        client.hear()
+        watch = start_watch(Selection(ports=(port, other)))
+        client.say()
+        assert client.end() == 0
+        peer.sendall(b"new!")
+        assert peer.recv(10) == b"new!"
+        name = peer.getsockname()
+        (as_client,) = watch.ended(port)
+        until_open(watch, other)
+        server.say()
+        assert server.end() == 0
+        (as_server,) = watch.ended(other)
+    assert as_client.opened.late
+    assert as_client.opened.detail is None
+    assert as_client.opened.role is None
+    assert as_client.opened.remote == ("127.0.0.1", port)
+    assert as_client.opened.local.port not in (0, port)
+    assert [(d.sequence, d.position, payload) for d, payload in as_client.calls] == [
+        (0, 0, b"new"),
+        (1, 0, b"new"),
+    ]
+    assert as_server.opened.late
+    assert as_server.opened.role is Role.SERVER
+    assert as_server.opened.local == ("127.0.0.1", other)
+    assert as_server.opened.remote == name
+    assert as_server.calls[-1][1] == b"new!"
+
+
+def test_the_kernel_keeps_nothing_of_connections_that_ended(watch: Any) -> None:
+    """After everything above: every map entry belongs to a connection that is open still."""
+    watch.drain()
+    program = watch.source._program
+    ended = {c for c, seen in watch.recorder.connections.items() if seen.closed}
+    kept = {int.from_bytes(key, "little") for key in program.keys("uploads", 8)}
+    assert not ended & kept
+    assert len(list(program.keys("conns", 8))) == len(kept) == 0
+    assert watch.source.counters()["records_lost"] == 0
