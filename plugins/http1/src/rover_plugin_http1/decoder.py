@@ -12,7 +12,7 @@ from rover.exchange import Outcome
 from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.records import Direction, Role
 from rover_plugin_http1.exchange import Request
-from rover_plugin_http1.framing import CODED, INVALID, UNTIL_CLOSE, request_content, response_content
+from rover_plugin_http1.framing import INVALID, UNTIL_CLOSE, request_content, response_content
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.pairing import Pairing
 from rover_plugin_http1.reader import CUT, END, FAILED, HEAD, HELD, JUMPED, Event, Kind, Reader
@@ -187,16 +187,13 @@ class Http1Decoder:
         self._owners += 1
         request.paired = pairing.begin(request, quiet=responses is None or responses.idle)
         self._asking = request
-        content = request_content(head.content)
-        if content == INVALID:
-            reader.refuse(request.owner)
-            self._break(reader, "framing", "a request whose Content-Length cannot be trusted")
-            return False
         if request.paired and head.method == "CONNECT":
             self._tunnel = request
-        if content == CODED:
-            # RFC 9112 section 6.3: its end cannot be told; the server answers and closes.
-            reader.accept(request.owner, UNTIL_CLOSE)
+        content = request_content(head.content)
+        if content == UNTIL_CLOSE:
+            # RFC 9112 section 6.3: the server answers and closes. So does decoding.
+            request.last = True
+            reader.accept(request.owner, content)
             self._finish_request(request, None)
         elif reader.accept(request.owner, content) is END:
             self._finish_request(request, reader.content)
@@ -340,6 +337,8 @@ class Http1Decoder:
     def _report(self, request: Request) -> None:
         complete = request.complete and request.paired
         self._out.append(request.exchange(Outcome.COMPLETE if complete else Outcome.ABORTED))
+        if request.last and self._requests is not None:
+            self._break(self._requests, "framing", "where the content of a request ends cannot be told")
 
     def _unfinished(self) -> list[Request]:
         """What was not reported yet, oldest first."""

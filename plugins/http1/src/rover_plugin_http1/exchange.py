@@ -17,6 +17,7 @@ class Request:
         "end",
         "ended",
         "head",
+        "last",
         "owner",
         "paired",
         "reported",
@@ -42,6 +43,8 @@ class Request:
         """Whether 100 (Continue) was sent."""
         self.paired = True
         """False when no response can be told to be its."""
+        self.last = False
+        """Whether nothing that follows it can be read, for its end cannot be told."""
         self.reported = False
         """Whether its exchange went out already, before its response came."""
         self.response: HttpResponse | None = None

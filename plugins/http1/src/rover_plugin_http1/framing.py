@@ -15,7 +15,8 @@ CODED = -3
 INVALID = -4
 """Lengths that contradict each other or are none: no message boundary can be trusted."""
 UNTIL_CLOSE = -5
-"""Everything that follows, up to the end of the stream."""
+"""Of a response: everything that follows, up to the end of the stream. Of a request: where it
+ends cannot be told, and nothing that follows can be trusted."""
 
 MAX_LENGTH = (1 << 63) - 1
 """Stream positions are 63 bits wide wherever they are kept: a longer content is an attack."""
@@ -50,8 +51,10 @@ def declared(codings: Iterable[bytes], lengths: Iterable[bytes]) -> int:
 
 
 def request_content(declaration: int) -> int:
-    """Length, CHUNKED, CODED (it cannot be told) or INVALID of a request's content."""
-    return 0 if declaration == NOTHING else declaration
+    """Length, CHUNKED or UNTIL_CLOSE of a request's content."""
+    if declaration == NOTHING:
+        return 0
+    return UNTIL_CLOSE if declaration in (CODED, INVALID) else declaration
 
 
 def response_content(declaration: int, status: int, method: str | None) -> int:

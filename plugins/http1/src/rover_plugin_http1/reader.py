@@ -34,7 +34,7 @@ MAX_LINE = 4096
 """Bytes of a line that is compared with a request line where content may have been left out."""
 
 _CR, _LF = 13, 10
-_BLANK_LINE = re.compile(rb"\n\r?\n")
+_BLANK_LINE = re.compile(rb"\n\r{0,2}\n")  # where h11 sees one, or behind a stray CR
 # RFC 9112 section 7.1; white space before the extension and at the end is common enough.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,%d})[ \t]*+(?:;[^\n]*+)?\r?\n" % MAX_DIGITS)
 _NO_TRAILERS = Headers()
@@ -244,7 +244,7 @@ class Reader:
             return None
         kind = self.kind
         if kind is None:
-            if not may_open_response(data[offset : offset + len(STATUS_PREFIX)]):
+            if not STATUS_PREFIX.startswith(data[offset : offset + len(STATUS_PREFIX)]):
                 kind = Kind.REQUESTS
             elif size >= len(STATUS_PREFIX):
                 kind = Kind.RESPONSES
@@ -262,15 +262,10 @@ class Reader:
                 self.response = response
                 found = True
         if not found:
-            blank_line = _BLANK_LINE.search(data, offset + max(0, examined - 2))
+            blank_line = _BLANK_LINE.search(data, offset + max(0, examined - 3))
             end = blank_line.end() if blank_line else len(data)
-            if end - offset > self._max_head:
-                self._pass_over(self._max_head)
-                self.skipped += 1  # one message at least, even if it is the first
-                self._misled()
-                return None
-            if blank_line is None:
-                return self._await_head(size, requests=requests)
+            if blank_line is None or end - offset > self._max_head:
+                return self._await_head(end - offset, requests=requests)
             if not self._judge(bytes(data[offset:end]), requests=requests):
                 self._misled()
                 return None
@@ -296,22 +291,26 @@ class Reader:
         return response is not None
 
     def _await_head(self, size: int, *, requests: bool) -> Event | None:
-        """The head is incomplete: could it become one?"""
+        """No head ends within bounds: is one to be waited for?"""
         buffer = self.buffer
         data, offset = buffer.data, buffer.offset
         if not self._line_seen:
-            newline = data.find(b"\n", offset + self._examined)
-            if newline < 0:
-                opening = data[offset : offset + MAX_METHOD + 1]
-                if not (may_open_request(opening) if requests else may_open_response(opening)):
-                    self._misled()
-                    return None
-            else:
+            newline = data.find(b"\n", offset + self._examined, offset + self._max_head)
+            if newline >= 0:
                 line = data[offset:newline]
-                if (split_request_line(line) if requests else split_status_line(line)) is None:
-                    self._misled()
-                    return None
-                self._line_seen = True
+                opens = (split_request_line(line) if requests else split_status_line(line)) is not None
+                self._line_seen = opens
+            else:
+                opening = data[offset : offset + MAX_METHOD + 1]
+                opens = may_open_request(opening) if requests else may_open_response(opening)
+            if not opens:
+                self._misled()
+                return None
+        if size > self._max_head:
+            self._pass_over(self._max_head)
+            self.skipped += 1  # one message at least, even if it is the first
+            self._misled()
+            return None
         self._examined = size
         return self._wait_or_search()
 
@@ -409,7 +408,7 @@ class Reader:
             # Nothing fits in there but the line end it must be.
             buffer.skip(2, self.owner)
             return self._end()
-        blank_line = _BLANK_LINE.search(data, offset + max(0, self._examined - 2))
+        blank_line = _BLANK_LINE.search(data, offset + max(0, self._examined - 3))
         end = blank_line.end() if blank_line else len(data)
         if end - offset > self._max_head:
             return self._cut_misled()
@@ -435,7 +434,7 @@ class Reader:
         if self.kind is Kind.RESPONSES:
             opening = data[offset : offset + len(STATUS_PREFIX)]
             opens = opening == STATUS_PREFIX
-            may = may_open_response(opening)
+            may = STATUS_PREFIX.startswith(opening)
         elif size:
             opening = bytes(data[offset : offset + MAX_LINE])
             line, ended, _ = opening.partition(b"\n")
@@ -475,10 +474,12 @@ class Reader:
     # -- losses ------------------------------------------------------------------------------
 
     def _wait_or_search(self) -> Event | None:
-        """A head waits for more, unless a gap hides the rest of it."""
-        if not self.buffer.gap:
+        """A head waits for more, unless a gap hides the rest of it: then search goes on behind it."""
+        buffer = self.buffer
+        if not buffer.gap:
             return NEED_MORE
         self._begin_search(missing=True)
+        self._pass_over(len(buffer) + buffer.gap)
         return None
 
     def _misled(self) -> None:
@@ -519,7 +520,7 @@ class Reader:
                 if size > self._max_head:
                     self._pass_over(size - self._max_head)
                 self._examined = len(buffer)
-                if self._scanned > MAX_SCAN and not self._missing:
+                if self._scanned + self._examined > MAX_SCAN and not self._missing:
                     self.state = State.FAILED
                     return FAILED
                 return NEED_MORE

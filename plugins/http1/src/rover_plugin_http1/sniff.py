@@ -6,7 +6,6 @@ from rover.decoder import Verdict
 from rover_plugin_http1.startline import (
     STATUS_PREFIX,
     may_open_request,
-    may_open_response,
     split_request_line,
 )
 
@@ -25,7 +24,7 @@ def sniff(data: bytes | bytearray) -> Verdict:
     """YES for a status line, a request line with any method, or the beginning of one with a
     known method; MAYBE for less than that."""
     opening = bytes(data[:LOOK_AHEAD]).lstrip(b"\r\n")
-    if may_open_response(opening):
+    if STATUS_PREFIX.startswith(opening[: len(STATUS_PREFIX)]):
         return Verdict.YES if opening.startswith(STATUS_PREFIX) else Verdict.MAYBE
     line, end, _ = opening.partition(b"\n")
     if end:

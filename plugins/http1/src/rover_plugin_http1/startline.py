@@ -1,8 +1,9 @@
 """What can open an HTTP/1.x message: a request line or a status line (RFC 9112 sections 3 and 4).
 
 Read leniently: white space may be more than one space, a target may hold spaces of its own and
-bytes outside ASCII, the minor version may be any digit. HTTP/0.9 has no version and is not HTTP
-here, and neither is the HTTP/2 preface, `PRI * HTTP/2.0`.
+bytes outside ASCII, the minor version may be any digit. What answers a request may call itself
+any version of HTTP: clients take it. HTTP/0.9 has no version and is not HTTP here, and neither is
+the HTTP/2 preface, `PRI * HTTP/2.0`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ MAX_METHOD = 32
 """Characters of a method. The longest registered one, UPDATEREDIRECTREF, has 17
 (https://www.iana.org/assignments/http-methods)."""
 STATUS_PREFIX = b"HTTP/1."
+"""What a status line begins with where nothing is known of the direction."""
 
 _METHOD = re.compile(TOKEN_CHAR + b"{1,%d}" % MAX_METHOD)
 _REQUEST_PREFIX = re.compile(TOKEN_CHAR + rb"{1,%d}(?:[ \t]|\Z)" % MAX_METHOD)
 _VERSION = re.compile(rb"[ \t]HTTP/1\.[0-9]")
-_STATUS_LINE = re.compile(rb"HTTP/(1\.[0-9])[ \t]+([1-9][0-9]{2})(?:[^0-9]|\Z)")
+_STATUS_LINE = re.compile(rb"HTTP/([^ \t\r\n]{1,16})[ \t]++([1-9][0-9]{2})(?:[^0-9]|\Z)")
 
 # Where reading may go on after a loss. Stricter than the above, for almost any text passes before
 # a true start is met: a request line with an unknown method must open a line.
@@ -48,7 +50,7 @@ def split_request_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | 
 
 
 def split_status_line(line: bytes | bytearray) -> tuple[bytes, int] | None:
-    """(version, status) of a status line with or without its line end, else None."""
+    """(version as sent, status) of a status line with or without its line end, else None."""
     match = _STATUS_LINE.match(line)
     return (bytes(match[1]), int(match[2])) if match else None
 
@@ -60,5 +62,4 @@ def may_open_request(opening: bytes | bytearray) -> bool:
 
 def may_open_response(opening: bytes | bytearray) -> bool:
     """Whether these bytes, a line that is not over, can become a status line."""
-    size = len(STATUS_PREFIX)
-    return STATUS_PREFIX.startswith(opening[:size])
+    return b"HTTP/".startswith(opening[:5])
