@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover import AccessLog, Connection, Outcome, Role, Syscall
@@ -195,6 +195,7 @@ def test_trace_provider(traffic: Any, given_: str | None, provider: int | None) 
     assert (request.trace.provider if request.HasField("trace") else None) == provider
 
 
+@settings(deadline=None)
 @given(
     values=st.fixed_dictionaries(
         {},

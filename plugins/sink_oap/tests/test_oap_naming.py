@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover import Address, Connection, Process, Role, UsageError
@@ -186,6 +186,7 @@ addresses = st.none() | st.builds(Address, hosts, st.sampled_from([1, 80, 50000]
 names = st.sampled_from(["", "a", "a (client)", "x" * 200, "\ud800", "\x1b[31m"])
 
 
+@settings(deadline=None)
 @given(
     connections=st.lists(
         st.builds(

@@ -67,6 +67,7 @@ _RESET_CODES = {
 ROUND = 1 << 18
 """Bytes of the body handed out at once."""
 STREAM = 1
+SETTINGS, TYPE_AT = 4, 3
 _PREFIX = struct.Struct(">BI")  # not compressed, length
 
 
@@ -97,6 +98,7 @@ class ClientCall:
         self._position = 0
         self._finished = False
         self._http = ""
+        self._opening: bytes | None = b""
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._h2.initiate_connection()
         self._h2.send_headers(
@@ -138,11 +140,22 @@ class ClientCall:
         if not data:
             self._end("UNAVAILABLE", "the connection was closed before the answer")
             return
+        if self._opening is not None:
+            # A server begins with SETTINGS (RFC 9113 section 3.4); anything else would be read
+            # as the header of a frame that is long in coming.
+            data = self._opening + data
+            if len(data) <= TYPE_AT:
+                self._opening = data
+                return
+            if data[TYPE_AT] != SETTINGS:
+                self._end("UNAVAILABLE", "what answers speaks no HTTP/2")
+                return
+            self._opening = None
         try:
             for event in self._h2.receive_data(data):
                 self._handle(event)
         except H2Error as error:
-            self._end("UNAVAILABLE", f"what answers speaks no HTTP/2: {error}")
+            self._end("UNAVAILABLE", f"what answers breaks HTTP/2: {error}")
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, DataReceived):

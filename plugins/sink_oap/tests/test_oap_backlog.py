@@ -1,0 +1,296 @@
+"""Batches that wait: in order, bounded, on disk when they must, and counted when they are shed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rover import RoverError
+from rover_plugin_sink_oap.backlog import Backlog
+from rover_plugin_sink_oap.batch import Batch
+from rover_plugin_sink_oap.spool import MAX_ASIDE, Spool
+
+DAY = 86_400.0
+
+
+def batch(number: int, size: int = 1000) -> Batch:
+    """One exchange, incompressible."""
+    return Batch(b"node", [number.to_bytes(4, "big") + os.urandom(size)], 1, 2)
+
+
+def number(made: Batch) -> int:
+    return int.from_bytes(made.messages[0][:4], "big")
+
+
+def drain(backlog: Backlog) -> list[int]:
+    """Everything, sent in order."""
+    numbers = []
+    while first := backlog.first():
+        numbers.append(number(first[1]))
+        backlog.sent(first[0])
+    return numbers
+
+
+def files(path: Path, ending: str = ".batch") -> list[str]:
+    return sorted(each.name for each in path.iterdir() if each.suffix == ending)
+
+
+def test_in_memory_in_order() -> None:
+    backlog = Backlog(1 << 20, None, 0, DAY)
+    for n in range(5):
+        backlog.put(batch(n))
+    assert drain(backlog) == [0, 1, 2, 3, 4]
+    assert (backlog.memory, len(backlog), backlog.close()) == (0, 0, 0)
+
+
+def test_memory_is_bounded_without_a_spool_and_sheds_the_oldest() -> None:
+    backlog = Backlog(5000, None, 0, DAY)
+    for n in range(10):
+        backlog.put(batch(n))
+        assert backlog.memory <= 5000
+    assert drain(backlog) == [6, 7, 8, 9]
+    assert backlog.shed == {"queue_full": 6}
+    assert backlog.shed_calls == 12
+    assert backlog.close() == 6
+
+
+def test_what_memory_cannot_hold_goes_to_disk_and_order_stays(tmp_path: Path) -> None:
+    backlog = Backlog(5000, Spool(tmp_path), 1 << 20, DAY)
+    for n in range(10):
+        backlog.put(batch(n))
+        assert backlog.memory <= 5000
+    assert len(files(tmp_path)) == 6
+    assert drain(backlog) == list(range(10))
+    assert (backlog.disk, files(tmp_path), backlog.close()) == (0, [], 0)
+
+
+def test_while_the_server_is_away_everything_is_on_disk_at_once(tmp_path: Path) -> None:
+    backlog = Backlog(1 << 20, Spool(tmp_path), 1 << 20, DAY)
+    backlog.put(batch(0))
+    assert files(tmp_path) == []
+    backlog.away = True
+    backlog.put(batch(1))
+    assert len(files(tmp_path)) == 2
+    assert backlog.memory == 0
+
+
+def test_the_spool_is_bounded_and_sheds_the_oldest(tmp_path: Path) -> None:
+    backlog = Backlog(0, Spool(tmp_path), 5000, DAY)
+    for n in range(10):
+        backlog.put(batch(n))
+        assert backlog.disk <= 5000
+        assert sum(each.stat().st_size for each in tmp_path.iterdir()) == backlog.disk
+    assert drain(backlog) == [6, 7, 8, 9]
+    assert backlog.shed == {"spool_full": 6}
+    assert backlog.close() == 6
+
+
+def test_old_batches_are_not_worth_sending(tmp_path: Path) -> None:
+    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    for n in range(3):
+        first.put(batch(n))
+    first.close()
+    for name in files(tmp_path)[:2]:
+        os.utime(tmp_path / name, (time.time() - DAY - 60,) * 2)
+    backlog = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    assert drain(backlog) == [2]
+    assert backlog.shed == {"spool_age": 2}
+    assert backlog.close() == 0  # they were another agent's: it had counted them as saved
+
+
+def test_the_next_agent_goes_on_where_this_one_ended(tmp_path: Path) -> None:
+    first = Backlog(1 << 20, Spool(tmp_path), 1 << 20, DAY)
+    for n in range(3):
+        first.put(batch(n))
+    assert first.close() == 0
+    second = Backlog(1 << 20, Spool(tmp_path), 1 << 20, DAY)
+    assert second.left_before == 3
+    second.put(batch(3))
+    assert drain(second) == [0, 1, 2, 3]
+
+
+def test_without_a_spool_the_end_loses_what_waits() -> None:
+    backlog = Backlog(1 << 20, None, 0, DAY)
+    backlog.put(batch(0))
+    assert backlog.close() == 1
+    assert backlog.shed == {"unsent": 1}
+
+
+def test_the_batch_being_sent_is_never_shed(tmp_path: Path) -> None:
+    backlog = Backlog(3000, None, 0, DAY)
+    backlog.put(batch(0))
+    first = backlog.first()
+    assert first is not None
+    for n in range(1, 10):
+        backlog.put(batch(n))
+    backlog.sent(first[0])
+    assert drain(backlog) == [9]
+    assert backlog.shed == {"queue_full": 8}
+
+
+def test_a_batch_put_back_is_the_first_again() -> None:
+    backlog = Backlog(1 << 20, None, 0, DAY)
+    backlog.put(batch(0))
+    backlog.put(batch(1))
+    assert backlog.first() is not None
+    backlog.put_back()
+    assert drain(backlog) == [0, 1]
+
+
+def test_a_refused_batch_is_counted() -> None:
+    backlog = Backlog(1 << 20, None, 0, DAY)
+    backlog.put(batch(0))
+    first = backlog.first()
+    assert first is not None
+    backlog.refuse(first[0])
+    assert backlog.shed == {"refused": 1}
+    assert backlog.close() == 1
+
+
+def spoil_cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def spoil_flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def spoil_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [spoil_cut, spoil_flip, spoil_empty])
+def test_a_corrupt_file_is_set_aside_and_named_and_the_rest_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: object
+) -> None:
+    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    for n in range(3):
+        first.put(batch(n))
+    first.close()
+    middle = files(tmp_path)[1]
+    assert callable(spoil)
+    spoil(tmp_path / middle)
+    spool = Spool(tmp_path)
+    backlog = Backlog(0, spool, 1 << 20, DAY)
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        assert drain(backlog) == [0, 2]
+    assert middle in caplog.text
+    assert files(tmp_path, ".corrupt") == [middle.replace(".batch", ".corrupt")]
+    assert (spool.corrupt, files(tmp_path)) == (1, [])
+
+
+def test_a_half_written_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    first.put(batch(0))
+    first.close()
+    partial = tmp_path / f"{7:020d}.partial"
+    partial.write_bytes(b"roveroap half")
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        backlog = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    assert partial.name in caplog.text
+    assert drain(backlog) == [0]
+    assert not partial.exists()
+
+
+def test_files_that_are_none_of_ours_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "1.batch").write_text("mine")
+    backlog = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    assert drain(backlog) == []
+    assert {"notes.txt", "1.batch"} <= {each.name for each in tmp_path.iterdir()}
+
+
+def test_files_set_aside_are_bounded(tmp_path: Path) -> None:
+    for n in range(MAX_ASIDE + 5):
+        (tmp_path / f"{n:020d}.partial").write_bytes(b"")
+    Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    assert len(files(tmp_path, ".corrupt")) == MAX_ASIDE
+
+
+def test_a_disk_that_refuses_keeps_batches_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = tmp_path / "spool"
+    backlog = Backlog(5000, Spool(spool), 1 << 20, DAY)
+    (spool / "lock").unlink()
+    spool.rmdir()
+    backlog.away = True
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        for n in range(10):
+            backlog.put(batch(n))
+            assert backlog.memory <= 5000
+    assert len(caplog.records) == 1  # not one for each batch
+    assert drain(backlog) == [6, 7, 8, 9]
+    assert backlog.shed == {"queue_full": 6}
+
+
+def test_two_agents_do_not_share_a_spool(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    with pytest.raises(RoverError, match="another rover"):
+        Spool(tmp_path)
+    spool.close()
+    Spool(tmp_path).close()
+
+
+def test_a_spool_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RoverError, match=r"spool_path"):
+        Spool(tmp_path / "file" / "spool")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.sampled_from(["put", "send", "fail", "refuse", "away", "back", "restart"]), max_size=40
+    ),
+    with_spool=st.booleans(),
+)
+def test_every_batch_is_sent_once_in_order_or_counted(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str], with_spool: bool
+) -> None:
+    path = tmp_path_factory.mktemp("spool")
+    sent: list[int] = []
+    lost = made = 0
+
+    def new() -> Backlog:
+        return Backlog(3500, Spool(path) if with_spool else None, 6000, DAY)
+
+    backlog = new()
+    shed = 0
+    for step in steps:
+        if step == "put":
+            backlog.put(batch(made))
+            made += 1
+        elif step in ("send", "fail", "refuse") and (first := backlog.first()):
+            entry, content = first
+            if step == "send":
+                sent.append(number(content))
+                backlog.sent(entry)
+            elif step == "fail":
+                backlog.put_back()
+                backlog.settle()
+            else:
+                backlog.refuse(entry)
+        elif step in ("away", "back"):
+            backlog.away = step == "away"
+            backlog.settle()
+        elif step == "restart":
+            lost += backlog.close()
+            shed += backlog.shed.total()
+            backlog = new()
+        assert backlog.memory <= 3500
+        assert backlog.disk <= 6000
+    sent += drain(backlog)
+    shed += backlog.shed.total()
+    lost += backlog.close()
+    assert sent == sorted(set(sent))
+    assert len(sent) + shed == made
+    assert lost <= shed
