@@ -37,16 +37,17 @@ def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
         return int(probe.getsockname()[1])
 
 
-def listening(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody accepts connections there, without making one.
+def listening(port: int) -> bool:
+    """Whether somebody accepts connections there, over IPv4 or IPv6, without making one.
 
-    A probing connection would be traced like any other, so the kernel's table is read instead.
+    A probing connection would be traced like any other, so the kernel's tables are read instead.
     """
-    table = "/proc/net/tcp6" if ":" in host else "/proc/net/tcp"
-    with open(table) as rows:
-        return any(
-            row.split()[1].endswith(f":{port:04X}") and row.split()[3] == "0A" for row in list(rows)[1:]
-        )
+    rows = [
+        row.split()
+        for table in ("tcp", "tcp6")
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()
+    ]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 class Program:
