@@ -285,6 +285,7 @@ class Peer:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._answer = answer
         self._listener = socket.create_server((host, port), family=family, backlog=512)
+        self._open: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._serve, daemon=True)]
         self._threads[0].start()
 
@@ -294,6 +295,7 @@ class Peer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._open.add(connection)
             thread = threading.Thread(target=self._one, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -301,10 +303,12 @@ class Peer:
     def _one(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             self._answer(connection)
+        self._open.discard(connection)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        for each in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
             thread.join(DEADLINE)

@@ -311,7 +311,13 @@ c, _ = l.accept(); c.send(exactly(c, 4)); say(); c.send(exactly(c, 4)); hear(); 
         peer.sendall(b"old!")
         assert peer.recv(10) == b"old!"
         server.hear()
-        client = run("s = connect(int(sys.argv[1])); s.send(b'old'); s.recv(9); say(); hear(); s.send(b'new'); s.recv(9)", port)
+        client = run(
+            """
+s = connect(int(sys.argv[1])); s.send(b'old'); s.recv(9); say()
+hear(); s.send(b'new'); s.recv(9)
+""",
+            port,
+        )
         client.hear()
         watch = start_watch(Selection(ports=(port, other)))
         client.say()

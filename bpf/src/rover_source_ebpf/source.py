@@ -107,8 +107,13 @@ class EbpfSource:
         self.epoch = epoch()
 
     def _tracepoints(self) -> list[str]:
-        # Exits first: a call seen entering is seen leaving. Forks only where descent matters.
-        return [*RAW, *(["sched_process_fork"] if self._selected.pids else [])]
+        # Exits first: a call seen entering is seen leaving.
+        selected = self._selected
+        return [
+            *RAW,
+            *(["sched_process_fork"] if selected.pids else []),
+            *(["cgroup_attach_task"] if selected.cgroups else []),
+        ]
 
     @property
     def _ring_bytes(self) -> int:

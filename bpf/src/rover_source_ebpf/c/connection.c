@@ -1,14 +1,22 @@
 /* Connections: found or made, told of, and ended. The key is the struct sock, so that dup, fork and
  * descriptor passing keep one connection, and a connection is told of exactly once. */
 
-static inline int send(void *record, u64 size)
+/* 1: it is in the ring. */
+static inline int offer(void *record, u64 size)
 {
-    if (events.ringbuf_output(record, size, 0)) {
-        count(COUNT_RING_FULL, 1);
+    if (events.ringbuf_output(record, size, 0))
         return 0;
-    }
     count(COUNT_RECORDS, 1);
     return 1;
+}
+
+/* The same for what is not tried again: without room it is lost. */
+static inline int send(void *record, u64 size)
+{
+    int sent = offer(record, size);
+    if (!sent)
+        count(COUNT_RING_FULL, 1);
+    return sent;
 }
 
 /* The process, before its first record and again after an exec. Not sent: tried again. */
@@ -22,7 +30,7 @@ static inline void announce_process(struct call *call, u64 now)
     record.header.end = now;
     record.header.pid = call->pid;
     read_kernel(record.comm, sizeof(record.comm), (void *)(leader + OFF_TASK_COMM));
-    if (send(&record, sizeof(record)) && verdict)
+    if (offer(&record, sizeof(record)) && verdict)
         verdict->announced = 1;
     call->announce = 0;
 }
@@ -60,8 +68,10 @@ static inline void announce(u64 sk, struct conn *conn, struct call *call, u64 en
     __builtin_memcpy(record.remote, tuple.remote, 16);
     record.local_port = tuple.local_port;
     record.remote_port = tuple.remote_port;
-    if (send(&record, sizeof(record)))
+    if (offer(&record, sizeof(record)))
         conn->announced = 1;
+    else if (end)
+        count(COUNT_RING_FULL, 1); /* the connection is told of later, this call never */
 }
 
 static inline u64 random_id(void)

@@ -63,6 +63,16 @@ int on_task_rename(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+#if SELECT_CGROUPS
+/* Or until it is moved to another cgroup (kernel/cgroup/cgroup.c). */
+int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 tgid = KERNEL(u32, ctx->args[2], OFF_TASK_TGID);
+    verdicts.delete(&tgid);
+    return 0;
+}
+#endif
+
 int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 thread = bpf_get_current_pid_tgid();

@@ -1,0 +1,138 @@
+"""What the kernel uploads of a connection, and how user space changes it."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rover.decoder import UPLOAD_ALL, UPLOAD_NONE
+from rover.records import Direction
+
+pytestmark = pytest.mark.live
+
+Start = Callable[..., Any]
+
+OPENING = 4096
+"""The default of source.ebpf.opening_bytes."""
+HTTP1_REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+HTTP2_REQUEST = bytes([0, 0, 5, 1, 5, 0, 0, 0, 1]) + b"\x82\x84\x86\x41\x00"
+
+SENDER = """
+s = connect(int(sys.argv[1])); s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+while order := hear():
+    size, head = order; data = bytes.fromhex(head)
+    assert s.send(data + b"\\xff" * (size - len(data))) == size
+    s.recv(1); say()
+s.close()
+"""
+
+
+class Sender:
+    """A watched client that sends what it is told, call by call."""
+
+    def __init__(self, watch: Any, run: Start, listen: Start) -> None:
+        self._watch = watch
+        self.port = watch.port()
+        self._sizes: queue.Queue[int] = queue.Queue()
+        listen(self.port, self._answer)
+        self._child = run(SENDER, self.port)
+        watch.until(lambda: watch.of_port(self.port), "the connection")
+        (self.seen,) = watch.of_port(self.port)
+        self.connection = self.seen.opened.connection
+
+    def _answer(self, peer: socket.socket) -> None:
+        while left := self._sizes.get(timeout=30):
+            while left > 0:
+                left -= len(peer.recv(65536))
+            peer.sendall(b"!")
+
+    def send(self, size: int, head: bytes = b"") -> bytes:
+        """One call; what was captured of it."""
+        before = len(self.seen.calls)
+        self._sizes.put(size)
+        self._child.say([size, head.hex()])
+        self._child.hear()
+        self._watch.until(lambda: len(self.seen.calls) >= before + 2, "the call's record")
+        detail, payload = self.seen.calls[before]
+        assert (detail.direction, detail.size) == (Direction.EGRESS, size)
+        return payload
+
+    def end(self) -> None:
+        self._child.say(None)
+        self._sizes.put(0)
+        assert self._child.end() == 0
+        self._watch.ended(self.port)
+
+
+@pytest.fixture
+def sender(watch: Any, run: Start, listen: Start) -> Sender:
+    return Sender(watch, run, listen)
+
+
+def test_only_the_opening_bytes_of_what_nobody_recognises(sender: Sender) -> None:
+    """Of each direction, over as many calls as it takes; then none."""
+    assert len(sender.send(1000)) == 1000
+    assert len(sender.send(100_000)) == OPENING - 1000
+    assert sender.send(10) == b""
+    assert sender.send(100_000) == b""
+    answers = [payload for detail, payload in sender.seen.calls if detail.direction == Direction.INGRESS]
+    assert answers == [b"!"] * 4
+    sender.end()
+
+
+@pytest.mark.parametrize("opening", [HTTP1_REQUEST, HTTP2_REQUEST], ids=["http1", "http2"])
+def test_everything_once_it_is_recognised(opening: bytes, sender: Sender) -> None:
+    """Also on a connection whose opening was something else, and whatever follows."""
+    sender.send(OPENING)
+    assert sender.send(9_000) == b""
+    assert len(sender.send(9_000, opening)) == 9_000
+    assert len(sender.send(20_000)) == 20_000
+    assert len(sender.send(65_536)) == 65_536
+    sender.end()
+
+
+def test_a_limit_and_none(watch: Any, sender: Sender) -> None:
+    """The seed of the project: after a break no payload of the connection is uploaded any more."""
+    sender.send(100, HTTP1_REQUEST)
+    watch.source.set_upload(sender.connection, 10)
+    assert len(sender.send(5_000, HTTP1_REQUEST)) == 10
+    watch.source.set_upload(sender.connection, UPLOAD_ALL)
+    assert len(sender.send(5_000)) == 5_000
+    before = watch.source.uploaded(sender.connection)
+    assert before == 100 + 10 + 5_000 + 3
+    watch.source.set_upload(sender.connection, UPLOAD_NONE)
+    total = watch.source.counters()["uploaded_bytes"]
+    assert sender.send(5_000, HTTP1_REQUEST) == b""
+    assert sender.send(5_000, HTTP2_REQUEST) == b""
+    assert watch.source.uploaded(sender.connection) == before
+    assert watch.source.counters()["uploaded_bytes"] == total
+    assert [payload for _, payload in sender.seen.calls[-4:]] == [b""] * 4
+    positions = [d.position for d, _ in sender.seen.calls if d.direction == Direction.EGRESS]
+    assert positions == [0, 100, 5100, 10100, 15100]
+    sender.end()
+
+
+def test_the_counters_are_what_was_delivered(watch: Any, sender: Sender) -> None:
+    before = watch.source.counters()
+    records, uploaded = before["records"], before["uploaded_bytes"]
+    captured = len(sender.send(3_000)) + 1
+    after = watch.source.counters()
+    assert after["records"] - records == 2
+    assert after["uploaded_bytes"] - uploaded == captured == 3_001
+    sender.end()
+
+
+def test_a_connection_that_is_gone_is_no_error(watch: Any, sender: Sender) -> None:
+    """Nor is it kept in the map by being told of again."""
+    assert watch.source.is_open(sender.connection)
+    sender.end()
+    assert not watch.source.is_open(sender.connection)
+    watch.source.set_upload(sender.connection, UPLOAD_ALL)
+    watch.source.set_upload(12345, UPLOAD_NONE)
+    assert not watch.source.is_open(sender.connection)
+    assert not watch.source.is_open(12345)
+    assert watch.source.uploaded(sender.connection) == 0
