@@ -1,7 +1,7 @@
 """The real source on this kernel, a handler that remembers, and watched processes.
 
 The test process is the agent, which is never watched: it plays the peer of the watched
-children. Tests of one module share a source, and tell their traffic apart by port.
+children. Tests share a source, which takes seconds to start, and tell their traffic apart by port.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from rover_source_ebpf.source import SETTINGS, EbpfSource
 
 DEADLINE = 15.0
 """Seconds anything may take; what takes longer has failed."""
-PORTS = 48
-"""Ports a module's source watches: more than a module has tests."""
+PORTS = 128
+"""Ports the shared source watches: more than there are tests."""
 
 PRELUDE = """
 import ctypes, json, os, select, signal, socket, struct, sys, threading, time
@@ -192,7 +192,7 @@ class Watch:
             raise
 
     def port(self) -> int:
-        """A watched port no other test of the module uses."""
+        """A watched port no other test uses."""
         return next(self._ports)
 
     def until(self, condition: Callable[[], object], what: str) -> None:
@@ -240,9 +240,9 @@ def live() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def watch(live: None) -> Iterator[Watch]:
-    """A source for all tests of a module, which watches some free ports."""
+    """A source for all tests that need no selection of their own; it watches some free ports."""
     started = Watch(Selection(ports=tuple(free_ports(PORTS))))
     yield started
     started.source.close()

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,12 @@ class Port:
         self.heard.append(peer.recv(100))
 
 
-def payloads(watch: Any) -> set[bytes]:
+def payloads(watch: Any, *ports: int) -> set[bytes]:
+    """Of everything, or of some ports' connections."""
     watch.drain()
-    return {payload for seen in watch.recorder.connections.values() for _, payload in seen.calls if payload}
+    connections = [seen for port in ports for seen in watch.of_port(port)] if ports else None
+    everything = watch.recorder.connections.values() if connections is None else connections
+    return {payload for seen in everything for _, payload in seen.calls if payload}
 
 
 def test_processes_and_their_descendants(start_watch: Start, ports: Start, run: Start, listen: Start) -> None:
@@ -97,7 +101,8 @@ def call(name):
     s = connect(port); s.send(name.encode()); s.recv(1); s.close()
 def rename(name):
     libc.prctl(15, name, 0, 0, 0)
-call("unchosen name"); rename(b"chosen"); call("chosen name"); rename(b"also-chosen"); call("other chosen name")
+call("unchosen name"); rename(b"chosen"); call("chosen name")
+rename(b"also-chosen"); call("other chosen name")
 def thread():
     rename(b"unchosen"); call("thread of a chosen name")
 t = threading.Thread(target=thread); t.start(); t.join()
@@ -110,9 +115,9 @@ rename(b"chosen-not"); call("longer name")
     assert watch.recorder.processes[child.pid] == ["chosen", "also-chosen"]
 
 
-def test_ports_on_either_end(start_watch: Start, ports: Start, run: Start, listen: Start) -> None:
-    here, there, other = ports(3)
-    watch = start_watch(Selection(ports=(here, there)))
+def test_ports_on_either_end(watch: Any, ports: Start, run: Start, listen: Start) -> None:
+    here, there = watch.port(), watch.port()
+    (other,) = ports(1)
     answered = Port(there, listen)
     Port(other, listen)
     client = run(SAYS_ITS_NAME, there, "remote port")
@@ -130,7 +135,9 @@ c, _ = l.accept(); c.recv(100); c.close()
         assert server.end() == 0
     assert (client.end(), unselected.end()) == (0, 0)
     assert answered.heard == [b"remote port"]
-    assert payloads(watch) == {b"remote port", b"local port"}
+    assert payloads(watch, there) == {b"remote port"}
+    assert payloads(watch, here) == {b"local port"}
+    assert watch.of_port(other) == []
     assert unselected.pid not in watch.recorder.processes
 
 
@@ -179,10 +186,9 @@ def test_kinds_are_joined_by_and(start_watch: Start, ports: Start, run: Start, l
     assert {seen.opened.remote.port for seen in watch.recorder.connections.values()} == {chosen}
 
 
-def test_the_agent_never_sees_itself(start_watch: Start, ports: Start, run: Start) -> None:
-    """No thread of it; nor a worker it names; each call of the worker's peer is seen."""
-    (port,) = ports(1)
-    watch = start_watch(Selection(ports=(port,)))
+def test_the_agent_never_sees_itself(watch: Any, run: Start) -> None:
+    """No thread of it; nor a worker it names."""
+    port = watch.port()
     worker = run(f"hear(); {SAYS_ITS_NAME}", port, "worker")
     watch.source.ignore(worker.pid)
     with socket.create_server(("127.0.0.1", port)) as listener:
@@ -192,11 +198,15 @@ def test_the_agent_never_sees_itself(start_watch: Start, ports: Start, run: Star
             connection, _ = listener.accept()
             connection.recv(100)
             connection.close()
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port))
+        thread = threading.Thread(target=socket.create_connection, args=(("127.0.0.1", port),))
+        thread.start()
+        thread.join()
+        listener.accept()[0].close()
     assert (worker.end(), watched.end()) == (0, 0)
-    assert payloads(watch) == {b"watched"}
-    assert set(watch.recorder.processes) == {watched.pid}
+    assert payloads(watch, port) == {b"watched"}
+    assert {seen.opened.pid for seen in watch.of_port(port)} == {watched.pid}
+    assert worker.pid not in watch.recorder.processes
+    assert os.getpid() not in watch.recorder.processes
 
 
 def test_the_connection_of_the_console_is_not_watched(
@@ -235,7 +245,7 @@ def test_inside_a_pid_namespace(ports: Start, listen: Start, tmp_path: Path) -> 
     script.write_text(
         """
 import os, socket, subprocess, sys, time
-sys.path[:0] = sys.argv[3:]
+sys.path[:0] = sys.argv[2:]
 from rover.source import Selection
 from rover_source_ebpf.source import SETTINGS, EbpfSource
 
@@ -267,7 +277,7 @@ source.stop(Handler())
 source.close()
 """
     )
-    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, str(script), str(port), "-", *sys.path]
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, str(script), str(port), *sys.path]
     ran = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     if "unshare failed" in ran.stderr:
         pytest.skip(ran.stderr.strip())
