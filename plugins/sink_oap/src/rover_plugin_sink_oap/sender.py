@@ -147,17 +147,18 @@ class Sender:
                 return
             self.counters[f"failed_{error.code.lower()}"] += 1
             self._backlog.put_back()
-            self._backlog.away = True
             if error.verdict is Verdict.FAULT:
                 self._faults += 1
                 if self._faults >= MAX_FAULTS:
                     self._faults = 0
                     self._backlog.refuse(entry)
-            self._backlog.settle()
             self._failures += 1
             rounds, remaining = divmod(self._failures, self._backend.choices)
-            if not remaining:
-                self._retry_at = time.monotonic() + self._pause(rounds)
+            if remaining:
+                return  # the next address is asked at once
+            self._retry_at = time.monotonic() + self._pause(rounds)
+            self._backlog.away = True
+            self._backlog.settle()
         if self._stopping:
             return
         message = (str(error).strip().splitlines() or [""])[0][:MAX_MESSAGE]
