@@ -20,14 +20,14 @@ _UDP = 17
 _IPV4_INSIDE = 4
 _IPV6_INSIDE = 41
 _GRE = 47
+_INSIDE = (_IPV4_INSIDE, _IPV6_INSIDE, _GRE, _UDP)
 _FRAGMENT = 44
 _AUTHENTICATION = 51
 _EXTENSIONS = frozenset((0, 43, 60, 135, 139, 140))
 """Of IPv6, with their length in units of 8 bytes: hop-by-hop, routing, destination, mobility, HIP,
 shim6."""
 
-_IPV4_HEADER = struct.Struct(">BxHHHxB").unpack_from
-_IPV4_KEY = struct.Struct(">HB").pack
+_IPV4_HEADER = struct.Struct(">BxHxxHxB").unpack_from
 _IPV6_HEADER = struct.Struct(">4xHB").unpack_from
 _PORTS = struct.Struct(">HH").unpack_from
 _U16 = struct.Struct(">H").unpack_from
@@ -61,9 +61,7 @@ class Network:
         self, time: int, kind: int, data: bytes, offset: int, end: int, cut: int, nesting: int = 0
     ) -> None:
         """An IP packet, `kind` being IPV4, IPV6 or NOTHING, with `cut` bytes of it not captured."""
-        if nesting > MAX_NESTING:
-            self.skipped["nested_too_deep"] += 1
-        elif kind == IPV4:
+        if kind == IPV4:
             self._ipv4(time, data, offset, end, cut, nesting)
         elif kind == IPV6:
             self._ipv6(time, data, offset, end, cut, nesting)
@@ -74,7 +72,7 @@ class Network:
         if end - offset < 20:
             self.skipped["bad_ip"] += 1
             return
-        first, total, identification, fragment, protocol = _IPV4_HEADER(data, offset)
+        first, total, fragment, protocol = _IPV4_HEADER(data, offset)
         start = offset + ((first & 0x0F) << 2)
         behind = offset + total
         if first < 0x45 or first > 0x4F or start > end or (total and behind < start):
@@ -92,7 +90,7 @@ class Network:
             return
         addresses = data[offset + 12 : offset + 20]
         if fragment & 0x3FFF:
-            key = addresses + _IPV4_KEY(identification, protocol)
+            key = addresses + data[offset + 4 : offset + 6] + data[offset + 9 : offset + 10]
             payload = data[start:end]
             position = (fragment & 0x1FFF) << 3
             self._fragment(time, key, protocol, addresses, position, payload, fragment & 0x2000, cut, nesting)
@@ -176,7 +174,9 @@ class Network:
                     return
             else:
                 break
-        if protocol == _IPV4_INSIDE:
+        if protocol in _INSIDE and nesting >= MAX_NESTING:
+            self.skipped["nested_too_deep"] += 1
+        elif protocol == _IPV4_INSIDE:
             self.packet(time, IPV4, data, start, end, cut, nesting + 1)
         elif protocol == _IPV6_INSIDE:
             self.packet(time, IPV6, data, start, end, cut, nesting + 1)

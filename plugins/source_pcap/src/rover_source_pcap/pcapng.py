@@ -44,10 +44,6 @@ class _Interface(NamedTuple):
     offset: int
     """ns to add to every time."""
 
-    def time(self, high: int, low: int) -> int:
-        """Unix ns."""
-        return (high << 32 | low) * self.multiplier // self.divisor + self.offset
-
 
 class PcapngReader:
     """One file: sections of either byte order, each with its interfaces."""
@@ -165,12 +161,12 @@ class PcapngReader:
         identity, high, low, captured, length = self._packet[kind](data, body)
         if captured > MAX_PACKET or start + captured > end:
             raise Damage(here, f"a packet of {captured} bytes in a block of {end - start}")
-        try:
-            interface = self._interfaces[identity]
-        except IndexError:
-            raise Damage(here, f"a packet of interface {identity}, which was not described") from None
-        time = self._time = interface.time(high, low)
-        return time, interface.link_type, data, start, start + captured, max(0, length - captured)
+        if identity >= len(self._interfaces):
+            raise Damage(here, f"a packet of interface {identity}, which was not described")
+        link_type, _, multiplier, divisor, since = self._interfaces[identity]
+        time = self._time = (high << 32 | low) * multiplier // divisor + since
+        cut = length - captured if length > captured else 0
+        return time, link_type, data, start, start + captured, cut
 
     def _simple(self, data: bytes, body: int, end: int, here: int) -> Packet:
         """A packet without time: it gets that of the packet before it."""
