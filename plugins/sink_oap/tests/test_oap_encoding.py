@@ -69,7 +69,7 @@ def test_every_syscall_is_sent_or_left_out_by_decision() -> None:
 
 @pytest.mark.parametrize("syscall", [Syscall.CONNECT, Syscall.CLOSE])
 @pytest.mark.parametrize(("error", "success"), [(0, True), (111, False)])
-def test_success_of_connect_and_close(traffic: Any, syscall: int, error: int, success: bool) -> None:
+def test_success_of_connect_and_close(traffic: Any, syscall: Syscall, error: int, success: bool) -> None:
     encoder = Encoder()
     for _ in range(2):  # what one call left behind is not the next one's
         other = traffic.call(traffic.connection(), syscall, error=5 if success else 0)

@@ -28,7 +28,7 @@ class Server:
     def receive(self, data: bytes) -> None:
         for event in self.h2.receive_data(data):
             if isinstance(event, RequestReceived):
-                self.headers = dict(event.headers)
+                self.headers = {str(name): str(value) for name, value in event.headers}
             elif isinstance(event, DataReceived):
                 self.body += event.data
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

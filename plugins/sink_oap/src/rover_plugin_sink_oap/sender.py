@@ -161,7 +161,7 @@ class Sender:
             self._backlog.settle()
         if self._stopping:
             return
-        message = (str(error).strip().splitlines() or [""])[0][:MAX_MESSAGE]
+        message = "".join(c if c.isprintable() else " " for c in str(error)[:MAX_MESSAGE]).strip()
         if error.verdict is Verdict.AWAY:
             self._say_away(f"{error.code}: {message}")
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rover import AccessLog, RoverError
@@ -94,21 +95,29 @@ class OapSink:
                 **self._collector.counters,
             }
             figures |= {f"shed_{cause}": n for cause, n in backlog.shed.items()}
-            figures |= {f"left_out_{what}": n for what, n in self._encoder.left_out.items()}
+            figures |= {f"left_out_{what}": n for what, n in self._encoder.left_out.items() if n}
             return figures
 
     def close(self) -> int:
-        """Sends what goes at once, saves the rest; returns the exchanges that were neither."""
+        """Sends what goes at once, saves the rest; returns the exchanges that were neither.
+
+        Those the protocol has no message for are among them: the server never hears of them.
+        """
         self._sender.stop(CLOSE_PATIENCE)
         with self._changed:
             self._sender.gather(None)
-            lost = self._backlog.close() + self._collector.counters["invalid"]
+            lost = self._backlog.close()
             if left := len(self._backlog):
                 logger.warning("oap: %d batches stay in the spool for the next start", left)
-            if self._backlog.shed.total():
-                causes = ", ".join(f"{cause} {n}" for cause, n in sorted(self._backlog.shed.items()) if n)
-                logger.warning("oap: exchanges shed: %s", causes)
-        return lost
+            unsent = Counter(
+                method=self._encoder.left_out["exchange_method"],
+                protocol=self._encoder.left_out["exchange_protocol"],
+                invalid=self._collector.counters["invalid"],
+            )
+            if causes := unsent + self._backlog.shed:
+                listed = ", ".join(f"{cause} {n}" for cause, n in sorted(causes.items()))
+                logger.warning("oap: exchanges not sent, by cause: %s", listed)
+            return lost + unsent.total()
 
 
 def _spool(configuration: Configuration) -> Spool | None:
