@@ -151,6 +151,24 @@ def test_of_arbitrary_bytes_it_says_what_the_hpack_package_says(blocks):
         assert lines == [bytes(name) + b"\0" + bytes(value) for name, value in fields]
 
 
+@pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 254, 255, 256, 127 + 128 * 128, 16_384, 100_000])
+def test_lengths_and_indices_of_every_form(size):
+    """Integers within their prefix, and of one to three bytes more (section 5.1)."""
+    fields = [(b"x", b"v" * size), (b"y" * max(size, 1), b"")]
+    block = hpack.Encoder().encode(fields, huffman=False)
+    assert HeaderBlocks().decode(block, 4096) == [b"x\0" + b"v" * size, b"y" * max(size, 1) + b"\0"]
+
+
+@pytest.mark.parametrize(("announced", "fits"), [(None, True), ((1 << 32) - 1, True), ((1 << 32) - 2, False)])
+def test_the_largest_table_there_can_be(announced, fits):
+    block = size_update((1 << 32) - 1) + b"\x82"
+    if fits:
+        assert HeaderBlocks().decode(block, announced) == [GET]
+    else:
+        with pytest.raises(Undecodable, match="were announced"):
+            HeaderBlocks().decode(block, announced)
+
+
 @given(st.binary(max_size=60))
 def test_huffman_decodes_what_was_encoded(plain):
     encoder = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)

@@ -489,20 +489,28 @@ def test_break_framing_anything_inside_a_header_block(talk, inside):
     assert "inside its header block" in c.broke.detail
 
 
-@pytest.mark.parametrize(
-    ("stream", "what"),
-    [(4, "a response on a stream not promised"), (2, "promised twice"), (3, "promised on an odd stream")],
-)
-def test_break_framing_stream_ids_of_the_server(talk, stream, what):
-    c = talk()
+STREAMS_OF_THE_SERVER = {
+    "a response on a stream not promised": (4, 0),
+    "promised a second time": (0, 2),
+    "promised on an odd stream": (0, 3),
+}
+
+
+@pytest.mark.parametrize("watched", [Role.CLIENT, Role.SERVER])
+@pytest.mark.parametrize("case", STREAMS_OF_THE_SERVER)
+def test_break_framing_stream_ids_of_the_server(talk, case, watched):
+    answered, promised = STREAMS_OF_THE_SERVER[case]
+    c = talk(late=True)
     asked = get("/p")
-    c.up(c.request(1))
-    c.down(c.block(DOWN, 1, asked, promise=2))
-    if "promised t" in what or "odd" in what:
-        c.down(c.block(DOWN, 1, asked, promise=stream))
+    client, server = (UP, DOWN) if watched is Role.CLIENT else (DOWN, UP)
+    c.play.send(client, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + c.settings() + c.block(client, 1, asked))
+    c.play.send(server, c.settings() + c.block(server, 1, asked, promise=2))
+    if answered:
+        c.play.send(server, c.block(server, answered, [(":status", "200")]))
     else:
-        c.down(c.response(stream))
-    assert c.broke.reason == "framing"
+        c.play.send(server, c.block(server, 1, asked, promise=promised))
+    assert (c.broke.reason, c.broke.direction) == ("framing", server)
+    assert c.play.decoder.role is watched
 
 
 def test_unknown_frame_types_and_control_frames_are_passed_over(talk):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rover import Direction, Outcome
+from rover import Direction, Outcome, Role
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 SLOW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -188,6 +188,15 @@ def test_every_exchange_is_what_was_sent_whole_or_in_any_pieces(talk, cut_at, ma
         c = replay(talk, version)
         assert c.summary == frame_by_frame.summary
         exactly_once(c)
+
+
+@SLOW
+@given(calls, st.data())
+def test_watched_from_the_server_it_is_the_same(talk, made, data):
+    play, _ = write(talk(late=True), made, data)
+    mirrored = replay(talk, [(Direction(1 - way), sent) for way, sent in play])
+    assert mirrored.summary == replay(talk, play).summary
+    assert mirrored.play.decoder.role is Role.SERVER
 
 
 @SLOW

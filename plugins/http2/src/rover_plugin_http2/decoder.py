@@ -18,7 +18,6 @@ from rover import NEED_MORE, Connection, Direction, Outcomes, ProtocolBreak, Rol
 from rover.http import HttpRequest, HttpStream
 from rover_plugin_http2 import frames
 from rover_plugin_http2.frames import (
-    ACK,
     CONTINUATION,
     DATA,
     DEFAULT_MAX_FRAME_SIZE,
@@ -177,12 +176,11 @@ class Http2Decoder:
             self._found_client(side.direction)
             self._streams.preface = True
             buffer.consume(len(PREFACE))
-            side.trusted = True
         elif PREFACE.startswith(start) or len(start) < HEADER_SIZE:
             if start and buffer.gap:
                 raise Undecodable("gap", f"{buffer.gap} bytes missing in the first frame")
             return False
-        self._streams.opened[side.direction] = not side.late and start[3] == SETTINGS and not start[4] & ACK
+        self._streams.opened[side.direction] = not side.late and start[3] == SETTINGS
         side.begun = True
         return True
 
