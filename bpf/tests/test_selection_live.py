@@ -198,7 +198,7 @@ def test_the_agent_never_sees_itself(watch: Any, run: Start) -> None:
             connection, _ = listener.accept()
             connection.recv(100)
             connection.close()
-        thread = threading.Thread(target=socket.create_connection, args=(("127.0.0.1", port),))
+        thread = threading.Thread(target=lambda: socket.create_connection(("127.0.0.1", port)).close())
         thread.start()
         thread.join()
         listener.accept()[0].close()

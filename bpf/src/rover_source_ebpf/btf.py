@@ -130,6 +130,10 @@ class Btf:
             type_id, bits = found
         return bits // 8
 
+    def has_tracepoint(self, name: str) -> bool:
+        """Whether the kernel has a (raw) tracepoint: each leaves a typedef `btf_trace_NAME`."""
+        return b"\0btf_trace_" + name.encode() + b"\0" in self._strings
+
     def size(self, struct_name: str) -> int:
         """Bytes of a struct."""
         return self._type(self._struct(struct_name))[2]

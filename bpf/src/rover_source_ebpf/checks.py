@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rover.errors import RoverError
 from rover.source import Check
 from rover_source_ebpf import host
 from rover_source_ebpf.bcc_module import MEND, find_bcc
-from rover_source_ebpf.loader import kernel_offsets
+from rover_source_ebpf.kernel import Kernel
 
 MINIMUM_KERNEL = (5, 12)
 """Ring buffers came with 5.8, atomic additions that return the sum with 5.12."""
@@ -18,7 +18,7 @@ MINIMUM_KERNEL = (5, 12)
 
 def check() -> Sequence[Check]:
     """Everything, also behind what failed; nothing is loaded or changed."""
-    return [checked() for checked in (kernel, privileges, bcc, types, tracepoints)]
+    return [checked() for checked in (kernel, lockdown, privileges, bcc, types)]
 
 
 def kernel() -> Check:
@@ -53,30 +53,17 @@ def bcc() -> Check:
 
 
 def types() -> Check:
-    """BTF, and in it every field that is read."""
-    return _succeeds("kernel types", "BTF has every field that is read", kernel_offsets)
-
-
-def tracepoints() -> Check:
-    """tracefs is mounted at start where it is missing; here only whether it is there."""
-    place = host.tracefs()
-    if place is None:
-        return Check(
-            "tracefs",
-            False,
-            "not mounted, or not readable",
-            f"rover run mounts it as root; or: mount -t tracefs nodev {host.TRACEFS}",
-            required=False,
-        )
-    missing = host.missing_tracepoints(place, ("raw_syscalls/sys_enter", "raw_syscalls/sys_exit"))
-    if missing:
-        return Check("tracefs", False, f"no tracepoint {missing[0]}", "a kernel with CONFIG_FTRACE_SYSCALLS")
-    return Check("tracefs", True, f"{place}, with the system call tracepoints")
-
-
-def _succeeds(subject: str, found: str, action: Callable[[], object]) -> Check:
+    """BTF, and in it every field and tracepoint the programs use."""
     try:
-        action()
+        Kernel.running()
     except RoverError as error:
-        return Check(subject, False, str(error), "use a kernel with CONFIG_DEBUG_INFO_BTF")
-    return Check(subject, True, found)
+        return Check("kernel types", False, str(error), "use a kernel with CONFIG_DEBUG_INFO_BTF=y")
+    return Check("kernel types", True, "BTF has every field and tracepoint that is used")
+
+
+def lockdown() -> Check:
+    """kernel_lockdown(7): integrity allows what is done here, confidentiality does not."""
+    mode = host.lockdown()
+    forbidden = mode == "confidentiality"
+    mend = "boot with lockdown=integrity or without" if forbidden else ""
+    return Check("lockdown", not forbidden, mode, mend)

@@ -16,8 +16,7 @@ from typing import TypeVar
 from rover.errors import RoverError
 from rover.plugins import first_line
 from rover_source_ebpf.bcc_module import find_bcc
-from rover_source_ebpf.btf import Btf, BtfError
-from rover_source_ebpf.machine import SYSCALLS, register_macros, this_machine
+from rover_source_ebpf.machine import SYSCALLS
 
 logger = logging.getLogger("rover.ebpf")
 T = TypeVar("T")
@@ -34,41 +33,6 @@ WARNINGS = (
     "-Wno-unused-value",
 )
 
-FIELDS: dict[str, tuple[str, str]] = {
-    "TASK_FILES": ("task_struct", "files"),
-    "TASK_LEADER": ("task_struct", "group_leader"),
-    "TASK_PARENT": ("task_struct", "real_parent"),
-    "TASK_TGID": ("task_struct", "tgid"),
-    "TASK_COMM": ("task_struct", "comm"),
-    "TASK_SIGNAL": ("task_struct", "signal"),
-    "TASK_PID": ("task_struct", "thread_pid"),
-    "SIGNAL_LIVE": ("signal_struct", "live"),
-    "PID_LEVEL": ("pid", "level"),
-    "PID_NUMBERS": ("pid", "numbers"),
-    "UPID_NR": ("upid", "nr"),
-    "FILES_FDT": ("files_struct", "fdt"),
-    "FDT_FD": ("fdtable", "fd"),
-    "FDT_MAX": ("fdtable", "max_fds"),
-    "FILE_INODE": ("file", "f_inode"),
-    "FILE_PRIVATE": ("file", "private_data"),
-    "INODE_MODE": ("inode", "i_mode"),
-    "SOCKET_SK": ("socket", "sk"),
-    "SK_FAMILY": ("sock", "__sk_common.skc_family"),
-    "SK_STATE": ("sock", "__sk_common.skc_state"),
-    "SK_SPORT": ("inet_sock", "inet_sport"),
-    "SK_DPORT": ("sock", "__sk_common.skc_dport"),
-    "SK_LADDR": ("sock", "__sk_common.skc_rcv_saddr"),
-    "SK_DADDR": ("sock", "__sk_common.skc_daddr"),
-    "SK_PROTOCOL": ("sock", "sk_protocol"),
-    "SK_TYPE": ("sock", "sk_type"),
-    "SK_SOCKET": ("sock", "sk_socket"),
-}
-OPTIONAL_FIELDS: dict[str, tuple[str, str]] = {
-    "SK_V6_LADDR": ("sock", "__sk_common.skc_v6_rcv_saddr"),  # CONFIG_IPV6
-    "SK_V6_DADDR": ("sock", "__sk_common.skc_v6_daddr"),
-    "FILE_COUNT": ("file", "f_count"),  # up to Linux 6.12
-}
-
 STAGES = (
     "on_sys_exit",
     "leave_vector",
@@ -80,42 +44,7 @@ STAGES = (
 )
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 
-RAW = ("sys_exit", "sys_enter", "tcp_destroy_sock", "sched_process_exec", "sched_process_exit")
-OPTIONAL_RAW = ("tcp_receive_reset", "tcp_send_reset", "task_rename")
-"""Without them a reset looks like a close, and a process keeps the name it was first seen with."""
-
 BPF_NOEXIST, BPF_EXIST = 1, 2
-
-
-def offsets(btf: Btf) -> dict[str, int]:
-    """The macros with the kernel's struct layouts. Raises RoverError naming what is missing."""
-    macros = {"STAGES": len(STAGES), "SYSCALLS": SYSCALLS}
-    try:
-        macros |= register_macros(this_machine(), btf)
-        for name, (struct, path) in FIELDS.items():
-            macros[f"OFF_{name}"] = btf.offset(struct, path)
-        macros["SIZE_UPID"] = btf.size("upid")
-    except BtfError as error:
-        raise RoverError(f"{error}: rover does not know this kernel's layout; please report it") from None
-    for name, (struct, path) in OPTIONAL_FIELDS.items():
-        try:
-            macros[f"OFF_{name}"] = btf.offset(struct, path)
-        except BtfError:
-            continue
-    return macros
-
-
-def kernel_offsets() -> dict[str, int]:
-    """Those of the running kernel."""
-    try:
-        return offsets(Btf.of_kernel())
-    except OSError as error:
-        raise RoverError(
-            f"this kernel does not describe its types ({error.filename}: {error.strerror}); "
-            "it needs CONFIG_DEBUG_INFO_BTF, which distributions' kernels since 2021 have"
-        ) from None
-    except BtfError as error:
-        raise RoverError(f"the kernel's BTF cannot be read: {error}") from None
 
 
 def source_text() -> str:
@@ -134,6 +63,7 @@ class Program:
         bcc = find_bcc()
         self._lib = bcc.lib
         self._kinds = bcc.BPF
+        macros = {"STAGES": len(STAGES), "SYSCALLS": SYSCALLS, **macros}
         flags = [f"-I{C}", *WARNINGS, *(f"-D{name}={value}" for name, value in macros.items())]
         # Where bcc looks for kernel headers; read when it compiles, so it can be put back.
         before = os.environ.get("BCC_KERNEL_SOURCE")
@@ -156,9 +86,8 @@ class Program:
 
     def attach(self, name: str) -> None:
         """A raw tracepoint, to the program `on_NAME`."""
-        explain(
-            name, lambda: self._bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=f"on_{name}".encode())
-        )
+        tracepoint, function = name.encode(), f"on_{name}".encode()
+        explain(name, lambda: self._bpf.attach_raw_tracepoint(tp=tracepoint, fn_name=function))
 
     def descriptor(self, table: str) -> int:
         """A map's file descriptor."""

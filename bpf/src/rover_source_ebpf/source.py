@@ -15,25 +15,20 @@ from rover.records import Loss, RecordHandler
 from rover.settings import Setting
 from rover.source import Selection
 from rover_source_ebpf import host, machine, selection
+from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.listeners import Listeners
-from rover_source_ebpf.loader import (
-    BPF_EXIST,
-    OPTIONAL_RAW,
-    RAW,
-    Program,
-    kernel_offsets,
-)
+from rover_source_ebpf.loader import BPF_EXIST, Program
 from rover_source_ebpf.record import Decoder
 from rover_source_ebpf.ring import Ring, RingMap
 
 SETTINGS = (
     Setting(
         "payload_limit",
-        262144,  # what programs write at once: bodies of HTTP/2 hide the frames behind them if cut
-        "bytes captured of one call at most, a power of two up to 1048576",
+        65536,
+        "bytes captured of one call at most, a power of two up to 131072",
         minimum=4096,
     ),
-    Setting("ring_size", 32, "MiB of memory between kernel and agent, a power of two", minimum=1),
+    Setting("ring_size", 16, "MiB of memory between kernel and agent, a power of two", minimum=1),
     Setting("max_connections", 65536, "connections that are known at a time", minimum=16),
     Setting("opening_bytes", 4096, "bytes captured of each direction while no protocol is known", minimum=64),
 )
@@ -50,9 +45,7 @@ MAX_PROCESSES = 16384
 MAX_THREADS = 32768
 """Threads of watched processes that have made a socket call. Some 200 bytes each, allocated at start."""
 SEGMENTS = 80
-"""iovecs (and messages) that one program copies: more, and the verifier takes seconds to follow."""
-RESUMES = 16
-"""Programs that may go on after it, half of the kernel's limit of tail calls: all of UIO_MAXIOV."""
+"""iovecs (and messages) of one call that are copied; what lies in later ones counts as moved only."""
 MESSAGES = 1024
 """Messages of one sendmmsg or recvmmsg, the kernel's own limit (UIO_MAXIOV)."""
 
@@ -91,28 +84,24 @@ class EbpfSource:
         missing = host.missing_capabilities(host.effective_capabilities())
         if missing:
             raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_MEND}")
-        offsets = kernel_offsets()
-        host.ensure_tracefs()
-        marker = secrets.randbits(30) | 1 << 30
-        self._program = program = Program(offsets | self._macros() | {"MARKER": marker})
+        kernel = Kernel.running()
+        marker = secrets.randbits(30) | 1 << 30  # no descriptor anybody has
+        self._program = program = Program(kernel.macros | self._macros() | {"MARKER": marker})
         self._fill_maps(program)
         program.prepare()
-        self._map = RingMap(program.descriptor("events"), self._ring_bytes)
-        for name in self._tracepoints():
+        try:
+            self._map = RingMap(program.descriptor("events"), self._ring_bytes)
+        except OSError as error:
+            raise RoverError(f"the ring buffer cannot be mapped: {error.strerror}") from None
+        for name in kernel.tracepoints(*self._tracepoints()):
             program.attach(name)
-        for name in OPTIONAL_RAW:
-            try:
-                program.attach(name)
-            except RoverError:
-                continue  # an older kernel has not all of them
         self._introduce_self(program, marker)
         self.epoch = epoch()
 
     def _tracepoints(self) -> list[str]:
-        # Exits first: a call seen entering is seen leaving.
+        """Further ones that this selection needs."""
         selected = self._selected
         return [
-            *RAW,
             *(["sched_process_fork"] if selected.pids else []),
             *(["cgroup_attach_task"] if selected.cgroups else []),
         ]
@@ -132,7 +121,6 @@ class EbpfSource:
             "MAX_THREADS": MAX_THREADS,
             "RING_PAGES": self._ring_bytes // 4096,
             "SEGMENTS": SEGMENTS,
-            "RESUMES": RESUMES,
             "MESSAGES": MESSAGES,
             "COUNTERS": len(COUNTERS),
             "CPUS": host.possible_cpus(),
@@ -164,8 +152,8 @@ class EbpfSource:
             program.put("ignored", pid.to_bytes(4, "little"), yes)
 
     def _introduce_self(self, program: Program, marker: int) -> None:
-        # A close of a descriptor nobody has: it tells the programs which process is the agent, as
-        # the kernel numbers it, which a pid namespace hides. Until then they watch nobody.
+        # This close tells the programs which process is the agent, by the kernel's own number, which
+        # a pid namespace hides. Until then they watch nobody.
         with contextlib.suppress(OSError):
             os.close(marker)
         answer = program.get("agents", bytes(4), AGENT.size)
@@ -286,7 +274,7 @@ class EbpfSource:
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """What a Setting cannot say of itself. Raises UsageError."""
-    for name, highest in (("payload_limit", 1048576), ("ring_size", 1024)):
+    for name, highest in (("payload_limit", 131072), ("ring_size", 1024)):
         value = settings[name]
         if value & (value - 1) or value > highest:
             raise UsageError(f"source.ebpf.{name} = {value}: must be a power of two up to {highest}")

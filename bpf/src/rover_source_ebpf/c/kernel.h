@@ -19,8 +19,8 @@
 #define SHUT_WR 1
 #define SHUT_RDWR 2
 
-/* The helpers by number: bcc looks each use of their names up in /proc/kallsyms, which makes the
- * program compile ten times as long. */
+/* The helpers by number: where bcc meets their names it looks the kernel's symbols through for them,
+ * each time, which made up a third of the time it takes to compile this. */
 #define read_kernel ((long (*)(void *, u32, const void *))BPF_FUNC_probe_read_kernel)
 #define read_user ((long (*)(void *, u32, const void *))BPF_FUNC_probe_read_user)
 
@@ -91,11 +91,13 @@ static inline void read_tuple(u64 sk, struct tuple *tuple)
 {
     tuple->local_port = local_port_of(sk);
     tuple->remote_port = remote_port_of(sk);
+#ifdef OFF_SK_V6_LADDR /* CONFIG_IPV6 */
     if (KERNEL(u16, sk, OFF_SK_FAMILY) == AF_INET6) {
         read_kernel(tuple->local, 16, (void *)(sk + OFF_SK_V6_LADDR));
         read_kernel(tuple->remote, 16, (void *)(sk + OFF_SK_V6_DADDR));
         return;
     }
+#endif
     __builtin_memset(tuple->local, 0, 16);
     __builtin_memset(tuple->remote, 0, 16);
     tuple->local[10] = tuple->local[11] = tuple->remote[10] = tuple->remote[11] = 0xff;

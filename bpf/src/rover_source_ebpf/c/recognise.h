@@ -28,6 +28,9 @@
 #define HTTP2_FRAMES 5       /* looked at: SETTINGS, WINDOW_UPDATE and the like may come first */
 #define HTTP2_LAST_TYPE 0x09 /* CONTINUATION, the highest type RFC 9113 defines */
 #define HTTP2_HEADERS 0x01   /* section 6.2, and its flags */
+#define HTTP2_LONGEST 16384  /* of HEADERS: SETTINGS_MAX_FRAME_SIZE unless a peer raises it, and those that
+                              * do raise it for DATA. Without this rule a TLS record of 256 bytes, whose
+                              * first bytes read as a HEADERS of 1.5 MB, passes every other one. */
 #define HTTP2_END_STREAM 0x01
 #define HTTP2_END_HEADERS 0x04
 #define HTTP2_PADDED 0x08
@@ -106,6 +109,11 @@ static inline __attribute__((always_inline)) int is_http2_preface(const unsigned
            ROVER_EIGHT(16) == ROVER_TEXT('\r', '\n', 'S', 'M', '\r', '\n', '\r', '\n');
 }
 
+static inline __attribute__((always_inline)) unsigned frame_length(const unsigned char *data, unsigned frame)
+{
+    return (unsigned)ROVER_BYTE(frame) << 16 | (unsigned)ROVER_BYTE(frame + 1) << 8 | ROVER_BYTE(frame + 2);
+}
+
 /* What the HEADERS frame at `frame` opens. */
 static inline __attribute__((always_inline)) unsigned recognise_headers(const unsigned char *data,
                                                                         unsigned frame, unsigned size)
@@ -116,7 +124,7 @@ static inline __attribute__((always_inline)) unsigned recognise_headers(const un
                       ROVER_BYTE(frame + 8);
     if (flags & ~(HTTP2_END_STREAM | HTTP2_END_HEADERS | HTTP2_PADDED | HTTP2_PRIORITY))
         return RECOGNISED_NOTHING;
-    if (reserved || !stream)
+    if (reserved || !stream || frame_length(data, frame) > HTTP2_LONGEST)
         return RECOGNISED_NOTHING;
     unsigned block = frame + HTTP2_FRAME_HEADER;
     if (flags & HTTP2_PADDED)
@@ -147,8 +155,7 @@ static inline __attribute__((always_inline)) unsigned recognise_http2(const unsi
             return RECOGNISED_NOTHING;
         if (type == HTTP2_HEADERS)
             return recognise_headers(data, frame, size);
-        frame += HTTP2_FRAME_HEADER + ((unsigned)ROVER_BYTE(frame) << 16 |
-                                       (unsigned)ROVER_BYTE(frame + 1) << 8 | ROVER_BYTE(frame + 2));
+        frame += HTTP2_FRAME_HEADER + frame_length(data, frame);
     }
     return RECOGNISED_NOTHING;
 }

@@ -1,0 +1,89 @@
+"""What the running kernel looks like: offsets for the C programs, and its tracepoints, out of BTF."""
+
+from __future__ import annotations
+
+from rover.errors import RoverError
+from rover_source_ebpf.btf import Btf, BtfError
+from rover_source_ebpf.machine import register_macros, this_machine
+
+FIELDS: dict[str, tuple[str, str]] = {
+    "TASK_FILES": ("task_struct", "files"),
+    "TASK_LEADER": ("task_struct", "group_leader"),
+    "TASK_PARENT": ("task_struct", "real_parent"),
+    "TASK_TGID": ("task_struct", "tgid"),
+    "TASK_COMM": ("task_struct", "comm"),
+    "TASK_SIGNAL": ("task_struct", "signal"),
+    "TASK_PID": ("task_struct", "thread_pid"),
+    "SIGNAL_LIVE": ("signal_struct", "live"),
+    "PID_LEVEL": ("pid", "level"),
+    "PID_NUMBERS": ("pid", "numbers"),
+    "UPID_NR": ("upid", "nr"),
+    "FILES_FDT": ("files_struct", "fdt"),
+    "FDT_FD": ("fdtable", "fd"),
+    "FDT_MAX": ("fdtable", "max_fds"),
+    "FILE_INODE": ("file", "f_inode"),
+    "FILE_PRIVATE": ("file", "private_data"),
+    "INODE_MODE": ("inode", "i_mode"),
+    "SOCKET_SK": ("socket", "sk"),
+    "SK_FAMILY": ("sock", "__sk_common.skc_family"),
+    "SK_STATE": ("sock", "__sk_common.skc_state"),
+    "SK_SPORT": ("inet_sock", "inet_sport"),
+    "SK_DPORT": ("sock", "__sk_common.skc_dport"),
+    "SK_LADDR": ("sock", "__sk_common.skc_rcv_saddr"),
+    "SK_DADDR": ("sock", "__sk_common.skc_daddr"),
+    "SK_PROTOCOL": ("sock", "sk_protocol"),
+    "SK_TYPE": ("sock", "sk_type"),
+    "SK_SOCKET": ("sock", "sk_socket"),
+}
+OPTIONAL_FIELDS: dict[str, tuple[str, str]] = {
+    "SK_V6_LADDR": ("sock", "__sk_common.skc_v6_rcv_saddr"),  # CONFIG_IPV6
+    "SK_V6_DADDR": ("sock", "__sk_common.skc_v6_daddr"),
+    "FILE_COUNT": ("file", "f_count"),  # up to Linux 6.12
+}
+
+TRACEPOINTS = ("sys_exit", "sys_enter", "tcp_destroy_sock", "sched_process_exec", "sched_process_exit")
+"""What the programs `on_...` are attached to. Exits first: a call seen entering is seen leaving."""
+OPTIONAL_TRACEPOINTS = ("tcp_receive_reset", "tcp_send_reset", "task_rename")
+"""Without them a reset looks like a close, and a process keeps the name it was first seen with."""
+
+
+class Kernel:
+    """The running kernel, or another one by its BTF."""
+
+    def __init__(self, btf: Btf) -> None:
+        """Raises RoverError naming what the programs need and this kernel has not."""
+        self._btf = btf
+        machine = this_machine()
+        try:
+            self.macros = register_macros(machine, btf) | {"SIZE_UPID": btf.size("upid")}
+            """By name: where the C programs find each field."""
+            for name, (struct, path) in FIELDS.items():
+                self.macros[f"OFF_{name}"] = btf.offset(struct, path)
+        except BtfError as error:
+            raise RoverError(f"{error}: rover does not know its layout; please report it") from None
+        for name, (struct, path) in OPTIONAL_FIELDS.items():
+            try:
+                self.macros[f"OFF_{name}"] = btf.offset(struct, path)
+            except BtfError:
+                continue
+        for name in TRACEPOINTS:
+            if not btf.has_tracepoint(name):
+                raise RoverError(f"this kernel has no tracepoint {name} (CONFIG_TRACEPOINTS)")
+
+    @classmethod
+    def running(cls) -> Kernel:
+        """Raises RoverError, also when the kernel does not describe itself."""
+        try:
+            return cls(Btf.of_kernel())
+        except OSError as error:
+            raise RoverError(
+                f"this kernel does not describe its types ({error.filename}: {error.strerror}); "
+                "it needs CONFIG_DEBUG_INFO_BTF, which distributions' kernels since 2021 have"
+            ) from None
+        except BtfError as error:
+            raise RoverError(f"the kernel's BTF cannot be read: {error}") from None
+
+    def tracepoints(self, *more: str) -> list[str]:
+        """What to attach to: the required ones, `more`, and the optional ones that are there."""
+        optional = [name for name in OPTIONAL_TRACEPOINTS if self._btf.has_tracepoint(name)]
+        return [*TRACEPOINTS, *more, *optional]

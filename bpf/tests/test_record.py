@@ -1,0 +1,172 @@
+"""Records of the ring buffer as values; hostile ones are skipped and counted."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rover.records import Address, Closed, Detail, Loss, Opened, Process, Role
+from rover_source_ebpf.record import Decoder
+
+HEADER = "=HHIQQQQQIIiHBB"
+DETAIL = Detail(2**64 - 1, 3, 100, 200, 2**40, 70, 42, 5, 18, 1, 0)
+PAYLOAD = bytes(range(70))
+
+
+class Recorder:
+    """Keeps what it is handed, in order."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    def process(self, process: Process) -> None:
+        self.got.append(process)
+
+    def opened(self, opened: Opened) -> None:
+        self.got.append(opened)
+
+    def data(self, detail: Detail, payload: bytes) -> None:
+        self.got.append((detail, payload))
+
+    def closed(self, closed: Closed) -> None:
+        self.got.append(closed)
+
+    def lost(self, loss: Loss) -> None:
+        self.got.append(loss)
+
+
+def header(kind: int, flags: int = 0, captured: int = 0, detail: Detail = DETAIL) -> bytes:
+    return struct.pack(HEADER, kind, flags, captured, *detail)
+
+
+def ends(local: bytes, remote: bytes, role: int = 1, time: int = 150) -> bytes:
+    return struct.pack("=Q16s16sHHB3x", time, local, remote, 40000, 80, role)
+
+
+def mapped(address: str) -> bytes:
+    return bytes(10) + b"\xff\xff" + socket.inet_aton(address)
+
+
+def decode(record: bytes, role: Role | None = None, before: bytes = b"xx") -> list[Any]:
+    recorder = Recorder()
+    Decoder(lambda pid, port: role).deliver(recorder, before + record + b"behind", len(before), len(record))
+    return recorder.got
+
+
+LOCAL, REMOTE = mapped("10.0.0.1"), mapped("10.0.0.2")
+
+
+def test_the_header_is_64_bytes() -> None:
+    assert len(header(3)) == 64
+
+
+@pytest.mark.parametrize("captured", [0, 1, 70])
+def test_data(captured: int) -> None:
+    assert decode(header(3, captured=captured) + PAYLOAD[:captured]) == [(DETAIL, PAYLOAD[:captured])]
+
+
+def test_a_descriptor_of_none_and_large_figures() -> None:
+    detail = DETAIL._replace(fd=-1, size=2**32 - 1, pid=2**22, sequence=2**33)
+    assert decode(header(3, detail=detail)) == [(detail, b"")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (0, Closed(DETAIL.connection, 200, False, None)),
+        (4, Closed(DETAIL.connection, 200, True, None)),
+        (1, Closed(DETAIL.connection, 200, False, DETAIL)),
+        (5, Closed(DETAIL.connection, 200, True, DETAIL)),
+    ],
+)
+def test_closed(flags: int, expected: Closed) -> None:
+    assert decode(header(4, flags)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (mapped("192.168.1.2"), "192.168.1.2"),
+        (socket.inet_pton(socket.AF_INET6, "2001:db8::1"), "2001:db8::1"),
+        (socket.inet_pton(socket.AF_INET6, "::1"), "::1"),
+        (bytes(16), "::"),
+        (socket.inet_pton(socket.AF_INET6, "::1.2.3.4"), "::1.2.3.4"),
+    ],
+)
+def test_addresses(raw: bytes, text: str) -> None:
+    """v4-mapped is written as IPv4; v4-compatible is not."""
+    (opened,) = decode(header(2) + ends(raw, REMOTE))
+    assert opened.local == Address(text, 40000)
+    assert opened.remote == Address("10.0.0.2", 80)
+
+
+@pytest.mark.parametrize(
+    ("flags", "role", "guess", "expected"),
+    [
+        (1, 1, None, (Role.CLIENT, False, DETAIL)),
+        (1, 2, None, (Role.SERVER, False, DETAIL)),
+        (2, 0, None, (None, True, None)),
+        (2, 0, Role.SERVER, (Role.SERVER, True, None)),
+        (0, 1, Role.SERVER, (Role.CLIENT, False, None)),
+    ],
+)
+def test_opened(flags: int, role: int, guess: Role | None, expected: tuple[Any, ...]) -> None:
+    """The listening ports are asked only where the kernel could not tell."""
+    (opened,) = decode(header(2, flags) + ends(LOCAL, REMOTE, role), guess)
+    assert (opened.role, opened.late, opened.detail) == expected
+    assert (opened.connection, opened.time, opened.pid) == (DETAIL.connection, 150, 42)
+
+
+@pytest.mark.parametrize(
+    ("comm", "name"),
+    [
+        (b"nginx", "nginx"),
+        (b"fifteen-letters", "fifteen-letters"),
+        (b"", ""),
+        (b"a\0garbage", "a"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+    ],
+)
+def test_process(comm: bytes, name: str) -> None:
+    assert decode(header(1) + comm.ljust(16, b"\0")) == [Process(42, name)]
+
+
+MALFORMED = {
+    "empty": b"",
+    "half a header": header(3)[:32],
+    "kind 0": header(0),
+    "an unknown kind": header(9) + bytes(100),
+    "payload cut": header(3, captured=70) + PAYLOAD[:69],
+    "more payload than moved": header(3, captured=71) + bytes(71),
+    "addresses cut": header(2) + ends(LOCAL, REMOTE)[:-4],
+    "an unknown role": header(2) + ends(LOCAL, REMOTE, 3),
+    "name cut": header(1) + b"nginx",
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_what_cannot_be_read_is_skipped_and_counted(case: str) -> None:
+    recorder = Recorder()
+    decoder = Decoder(lambda pid, port: None)
+    record = MALFORMED[case]
+    decoder.deliver(recorder, record, 0, len(record))
+    assert recorder.got == [Loss(1, "malformed")]
+    assert decoder.malformed == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(kind=st.integers(0, 5), rest=st.binary(max_size=200), before=st.binary(max_size=9))
+def test_any_bytes_are_a_record_or_a_loss(kind: int, rest: bytes, before: bytes) -> None:
+    """One of them, exactly; nothing raised, nothing read outside."""
+    record = struct.pack("=H", kind) + rest
+    got = decode(record, before=before)
+    assert len(got) == 1
+    if isinstance(got[0], tuple) and isinstance(got[0][0], Detail):
+        detail, payload = got[0]
+        assert len(payload) <= detail.size
+        assert payload == record[64 : 64 + len(payload)]
