@@ -142,8 +142,8 @@ HTTP2 = {
     "HEADERS as the sixth frame": (SETTINGS * 5 + headers(b"\x82"), NOTHING),
     "preface, SETTINGS, HEADERS": (PREFACE + SETTINGS + headers(b"\x82"), ("http2", "request")),
     "preface and five frames": (PREFACE + SETTINGS * 4 + headers(b"\x83"), ("http2", "request")),
-    "preface and nothing else": (PREFACE, NOTHING),
-    "preface and no HEADERS": (PREFACE + SETTINGS, NOTHING),
+    "preface and nothing else": (PREFACE, ("http2", "request")),
+    "preface and no HEADERS": (PREFACE + SETTINGS, ("http2", "request")),
     "preface and another type": (PREFACE + frame(10) + headers(b"\x82"), NOTHING),
     "part of a preface": (PREFACE[:20] + headers(b"\x82"), NOTHING),
     "server's SETTINGS, then a response": (

@@ -24,11 +24,11 @@ from rover_source_ebpf.ring import Ring, RingMap
 SETTINGS = (
     Setting(
         "payload_limit",
-        65536,
-        "bytes captured of one call at most, a power of two up to 131072",
+        524288,  # what programs write at once: bodies of HTTP/2 hide the frames behind them if cut
+        "bytes captured of one call at most, a power of two up to 1048576",
         minimum=4096,
     ),
-    Setting("ring_size", 16, "MiB of memory between kernel and agent, a power of two", minimum=1),
+    Setting("ring_size", 32, "MiB of memory between kernel and agent, a power of two", minimum=1),
     Setting("max_connections", 65536, "connections that are known at a time", minimum=16),
     Setting("opening_bytes", 4096, "bytes captured of each direction while no protocol is known", minimum=64),
 )
@@ -45,7 +45,9 @@ MAX_PROCESSES = 16384
 MAX_THREADS = 32768
 """Threads of watched processes that have made a socket call. Some 200 bytes each, allocated at start."""
 SEGMENTS = 80
-"""iovecs (and messages) of one call that are copied; what lies in later ones counts as moved only."""
+"""iovecs (and messages) that one program copies: more, and the verifier takes seconds to follow."""
+RESUMES = 16
+"""Programs that may go on after it, half of the kernel's limit of tail calls: all of UIO_MAXIOV."""
 MESSAGES = 1024
 """Messages of one sendmmsg or recvmmsg, the kernel's own limit (UIO_MAXIOV)."""
 
@@ -121,6 +123,7 @@ class EbpfSource:
             "MAX_THREADS": MAX_THREADS,
             "RING_PAGES": self._ring_bytes // 4096,
             "SEGMENTS": SEGMENTS,
+            "RESUMES": RESUMES,
             "MESSAGES": MESSAGES,
             "COUNTERS": len(COUNTERS),
             "CPUS": host.possible_cpus(),
@@ -274,7 +277,7 @@ class EbpfSource:
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """What a Setting cannot say of itself. Raises UsageError."""
-    for name, highest in (("payload_limit", 131072), ("ring_size", 1024)):
+    for name, highest in (("payload_limit", 1048576), ("ring_size", 1024)):
         value = settings[name]
         if value & (value - 1) or value > highest:
             raise UsageError(f"source.ebpf.{name} = {value}: must be a power of two up to {highest}")

@@ -26,6 +26,7 @@ struct call {
     u8 announced; /* close: the connection had been told of */
     u8 gone;      /* close: the kernel destroyed the socket meanwhile */
     u8 reset;
+    u8 resumed;   /* times a program went on copying where the one before had to stop */
 };
 
 #define SHAPE_BYTES 0    /* pointer: count bytes */
@@ -76,6 +77,7 @@ struct walk {
     u64 messages; /* how many are left */
     u64 size;     /* bytes the whole call moved */
     u32 answer;   /* of recognise() */
+    u32 unfinished; /* there is more to copy than one program may loop over */
 };
 
 /* A record under construction. Twice the limit, so that a bounded length behind a bounded offset

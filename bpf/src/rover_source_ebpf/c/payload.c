@@ -41,19 +41,22 @@ static inline u64 size_of_messages(struct scratch *scratch, struct call *call, u
 static inline u32 copy_vector(struct scratch *scratch, struct call *call, u64 messages)
 {
     struct walk *walk = &scratch->walk;
-    walk->taken = 0;
-    walk->left = walk->want;
-    walk->vector = walk->message = call->pointer;
-    walk->segments = call->shape == SHAPE_VECTOR ? call->count : 0;
-    walk->messages = call->shape == SHAPE_VECTOR ? 0 : call->shape == SHAPE_MESSAGE ? 1 : messages;
+    if (!call->resumed) {
+        walk->taken = 0;
+        walk->left = walk->want;
+        walk->vector = walk->message = call->pointer;
+        walk->segments = call->shape == SHAPE_VECTOR ? call->count : 0;
+        walk->messages = call->shape == SHAPE_VECTOR ? 0 : call->shape == SHAPE_MESSAGE ? 1 : messages;
+    }
+    walk->unfinished = 0;
     for (int i = 0; i < SEGMENTS; i++) {
         u64 taken = walk->taken, left = walk->left;
         if (taken >= walk->want)
-            break;
+            return taken;
         if (!walk->segments || !left) {
             u64 message = walk->message;
             if (!walk->messages)
-                break;
+                return taken;
             walk->vector = USER(u64, message + MSGHDR_VECTOR);
             walk->segments = USER(u64, message + MSGHDR_COUNT);
             walk->left = walk->want;
@@ -74,12 +77,13 @@ static inline u32 copy_vector(struct scratch *scratch, struct call *call, u64 me
             size = walk->want - taken;
         asm volatile("" : "+r"(size)); /* the bound below is for the verifier: keep it */
         if (size > PAYLOAD_LIMIT)
-            break;
+            return taken;
         if (read_user(scratch->data + (taken & (PAYLOAD_LIMIT - 1)), size, (void *)segment.base))
-            break;
+            return taken;
         walk->taken = taken + size;
         walk->left = left - size;
     }
+    walk->unfinished = 1;
     return walk->taken;
 }
 
@@ -115,6 +119,8 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
 {
     u8 direction = call->direction & 1;
     u64 id = conn->id;
+    if (segmented && call->resumed)
+        return copy(scratch, call, segmented, scratch->walk.want, messages);
     u32 *chosen = uploads.lookup(&id);
     u64 limit = chosen ? *chosen : UPLOAD_AUTO;
     u64 opening = 0, judge = 0;
@@ -143,6 +149,7 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
             if (captured > opening)
                 captured = opening;
             conn->opening[direction] += captured;
+            scratch->walk.unfinished = 0;
             break;
         }
         conn->protocol = answer & RECOGNISED_PROTOCOL;

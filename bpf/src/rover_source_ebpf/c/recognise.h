@@ -142,14 +142,17 @@ static inline __attribute__((always_inline)) unsigned recognise_headers(const un
     return RECOGNISED_HTTP2 | (index <= HPACK_LAST_REQUEST ? RECOGNISED_REQUEST : RECOGNISED_RESPONSE);
 }
 
-/* HTTP/2: whole frames, with or without the preface, up to the first HEADERS. */
+/* HTTP/2: whole frames, with or without the preface, up to the first HEADERS. Behind a preface they
+ * may be missing still, or come after more frames than are looked at (clients that open with a tree
+ * of PRIORITY): those 24 bytes are nobody else's (RFC 9113 section 3.4). */
 static inline __attribute__((always_inline)) unsigned recognise_http2(const unsigned char *data,
                                                                       unsigned size)
 {
-    unsigned frame = is_http2_preface(data, size) ? HTTP2_PREFACE : 0;
+    int preface = is_http2_preface(data, size);
+    unsigned frame = preface ? HTTP2_PREFACE : 0;
     for (int i = 0; i < HTTP2_FRAMES; i++) {
         if (frame + HTTP2_FRAME_HEADER >= size)
-            return RECOGNISED_NOTHING;
+            break;
         unsigned type = ROVER_BYTE(frame + 3);
         if (type > HTTP2_LAST_TYPE)
             return RECOGNISED_NOTHING;
@@ -157,7 +160,7 @@ static inline __attribute__((always_inline)) unsigned recognise_http2(const unsi
             return recognise_headers(data, frame, size);
         frame += HTTP2_FRAME_HEADER + frame_length(data, frame);
     }
-    return RECOGNISED_NOTHING;
+    return preface ? RECOGNISED_HTTP2 | RECOGNISED_REQUEST : RECOGNISED_NOTHING;
 }
 
 /* RECOGNISED_... of the `size` bytes at the beginning of a call. */

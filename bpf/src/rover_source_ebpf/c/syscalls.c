@@ -71,6 +71,7 @@ static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd)
     call->fd = fd;
     call->announce = !verdict->announced;
     call->introduced = 0;
+    call->resumed = 0;
     call->role = ROLE_UNKNOWN;
     call->gone = 0;
     call->unread = 0;
@@ -213,14 +214,22 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
         stages.call(ctx, STAGE_INTRODUCE);
         return 0;
     }
-    call->sk = 0;
     u32 cpu = bpf_get_smp_processor_id();
     struct scratch *scratch = scratches.lookup(&cpu);
-    if (!conn || !scratch)
+    if (!conn || !scratch) {
+        call->sk = 0;
         return 0;
+    }
     u64 now = bpf_ktime_get_ns();
     u64 size = call->shape == SHAPE_MESSAGES ? call->moved : result;
+    scratch->walk.unfinished = 0;
     u64 captured = capture(scratch, call, stage != STAGE_BYTES, conn, size, result);
+    if (stage != STAGE_BYTES && scratch->walk.unfinished && call->resumed < RESUMES) {
+        call->resumed++;
+        call->introduced = 1;
+        stages.call(ctx, STAGE_VECTOR);
+    }
+    call->sk = 0;
     struct header *header = &scratch->header;
     header->kind = KIND_DATA;
     header->flags = 0;
