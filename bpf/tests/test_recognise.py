@@ -145,6 +145,8 @@ HTTP2 = {
     "preface and nothing else": (PREFACE, ("http2", "request")),
     "preface and no HEADERS": (PREFACE + SETTINGS, ("http2", "request")),
     "preface and another type": (PREFACE + frame(10) + headers(b"\x82"), NOTHING),
+    "request line of a preface": (PREFACE[:14], ("http2", "request")),
+    "too little of a preface": (PREFACE[:13], NOTHING),
     "part of a preface": (PREFACE[:20] + headers(b"\x82"), NOTHING),
     "server's SETTINGS, then a response": (
         SETTINGS + frame(4, flags=1, stream=0) + headers(b"\x88"),

@@ -142,7 +142,7 @@ def test_the_specification() -> None:
         ("payload_limit", 262144),
         ("ring_size", 3),
         ("ring_size", 2048),
-        ("opening_bytes", 70000),
+        ("opening_bytes", 1_000_000),
     ],
 )
 def test_settings_the_kernel_side_cannot_have(setting: str, value: int) -> None:

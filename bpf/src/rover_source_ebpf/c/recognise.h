@@ -24,6 +24,7 @@
 #define HTTP1_MINIMUM 16 /* "GET / HTTP/1.1\r\n"; nothing is decided on fewer bytes */
 
 #define HTTP2_PREFACE 24     /* RFC 9113 section 3.4 */
+#define HTTP2_PREFACE_LINE 14
 #define HTTP2_FRAME_HEADER 9 /* section 4.1: length 3, type 1, flags 1, reserved bit and stream 4 */
 #define HTTP2_FRAMES 5       /* looked at: SETTINGS, WINDOW_UPDATE and the like may come first */
 #define HTTP2_LAST_TYPE 0x09 /* CONTINUATION, the highest type RFC 9113 defines */
@@ -109,6 +110,14 @@ static inline __attribute__((always_inline)) int is_http2_preface(const unsigned
            ROVER_EIGHT(16) == ROVER_TEXT('\r', '\n', 'S', 'M', '\r', '\n', '\r', '\n');
 }
 
+/* A reader that first takes the preface's request line alone, as Go's server does. */
+static inline __attribute__((always_inline)) int begins_http2_preface(const unsigned char *data, unsigned size)
+{
+    return size >= HTTP2_PREFACE_LINE && size < HTTP2_PREFACE &&
+           ROVER_EIGHT(0) == ROVER_TEXT('P', 'R', 'I', ' ', '*', ' ', 'H', 'T') &&
+           (ROVER_EIGHT(8) & ROVER_FIRST(6)) == ROVER_TEXT('T', 'P', '/', '2', '.', '0', 0, 0);
+}
+
 static inline __attribute__((always_inline)) unsigned frame_length(const unsigned char *data, unsigned frame)
 {
     return (unsigned)ROVER_BYTE(frame) << 16 | (unsigned)ROVER_BYTE(frame + 1) << 8 | ROVER_BYTE(frame + 2);
@@ -148,6 +157,8 @@ static inline __attribute__((always_inline)) unsigned recognise_headers(const un
 static inline __attribute__((always_inline)) unsigned recognise_http2(const unsigned char *data,
                                                                       unsigned size)
 {
+    if (begins_http2_preface(data, size))
+        return RECOGNISED_HTTP2 | RECOGNISED_REQUEST;
     int preface = is_http2_preface(data, size);
     unsigned frame = preface ? HTTP2_PREFACE : 0;
     for (int i = 0; i < HTTP2_FRAMES; i++) {
