@@ -139,7 +139,7 @@ def test_the_specification() -> None:
     ("setting", "value"),
     [
         ("payload_limit", 5000),
-        ("payload_limit", 262144),
+        ("payload_limit", 2_097_152),
         ("ring_size", 3),
         ("ring_size", 2048),
         ("opening_bytes", 1_000_000),
