@@ -79,6 +79,13 @@ def test_a_reset_of_a_stream_that_is_gone_is_ignored(talk):
     c.check_details()
 
 
+def test_a_reset_of_a_stream_never_promised_leaves_nothing(talk):
+    c = talk()
+    c.up(c.reset(2, CANCEL))
+    assert c.play.decoder._streams.memory == 0
+    assert c.streams == []
+
+
 def test_goaway_ends_the_streams_above_its_last_one(talk):
     c = talk()
     c.up(c.request(1), c.request(3), c.request(5), c.request(7))

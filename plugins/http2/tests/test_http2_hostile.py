@@ -297,6 +297,19 @@ def test_the_memory_of_a_connection_is_a_setting(talk):
     assert 9 < opened[1] / opened[0] < 11
 
 
+def test_header_tables_count(talk):
+    """What the tables take is not there for streams."""
+    opened = []
+    for attack in (tiny_streams, tables_then_streams):
+        c = talk(memory=300)
+        steps = attack(c)
+        opened.append(0)
+        while c.play.protocol_break is None:
+            next(steps)
+            opened[-1] += 1
+    assert opened[1] < opened[0] / 4
+
+
 def test_streams_that_end_are_forgotten(talk):
     """Ten thousand exchanges, one after another and overlapping, take what two take."""
     c = talk(memory=64)
