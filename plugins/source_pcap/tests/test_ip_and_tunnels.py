@@ -298,6 +298,7 @@ IN_UDP = {
     "Geneve": (6081, b"\0\0\x65\x58\0\0\x2a\0" + ETHERNET4),
     "Geneve, options": (6081, b"\x02\0\x65\x58\0\0\x2a\0" + bytes(8) + ETHERNET4),
     "Geneve, IPv4": (6081, b"\0\0\x08\0\0\0\x2a\0"),
+    "AYIYA": (5072, b"\x42\x52\x11\x04" + bytes(4 + 16 + 20)),
     "GRE in UDP": (4754, gre(0x2000, 0x0800, bytes(4))),
     "GTP": (2152, GTP),
     "GTP, sequence": (2152, b"\x32" + GTP[1:] + bytes(4)),

@@ -86,6 +86,13 @@ def _teredo(data: bytes, offset: int, end: int) -> Step:
     return (IPV6, offset) if offset < end and data[offset] >> 4 == 6 else _NOT_IP
 
 
+def _ayiya(data: bytes, offset: int, end: int) -> Step:
+    """draft-massar-v6ops-ayiya, opcode 1: forward."""
+    if offset + 8 > end or data[offset + 2] & 0x0F != 1:
+        return _NOT_IP
+    return _ip(data, offset + 8 + (1 << (data[offset] >> 4)) + (data[offset + 1] >> 4) * 4, end)
+
+
 def _ip(data: bytes, offset: int, end: int) -> Step:
     version = data[offset] >> 4 if offset < end else 0
     return (IPV4 if version == 4 else IPV6 if version == 6 else NOTHING), offset
@@ -97,6 +104,7 @@ UDP_TUNNELS: Mapping[int, Decode] = {
     4754: gre,  # RFC 8086
     4789: _vxlan,
     4790: _vxlan,
+    5072: _ayiya,
     6081: _geneve,
     8472: _vxlan,  # Linux before the port was assigned, and flannel to this day
 }
