@@ -461,7 +461,6 @@ NOT_SENT = {
     "a request behind a later one": (1, 1, b"\x82\x84\x86", 5),
     "PUSH_PROMISE from the client": (5, 1, b"\0\0\0\2\x82\x84\x86", 4),
     "a status from the client": (1, 1, b"\x88", 5),
-    "a status that is no number": (1, 1, b"\x08\x03abc", 5),
     "DATA behind END_STREAM": (0, 5, b"x", 0),
     "trailers behind END_STREAM": (1, 5, b"\0\1a\1b", 5),
     "HEADERS that open nothing": (1, 9, b"\0\1a\1b", 5),
@@ -487,6 +486,26 @@ def test_break_framing_anything_inside_a_header_block(talk, inside):
     c.up(c.raw(1, 1, b"\x82", 0), c.raw(kind, stream, payload, flags))
     assert c.broke.reason == "framing"
     assert "inside its header block" in c.broke.detail
+
+
+@pytest.mark.parametrize("status", ["abc", "", "20", "2000", "-20", "\u0662\u0660\u0660"])
+def test_break_framing_a_status_that_is_none(talk, status):
+    c = talk()
+    c.up(c.request(1))
+    c.down(c.response(1, [(":status", status)]))
+    assert (c.broke.reason, c.broke.direction) == ("framing", DOWN)
+
+
+@pytest.mark.parametrize("trailers", [False, True])
+def test_break_framing_what_a_message_has_once(talk, trailers):
+    c = talk()
+    c.up(c.request(1))
+    c.down(c.response(1, end=False))
+    again = [("x-end", "1")] if trailers else [(":status", "200")]
+    if trailers:
+        c.down(c.response(1, again, end=False))
+    c.down(c.response(1, again))
+    assert (c.broke.reason, c.broke.direction) == ("framing", DOWN)
 
 
 STREAMS_OF_THE_SERVER = {

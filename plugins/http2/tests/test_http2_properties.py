@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rover import Direction, Outcome, Role
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
-SLOW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 values = st.sampled_from(["", "1", "text/plain", "v" * 60, "a-value", "w" * 700])
 headers = st.lists(st.tuples(st.sampled_from(["x-a", "x-b", "accept", "via"]), values), max_size=4)

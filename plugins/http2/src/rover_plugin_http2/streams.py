@@ -104,7 +104,7 @@ class Stream:
         response = None
         if answer.known:
             response = HttpResponse(
-                status=int(answer.pseudo[-3:]),
+                status=int(PackedHeaders(answer.pseudo).get(":status") or 0),
                 version="2",
                 headers=PackedHeaders(answer.fields),
                 start=answer.start,
@@ -191,27 +191,30 @@ class Streams:
                 # RFC 9113 section 8.1.1: the server will refuse it. There is no exchange to log.
                 self._remove(stream)
                 return None
-        elif (at := pseudo.find(b"\n:status\0")) >= 0:
+        elif (status := PackedHeaders(pseudo).get(":status")) is not None:
             self.found_client(Direction(1 - direction))
-            pseudo = pseudo[at : at + 12]
-            if not pseudo[9:].isdigit() or len(pseudo) != 12:
-                raise Undecodable("framing", "a status that is no number")
+            if len(status) != 3 or not (status.isascii() and status.isdigit()):
+                raise Undecodable("framing", f"status {status[:20]!r}")
             answered = self._answered(number, now)
             if answered is None:
                 return None
             stream, message = answered, answered.response
             self._check_open(message)
-            if pseudo[9] == 0x31:  # 1xx is not the answer
+            if status[0] == "1":  # 1xx is not the answer
                 message.ended = end
                 return stream
         else:
             return self._trailers(direction, number, fields, size, now, end)
         if message.known:
             raise Undecodable("framing", "a second one")
-        message.begin(pseudo, fields, size, start, now)
+        self._begin(message, pseudo, fields, size, start, now)
         message.ended = end
-        self.memory += message.memory
         return stream
+
+    def _begin(self, message: Message, pseudo: bytes, fields: bytes, size: int, start: int, now: int) -> None:
+        before = message.memory
+        message.begin(pseudo, fields, size, start, now)
+        self.memory += message.memory - before
 
     def _check_open(self, message: Message) -> None:
         if message.ended:
@@ -273,9 +276,8 @@ class Streams:
         if not _well_formed(pseudo):
             return None
         stream = self._add(number, now)
-        stream.request.begin(pseudo, fields, size, start, now)
+        self._begin(stream.request, pseudo, fields, size, start, now)
         stream.request.ended = True
-        self.memory += stream.request.memory
         return stream
 
     def upgraded(self, request: HttpRequest) -> None:
@@ -284,7 +286,8 @@ class Streams:
         host = request.headers.get("host") or ""
         pseudo = {":method": request.method, ":scheme": "http", ":authority": host, ":path": request.target}
         message = stream.request
-        message.begin(
+        self._begin(
+            message,
             pack(_lines(pseudo.items())),
             pack(_lines(_end_to_end(request.headers))),
             request.header_size,
@@ -294,7 +297,6 @@ class Streams:
         message.body_size = request.body_size
         message.ended = True
         self._last_request = self._last_odd = 1
-        self.memory += message.memory
 
     # -- data --------------------------------------------------------------------------------
 
@@ -395,6 +397,7 @@ class Streams:
         values = []
         for stream in old:
             if not stream.request.known:
+                # Its request was lost. What calls it has been given go out when the connection ends.
                 self._remove(stream)
                 continue
             values.append(stream.value(Outcome.SPLIT, None))
@@ -435,7 +438,7 @@ def _well_formed(pseudo: bytes) -> bool:
 
 
 def _lines(fields: Iterable[tuple[str, str]]) -> list[bytes]:
-    return [f"{name}\0{value}".encode() for name, value in fields]
+    return [f"{name}\0{value}".encode(errors="replace") for name, value in fields]
 
 
 def _end_to_end(headers: Headers) -> list[tuple[str, str]]:
