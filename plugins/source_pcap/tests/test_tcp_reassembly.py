@@ -523,6 +523,12 @@ def test_a_reset_from_elsewhere_is_not_believed(talk: Any, read: Any) -> None:
     assert recorded.counters["bogus_rst"] == 1
 
 
+def test_a_reset_where_the_stream_is_not_known_is_believed(talk: Any, read: Any) -> None:
+    conversation = talk().client(b"request", ack=9000)
+    conversation.segment("server", flags=RST, seq=9000 + (1 << 22))  # much was under way
+    assert read(conversation.packets).closes[0].reset
+
+
 def test_a_reset_of_nothing_begins_nothing(talk: Any, read: Any) -> None:
     conversation = talk()
     conversation.segment("client", flags=RST)

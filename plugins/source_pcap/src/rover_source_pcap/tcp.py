@@ -414,7 +414,8 @@ class Assembler:
         connection = half.connection
         if connection.closed:
             return
-        if half.next != _UNKNOWN and abs(_distance(half.next, seq)) > MAX_RESET_JUMP:
+        known = half.next != _UNKNOWN and not half.loose
+        if known and abs(_distance(half.next, seq)) > MAX_RESET_JUMP:
             self.skipped["bogus_rst"] += 1
             return
         connection.reset = True
