@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -69,6 +70,7 @@ class Agent:
         self._manager = manager
         self._source = source
         self._stop_seconds: int = settings["limits.stop_seconds"]
+        self._counted: Mapping[str, int] = {}
         self.stopping = False
         """Whether it was asked to end."""
         recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
@@ -142,6 +144,7 @@ class Agent:
             failure = first_line(error)
         finally:
             now = source.now()
+            self._counted = dict(source.counters())
             source.close()
         pipeline.finish(now)
         self._manager.hook.shutdown()
@@ -149,6 +152,12 @@ class Agent:
         for outlet in self.outlets:
             outlet.stop(deadline)
         return failure
+
+    def counters(self) -> list[str]:
+        """What source and sinks counted beside, a line each: "jsonl: a 1, b 2"; zeros are left out."""
+        parts = [("source", self._counted), *((o.name, o.sink.counters()) for o in self.outlets)]
+        nonzero = [(name, Counter({k: v for k, v in figures.items() if v})) for name, figures in parts]
+        return [f"{name}: {by_cause(figures)}" for name, figures in nonzero if figures]
 
     def summary(self) -> str:
         """The totals, one line: for every sink `seen = logged + lost`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,6 +75,9 @@ def source_of(catalogue: Catalogue, file: str) -> SourceSpec:
     try:
         if file == "-":
             opening = sys.stdin.buffer.peek(OPENING)[:OPENING]  # type: ignore[union-attr]
+        elif Path(file).is_fifo():
+            # It can be read once only, and the source opens it by its name again.
+            raise UsageError(f"{file} is a pipe: give it as standard input, rover replay - < {file}")
         else:
             with open(file, "rb") as opened:
                 opening = opened.read(OPENING)

@@ -93,6 +93,8 @@ def live_source(catalogue: Catalogue, settings: Settings) -> Source:
 
 def report(agent: Agent, manager: PluginManager) -> None:
     """The end of a run: the totals, and which plugins failed."""
+    for line in agent.counters():
+        typer.echo(f"rover: {line}", err=True)
     typer.echo(f"rover: {agent.summary()}", err=True)
     for plugin, kind, count in manager.failures():
         typer.echo(f"rover: plugin {plugin} failed {count} times: {kind}", err=True)
