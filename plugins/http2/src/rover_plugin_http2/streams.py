@@ -47,11 +47,6 @@ class Message:
         """Whether the head has been seen."""
         return self.pseudo != b""
 
-    @property
-    def memory(self) -> int:
-        known = MESSAGE_MEMORY if self.known else 0
-        return known + len(self.pseudo) + len(self.fields) + len(self.trailers)
-
     def begin(self, pseudo: bytes, fields: bytes, size: int, start: int, now: int) -> None:
         """The head has been seen."""
         self.pseudo = pseudo
@@ -69,7 +64,7 @@ class Message:
 class Stream:
     """An open stream that will be logged."""
 
-    __slots__ = ("error", "number", "request", "response", "since")
+    __slots__ = ("error", "memory", "number", "request", "response", "since")
 
     def __init__(self, number: int, since: int) -> None:
         self.number = number
@@ -79,10 +74,8 @@ class Stream:
         self.response = Message()
         self.error: int | None = None
         """Error code of a reset that was seen before the request."""
-
-    @property
-    def memory(self) -> int:
-        return STREAM_MEMORY + self.request.memory + self.response.memory
+        self.memory = STREAM_MEMORY
+        """Bytes it takes, at most."""
 
     def value(self, outcome: Outcome, error: int | None) -> HttpStream:
         """What is known, as hooks see it. The request's head has been seen."""
@@ -162,6 +155,10 @@ class Streams:
         self.memory += STREAM_MEMORY
         return stream
 
+    def _charge(self, stream: Stream, size: int) -> None:
+        stream.memory += size
+        self.memory += size
+
     def _remove(self, stream: Stream) -> None:
         del self._open[stream.number]
         self.memory -= stream.memory
@@ -207,14 +204,10 @@ class Streams:
             return self._trailers(direction, number, fields, size, now, end)
         if message.known:
             raise Undecodable("framing", "a second one")
-        self._begin(message, pseudo, fields, size, start, now)
-        message.ended = end
-        return stream
-
-    def _begin(self, message: Message, pseudo: bytes, fields: bytes, size: int, start: int, now: int) -> None:
-        before = message.memory
         message.begin(pseudo, fields, size, start, now)
-        self.memory += message.memory - before
+        message.ended = end
+        self._charge(stream, MESSAGE_MEMORY + len(pseudo) + len(fields))
+        return stream
 
     def _check_open(self, message: Message) -> None:
         if message.ended:
@@ -261,7 +254,7 @@ class Streams:
         message.header_size += size
         message.end = now
         message.ended = end
-        self.memory += len(message.trailers)
+        self._charge(stream, len(fields))
         return stream
 
     def promised(
@@ -276,27 +269,23 @@ class Streams:
         if not _well_formed(pseudo):
             return None
         stream = self._add(number, now)
-        self._begin(stream.request, pseudo, fields, size, start, now)
+        stream.request.begin(pseudo, fields, size, start, now)
         stream.request.ended = True
+        self._charge(stream, MESSAGE_MEMORY + len(pseudo) + len(fields))
         return stream
 
     def upgraded(self, request: HttpRequest) -> None:
         """Stream 1 answers a request that came as HTTP/1.1 (RFC 7540 section 3.2)."""
         stream = self._add(1, request.end)
         host = request.headers.get("host") or ""
-        pseudo = {":method": request.method, ":scheme": "http", ":authority": host, ":path": request.target}
+        said = {":method": request.method, ":scheme": "http", ":authority": host, ":path": request.target}
+        pseudo, fields = pack(_lines(said.items())), pack(_lines(_end_to_end(request.headers)))
         message = stream.request
-        self._begin(
-            message,
-            pack(_lines(pseudo.items())),
-            pack(_lines(_end_to_end(request.headers))),
-            request.header_size,
-            request.start,
-            request.end,
-        )
+        message.begin(pseudo, fields, request.header_size, request.start, request.end)
         message.body_size = request.body_size
         message.ended = True
         self._last_request = self._last_odd = 1
+        self._charge(stream, MESSAGE_MEMORY + len(pseudo) + len(fields))
 
     # -- data --------------------------------------------------------------------------------
 
