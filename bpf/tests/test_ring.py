@@ -53,9 +53,9 @@ class Writer:
 
 
 def read(ring: Ring, limit: int = 1000) -> list[bytes]:
-    """Takes, copies, and gives the space back."""
+    """Takes, copies, and gives all the space back."""
     records = [bytes(ring.memory[at : at + length]) for at, length in ring.take(limit)]
-    ring.release()
+    ring.settle()
     return records
 
 
@@ -100,10 +100,31 @@ def test_a_batch_is_bounded_and_the_space_is_kept_until_release() -> None:
         writer.write(b"%d" % n)
     assert len(ring.take(4)) == 4
     assert writer.consumed == 0
-    ring.release()
+    ring.settle()
     assert writer.consumed == 4 * 16
     assert read(ring, 4) == [b"4", b"5", b"6", b"7"]
     assert read(ring, 4) == [b"8", b"9"]
+
+
+def test_a_reader_that_is_not_woken_lags_one_record_behind() -> None:
+    """The kernel wakes a reader whose position is that of the record it has just written."""
+    writer = Writer()
+    ring = writer.ring()
+    for n in range(3):
+        writer.write(b"%d" % n)
+    ring.take(10)
+    ring.release()
+    assert writer.consumed == 2 * 16
+    assert ring.take(10) == []
+    ring.release()
+    assert writer.consumed == 2 * 16
+    writer.write(b"3")
+    assert writer.consumed < writer.produced - 16
+    assert len(ring.take(10)) == 1
+    ring.release()
+    assert writer.consumed == 3 * 16
+    ring.settle()
+    assert writer.consumed == writer.produced == 4 * 16
 
 
 def test_a_reader_goes_on_where_the_last_one_was() -> None:

@@ -19,6 +19,9 @@ FLAG_DETAIL, FLAG_LATE, FLAG_RESET = 1, 2, 4
 
 HEADER = struct.Struct("=HHIQQQQQIIiHBB")
 """struct header: kind, flags, captured, then the fields of a Detail in their order."""
+DETAIL = 3
+"""Where the fields of the Detail begin."""
+unpack_header = HEADER.unpack_from
 COMM = struct.Struct("=16s")
 """The rest of struct process_record."""
 ENDS = struct.Struct("=Q16s16sHHB3x")
@@ -49,8 +52,9 @@ class Decoder:
         """One record, `memory[offset:offset + length]`; a slice of `memory` is a copy of it."""
         if length < HEADER.size:
             return self._skip(handler)
-        kind, flags, captured, *fields = HEADER.unpack_from(memory, offset)
-        detail = Detail._make(fields)
+        fields = unpack_header(memory, offset)
+        kind, flags, captured = fields[:DETAIL]
+        detail = Detail._make(fields[DETAIL:])
         at = offset + HEADER.size
         if kind == KIND_DATA:
             if captured > length - HEADER.size or captured > detail.size:

@@ -38,6 +38,12 @@ BATCH = 128
 back and the caller sees to its clock."""
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
+PAUSE = 0.001
+"""Seconds between two looks into the ring while records come: a tenth of what a person notices, and
+long enough for a batch. To be woken for each record would cost the watched processes more than all
+the rest of the capture."""
+LINGER = 10_000_000
+"""ns without a record after which the source sleeps until the kernel wakes it."""
 LOSS_INTERVAL = 100_000_000
 """ns between two looks at the kernel's counters."""
 MAX_PROCESSES = 16384
@@ -78,6 +84,7 @@ class EbpfSource:
         self._totals = dict.fromkeys(COUNTERS, 0)
         self._told = dict.fromkeys(LOSSES, 0)
         self._looked = 0
+        self._busy = 0
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -191,10 +198,17 @@ class EbpfSource:
         mapped = self._map
         if mapped is None:
             return False
-        if not self._deliver(handler, mapped.ring) and timeout > 0:
-            mapped.wait(timeout)
-            self._deliver(handler, mapped.ring)
+        delivered = self._deliver(handler, mapped.ring)
         now = self.now()
+        if delivered:
+            self._busy = now
+        elif timeout > 0:
+            if now - self._busy < LINGER:
+                time.sleep(min(timeout, PAUSE))
+            else:
+                mapped.wait(timeout)
+            if self._deliver(handler, mapped.ring):
+                self._busy = self.now()
         if now - self._looked >= LOSS_INTERVAL:
             self._looked = now
             self._report_losses(handler)

@@ -31,6 +31,11 @@
         value_;                                                                       \
     })
 
+/* From the current task on, the verifier knows the types by BTF and lets plain loads through, which
+ * cost next to nothing. It loses track behind the descriptor table, a pointer to pointers. */
+#define current_task ((void *(*)(void))BPF_FUNC_get_current_task_btf)
+#define TYPED(type, base, offset) (*(type *)((base) + (offset)))
+
 struct tuple { /* both ends of a connection; IPv4 as v4-mapped */
     u8 local[16];
     u8 remote[16];
@@ -41,11 +46,10 @@ struct tuple { /* both ends of a connection; IPv4 as v4-mapped */
 /* The struct file behind a descriptor of the current process, 0 when there is none. */
 static inline u64 file_of(u32 fd)
 {
-    u64 files = KERNEL(u64, bpf_get_current_task(), OFF_TASK_FILES);
-    u64 table = KERNEL(u64, files, OFF_FILES_FDT);
-    if (fd >= KERNEL(u32, table, OFF_FDT_MAX))
+    void *table = TYPED(void *, TYPED(void *, current_task(), OFF_TASK_FILES), OFF_FILES_FDT);
+    if (fd >= TYPED(u32, table, OFF_FDT_MAX))
         return 0;
-    return KERNEL(u64, KERNEL(u64, table, OFF_FDT_FD), fd * 8);
+    return KERNEL(u64, TYPED(u64, table, OFF_FDT_FD), fd * 8);
 }
 
 /* The struct sock behind a file, 0 when it is no socket. Of which family is not looked at yet. */
@@ -108,7 +112,7 @@ static inline void read_tuple(u64 sk, struct tuple *tuple)
 /* Is the current call one of a 32-bit process? Those have numbers and layouts of their own. */
 static inline int is_compat(void)
 {
-    return KERNEL(u32, bpf_get_current_task(), OFF_THREAD_STATUS) & TS_COMPAT;
+    return TYPED(u32, current_task(), OFF_THREAD_STATUS) & TS_COMPAT;
 }
 
 /* A process as number `level` of the nested pid namespaces sees it; 0 where it is not visible. */

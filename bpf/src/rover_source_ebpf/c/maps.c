@@ -4,6 +4,7 @@
  * entry in place costs less than making and removing one for each call. */
 struct call {
     u64 sk; /* 0: none under way */
+    u64 refused; /* the last one of the thread that turned out not to be watched */
     u64 start;
     u64 pointer; /* user memory: bytes, iovec array, msghdr or mmsghdr array */
     u64 count;   /* how many of them */

@@ -100,22 +100,31 @@ static inline struct verdict *watched(u32 tgid)
     return verdict && verdict->watched ? verdict : 0;
 }
 
-#if SELECT_PORTS
-static inline int has_port(u16 port)
+/* Whether a socket has a selected port on either end, or may get one by this call: it has no peer
+ * yet. Meaningless for what has no ports. */
+static inline int has_selected_port(u64 sk)
 {
-    u32 word = port >> 6;
+#if SELECT_PORTS
+    u16 local = local_port_of(sk), remote = remote_port_of(sk);
+    u32 word = local >> 6;
     u64 *bits = ports.lookup(&word);
-    return bits && (*bits >> (port & 63)) & 1;
-}
+    if (!remote)
+        return 1;
+    if (bits && (*bits >> (local & 63)) & 1)
+        return 1;
+    word = remote >> 6;
+    bits = ports.lookup(&word);
+    return bits && (*bits >> (remote & 63)) & 1;
+#else
+    return 1;
 #endif
+}
 
 /* Whether a connection that is not known yet is to be. */
 static inline int is_selected(u64 sk)
 {
-#if SELECT_PORTS
-    if (!has_port(local_port_of(sk)) && !has_port(remote_port_of(sk)))
+    if (!has_selected_port(sk))
         return 0;
-#endif
 #if REFUSE_TUPLES
     struct tuple tuple;
     read_tuple(sk, &tuple);

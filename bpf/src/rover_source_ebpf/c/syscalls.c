@@ -44,12 +44,12 @@ struct arguments {
 #define ARGUMENT(number) (arguments.word[ARGUMENT##number])
 
 /* Remembers a call of a watched process on a socket. NULL: of no interest. */
-static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd)
+static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd, u8 stage)
 {
     u64 file = file_of(fd);
     u64 sk = sock_of(file);
     struct call *call = calls.lookup(&thread);
-    if (!sk) {
+    if (!sk || (stage < STAGE_INTRODUCE && ((call && call->refused == sk) || !has_selected_port(sk)))) {
         if (call)
             call->sk = 0;
         return 0;
@@ -151,7 +151,7 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
         forget_call(thread);
         return 0;
     }
-    struct call *call = remember(verdict, thread, fd);
+    struct call *call = remember(verdict, thread, fd, stage);
     if (!call)
         return 0;
     call->number = number;
@@ -302,6 +302,7 @@ int introduce(struct bpf_raw_tracepoint_args *ctx)
     u64 sk = call->sk, now = bpf_ktime_get_ns();
     u8 role = call->role;
     struct conn *conn = connection(sk, role);
+    call->refused = conn ? 0 : sk;
     if (!conn || (role && conn->sequence)) {
         call->sk = 0;
         return 0; /* not to be tracked, or the second connect of a non-blocking one */
