@@ -14,6 +14,9 @@ import typer
 
 from rover import RoverError, UsageError
 
+PATIENCE = 0.2
+"""Seconds waited at a time for the end."""
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -67,7 +70,9 @@ def register(app: typer.Typer) -> None:
         receiver.start()
         said = json.dumps({"listening": receiver.address}) if as_json else f"listening on {receiver.address}"
         typer.echo(said)
-        ended.wait()
+        while not ended.wait(PATIENCE):
+            # A signal may be taken by one of gRPC's threads: only between waits is it noticed here.
+            pass
         receiver.stop(grace=1.0)
         totals = receiver.ledger.totals
         typer.echo(json.dumps({"totals": _figures(totals)}) if as_json else str(totals))

@@ -90,8 +90,8 @@ class Receiver:
                 stream.add(raw, EBPFAccessLogMessage.FromString(raw))
                 if count == faults.reset_after:
                     context.cancel()
-            if faults.delay:
-                self._stopping.wait(faults.delay)
+            if faults.delay and self._stopping.wait(faults.delay):
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the receiver ended before its answer was due")
             with self.changed:
                 answered = context.is_active()
                 if answered and self.ledger.accept(stream) and self._accepted is not None:
