@@ -89,7 +89,7 @@ def talk(request: Any) -> Talk:
     return Talk(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def talk_as() -> Callable[..., Talk]:
     """Makes conversations: `talk_as(Role.CLIENT, max_head=4096)`."""
     return Talk

@@ -15,7 +15,7 @@ from rover_plugin_http1.exchange import Request
 from rover_plugin_http1.framing import INVALID, UNTIL_CLOSE, request_content, response_content
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.pairing import Pairing
-from rover_plugin_http1.reader import CUT, END, FAILED, HEAD, HELD, JUMPED, Event, Kind, Reader
+from rover_plugin_http1.reader import CUT, END, FAILED, HEAD, HELD, JUMPED, SEARCH, Event, Kind, Reader
 
 SECOND = 1_000_000_000
 MAX_WAITING = 1000
@@ -185,7 +185,7 @@ class Http1Decoder:
             return False
         request = Request(self._owners, head, reader.start)
         self._owners += 1
-        request.paired = pairing.begin(request, quiet=responses is None or responses.idle)
+        request.paired = pairing.begin(request, quiet=pairing.sure or self._is_quiet(responses))
         self._asking = request
         if request.paired and head.method == "CONNECT":
             self._tunnel = request
@@ -198,6 +198,21 @@ class Http1Decoder:
         elif reader.accept(request.owner, content) is END:
             self._finish_request(request, reader.content)
         return True
+
+    def _is_quiet(self, responses: Reader | None) -> bool:
+        """Whether no response is under way when a request begins, as far as can be seen.
+
+        One that may have answered HEAD is over if its content has not come by then; and a
+        search need not look at what came before then.
+        """
+        if responses is None:
+            return True
+        if responses.optional and not responses.unread:
+            responses.leave_out()
+            self._end_response(responses, END)
+        elif responses.state is SEARCH:
+            responses.drop()
+        return responses.idle
 
     def _end_request(self, reader: Reader, event: Event) -> None:
         request = self._asking

@@ -11,6 +11,7 @@ a colon, white space around names and values does not count, other lines are pas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import h11
@@ -22,6 +23,9 @@ from rover_plugin_http1.startline import split_request_line, split_status_line
 
 Fields = list[tuple[bytes, bytes]]
 
+# What no field may hold. h11 would refuse it as well, but its expression for fields goes through
+# every way to share out a run of spaces before it does: minutes over a hundred kilobytes.
+_NEVER = re.compile(rb"[\x00\x0b\x0c]|\r(?!\n)")
 _CODING = b"transfer-encoding"
 _LENGTH = b"content-length"
 
@@ -32,7 +36,7 @@ def judged_request(head: bytes) -> RequestHead | None:
     start = split_request_line(lines[0])
     if start is None:
         return None
-    event = _ask(h11.Connection(h11.SERVER, len(head)), lines)
+    event = None if _NEVER.search(head) else _ask(h11.Connection(h11.SERVER, len(head)), lines)
     if isinstance(event, h11.Request):
         start = event.method, event.target, event.http_version
     method, target, version = start
@@ -56,13 +60,20 @@ def judged_response(head: bytes) -> ResponseHead | None:
     if start is None:
         return None
     version, status = start
-    client = h11.Connection(h11.CLIENT, len(head))
-    # A response answers something; and only a request to upgrade may be answered with 101.
-    asked = [("Host", "a"), ("Connection", "Upgrade"), ("Upgrade", "a")] if status == 101 else [("Host", "a")]
+    event = None if _NEVER.search(head) else _ask(_client(len(head), status), lines)
+    fields = _fields(event, lines)
+    return ResponseHead(status, text(version), _headers(fields), len(head), _content(fields))
+
+
+def _client(limit: int, status: int) -> h11.Connection:
+    """h11 as one who has asked for what is answered: only an upgrade is answered with 101."""
+    client = h11.Connection(h11.CLIENT, limit)
+    asked = [("Host", "a")]
+    if status == 101:
+        asked += [("Connection", "Upgrade"), ("Upgrade", "a")]
     client.send(h11.Request(method="GET", target="/", headers=asked))
     client.send(h11.EndOfMessage())
-    fields = _fields(_ask(client, lines), lines)
-    return ResponseHead(status, text(version), _headers(fields), len(head), _content(fields))
+    return client
 
 
 def tolerant_fields(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -226,6 +226,15 @@ class Reader:
         self.known = False
         self.state = State.FAILED
 
+    def leave_out(self) -> None:
+        """The optional content will not come."""
+        self._end()
+
+    def drop(self) -> None:
+        """Searches behind what is there, which is of no concern any more."""
+        self._pass_over(self.unread)
+        self.skipped = 0
+
     # -- heads -------------------------------------------------------------------------------
 
     def _read_head(self) -> Event | None:
