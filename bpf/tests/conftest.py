@@ -26,7 +26,7 @@ from rover.source import Selection
 from rover_source_ebpf import checks
 from rover_source_ebpf.source import SETTINGS, EbpfSource
 
-DEADLINE = 15.0
+DEADLINE = 30.0
 """Seconds anything may take; what takes longer has failed."""
 PORTS = 128
 """Ports the shared source watches: more than there are tests."""

@@ -252,6 +252,37 @@ os.close(s.detach()); os.write(d, b"go"); reader.join(); os.close(d); say(got[0]
     assert [payload for _, payload in seen.calls] == [b"go", b"late"]
 
 
+def test_a_thread_reads_while_another_writes(watch: Any, run: Start, listen: Start) -> None:
+    """No number twice or missing; each direction's bytes in their order."""
+    port = watch.port()
+
+    def echo(peer: socket.socket) -> None:
+        while data := peer.recv(100):
+            peer.sendall(data)
+
+    listen(port, echo)
+    child = run(
+        """
+s = connect(int(sys.argv[1]))
+reader = threading.Thread(target=lambda: exactly(s, 5000)); reader.start()
+for n in range(1000): s.send(b"%05d" % n)
+reader.join(); s.close()
+""",
+        port,
+    )
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert sorted(detail.sequence for detail in seen.details) == list(range(len(seen.details)))
+    text = b"".join(b"%05d" % n for n in range(1000))
+    for direction in Direction:
+        calls = [(detail, payload) for detail, payload in seen.calls if detail.direction == direction]
+        assert b"".join(payload for _, payload in calls) == text
+        position = 0
+        for detail, _ in calls:
+            assert detail.position == position
+            position += detail.size
+
+
 def test_thousands_of_short_connections(watch: Any, run: Start) -> None:
     """Exactly one beginning and one end for each of both ends, nothing left behind."""
     port, number = watch.port(), 2000

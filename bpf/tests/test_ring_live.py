@@ -1,8 +1,9 @@
-"""A reader that is too slow: what is lost is counted, and known as a gap."""
+"""Limits: a reader that is too slow, and tables that are full. What is lost is counted and told."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -101,3 +102,52 @@ say(); hear(); s.send(b"after"); s.close()
     watch.source.close()
     assert not watch.source.poll(watch.recorder, 0)
     assert watch.source.counters()["records"] == 1000 + 2
+
+
+def test_tables_that_are_full(
+    start_watch: Start,
+    ports: Start,
+    run: Start,
+    listen: Start,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Calls without room for their connection or thread are counted, and the rest goes on; room that
+    becomes free is used again. (And the compiler has nothing to say.)"""
+    first, second = ports(2)
+    monkeypatch.setattr("rover_source_ebpf.source.MAX_THREADS", 2)
+    caplog.set_level(logging.DEBUG, "rover.ebpf")
+    watch = start_watch(Selection(ports=(first, second)), max_connections=16)
+    assert caplog.text == ""
+    listen(first)
+    listen(second)
+    child = run(
+        """
+first, second = map(int, sys.argv[1:])
+many = [connect(first) for n in range(20)]
+for s in many: s.send(b"one")
+for s in many: s.close()
+s = connect(second); s.send(b"room again"); s.close()
+say(); hear()
+waiting = [threading.Thread(target=lambda: (connect(second).send(b"kept"), done.wait())) for _ in range(3)]
+done = threading.Event()
+for t in waiting: t.start()
+say(); hear(); done.set()
+""",
+        first,
+        second,
+    )
+    child.hear()
+    assert len(watch.ended(first, 16)) == 16
+    assert [payload for _, payload in watch.ended(second)[0].calls] == [b"room again"]
+    watch.until(lambda: watch.recorder.losses, "the loss to be told")
+    # Of four connections the connect and the call; their closes concern nothing that is known.
+    assert watch.recorder.losses == {"connections_full": 8}
+    child.say()
+    child.hear()
+    watch.until(lambda: watch.recorder.losses["threads_full"], "the loss to be told")
+    child.say()
+    assert child.end() == 0
+    watch.drain()
+    assert 1 <= len(watch.of_port(second)) - 1 <= 2
+    assert watch.source.counters()["records_lost"] == watch.recorder.losses.total()

@@ -26,13 +26,6 @@ C = Path(__file__).parent / "c"
 SOURCES = ("maps.c", "selection.c", "connection.c", "payload.c", "syscalls.c", "lifetime.c")
 INCLUDES = ("wire.h", "kernel.h", "recognise.h")
 
-WARNINGS = (
-    "-Wno-duplicate-decl-specifier",
-    "-Wno-macro-redefined",
-    "-Wno-visibility",
-    "-Wno-unused-value",
-)
-
 STAGES = (
     "on_sys_exit",
     "leave_vector",
@@ -64,7 +57,7 @@ class Program:
         self._lib = bcc.lib
         self._kinds = bcc.BPF
         macros = {"STAGES": len(STAGES), "SYSCALLS": SYSCALLS, **macros}
-        flags = [f"-I{C}", *WARNINGS, *(f"-D{name}={value}" for name, value in macros.items())]
+        flags = [f"-I{C}", *(f"-D{name}={value}" for name, value in macros.items())]
         # Where bcc looks for kernel headers; read when it compiles, so it can be put back.
         before = os.environ.get("BCC_KERNEL_SOURCE")
         os.environ["BCC_KERNEL_SOURCE"] = str(C / "headers")
