@@ -264,8 +264,8 @@ def test_a_thread_reads_while_another_writes(watch: Any, run: Start, listen: Sta
     child = run(
         """
 s = connect(int(sys.argv[1]))
-reader = threading.Thread(target=lambda: exactly(s, 5000)); reader.start()
-for n in range(1000): s.send(b"%05d" % n)
+reader = threading.Thread(target=lambda: exactly(s, 4000)); reader.start()
+for n in range(800): s.send(b"%05d" % n)
 reader.join(); s.close()
 """,
         port,
@@ -273,7 +273,7 @@ reader.join(); s.close()
     assert child.end() == 0
     (seen,) = watch.ended(port)
     assert sorted(detail.sequence for detail in seen.details) == list(range(len(seen.details)))
-    text = b"".join(b"%05d" % n for n in range(1000))
+    text = b"".join(b"%05d" % n for n in range(800))  # no more than is captured of the unknown
     for direction in Direction:
         calls = [(detail, payload) for detail, payload in seen.calls if detail.direction == direction]
         assert b"".join(payload for _, payload in calls) == text
