@@ -157,6 +157,21 @@ def test_doubt_does_not_outlive_its_requests(talk):
     talk.close()
 
 
+def test_what_cannot_be_read_may_have_been_a_message_too(talk):
+    turn(talk, 1)
+    talk.ask(b"G\xcbT /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    talk.ask(get(2))
+    talk.answer(ok(99), ok(2))
+    assert outcomes(talk) == [("/1", "complete"), ("/2", "aborted")]
+
+
+def test_a_head_beyond_the_limit_may_be_the_first(talk_as):
+    talk = talk_as(Role.SERVER, max_head=1024)
+    talk.ask(get(1, "X: " + "y" * 2000 + "\r\n") + get(2))
+    talk.answer(ok(1), ok(2))
+    assert outcomes(talk) == [("/2", "aborted")]
+
+
 # -- messages lost in part ---------------------------------------------------------------------
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nX-N: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
