@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -375,6 +376,59 @@ hear(); s.send(b'new'); s.recv(9)
     assert as_server.opened.local == ("127.0.0.1", other)
     assert as_server.opened.remote == name
     assert as_server.calls[-1][1] == b"new!"
+
+
+def test_calls_under_way_at_the_start(
+    start_watch: Start, ports: Callable[[int], list[int]], run: Start
+) -> None:
+    """A read and an accept that waited since before: the first request is not missed."""
+    (port,) = ports(1)
+    server = run(
+        """
+l = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+c, _ = l.accept(); c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def accept():
+    d, _ = l.accept(); d.send(d.recv(100)); d.close()
+t = threading.Thread(target=accept); t.start(); say([threading.get_native_id(), t.native_id])
+c.sendmsg([c.recvmsg_into([bytearray(2), bytearray(100)])[0].to_bytes(1, "little")]); c.close(); t.join()
+""",
+        port,
+    )
+    while not listening(port):
+        threading.Event().wait(0.01)
+    with socket.create_connection(("127.0.0.1", port)) as old:
+        for thread in server.hear():
+            while not waiting(server.pid, thread):
+                threading.Event().wait(0.01)
+        watch = start_watch(Selection(ports=(port,)))
+        old.sendall(b"waited for")
+        assert old.recv(10) == bytes([10])
+        with socket.create_connection(("127.0.0.1", port)) as new:
+            new.sendall(b"accepted")
+            assert new.recv(10) == b"accepted"
+        assert server.end() == 0
+    first, second = watch.ended(port, 2)
+    assert first.opened.late
+    assert first.moved(Direction.INGRESS) == [("recvmsg", 10, b"waited for")]
+    assert first.moved(Direction.EGRESS) == [("sendmsg", 1, bytes([10]))]
+    assert not second.opened.late
+    assert second.opened.role is Role.SERVER
+    assert SYSCALL_NAMES[second.opened.detail.syscall] == "accept4"
+    assert second.opened.detail.start < second.opened.detail.end
+    assert second.moved(Direction.INGRESS)[0] == ("recvfrom", 8, b"accepted")
+    for seen in (first, second):
+        assert [detail.sequence for detail in seen.details] == list(range(len(seen.details)))
+
+
+def listening(port: int) -> bool:
+    with open("/proc/net/tcp") as table:
+        return any(f":{port:04X} 00000000:0000 0A" in line for line in table)
+
+
+def waiting(pid: int, thread: int) -> bool:
+    """In a call on a socket: recvmsg or accept4."""
+    with open(f"/proc/{pid}/task/{thread}/syscall") as file:
+        return file.read().split()[0] in ("47", "288")
 
 
 def test_the_kernel_keeps_nothing_of_connections_that_ended(watch: Any) -> None:

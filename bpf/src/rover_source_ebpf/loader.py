@@ -34,6 +34,7 @@ STAGES = (
     "leave_opening",
     "leave_close",
     "leave_shutdown",
+    "leave_unseen",
 )
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 

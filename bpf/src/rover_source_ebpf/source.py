@@ -17,9 +17,10 @@ from rover.source import Selection
 from rover_source_ebpf import host, machine, selection
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.listeners import Listeners
-from rover_source_ebpf.loader import BPF_EXIST, Program
+from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, STAGES, Program
 from rover_source_ebpf.record import Decoder
 from rover_source_ebpf.ring import Ring, RingMap
+from rover_source_ebpf.under_way import calls_under_way
 
 SETTINGS = (
     Setting(
@@ -65,7 +66,12 @@ AGENT = struct.Struct("=II")
 """struct agent of c/maps.c: its tgid, the level of its pid namespace."""
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
-CONNECTION_SIZE = 88
+CONNECTION_SIZE = 80
+CALL = struct.Struct("=QQIB")
+"""The first fields of struct call: the socket, when it began, the call's number, the stage."""
+CALL_SIZE = 112
+UNKNOWN_SOCKET = 1
+"""Stands for a socket until the call is left: no kernel address, but not 0."""
 
 
 class EbpfSource:
@@ -104,7 +110,9 @@ class EbpfSource:
             raise RoverError(f"the ring buffer cannot be mapped: {error.strerror}") from None
         for name in kernel.tracepoints(*self._tracepoints()):
             program.attach(name)
-        self._introduce_self(program, marker)
+        level = self._introduce_self(program, marker)
+        if level == 0:  # else this process knows others by numbers that are not the kernel's
+            self._adopt_calls(program)
         self.epoch = epoch()
 
     def _tracepoints(self) -> list[str]:
@@ -133,6 +141,8 @@ class EbpfSource:
             "RESUMES": RESUMES,
             "MESSAGES": MESSAGES,
             "COUNTERS": len(COUNTERS),
+            "CALL_SIZE": CALL_SIZE,
+            "CONNECTION_SIZE": CONNECTION_SIZE,
             "CPUS": host.possible_cpus(),
             "SELECT_PIDS": int(bool(selected.pids)),
             "SELECT_COMMS": int(bool(selected.comms)),
@@ -161,14 +171,27 @@ class EbpfSource:
         for pid in selection.console_pids():
             program.put("ignored", pid.to_bytes(4, "little"), yes)
 
-    def _introduce_self(self, program: Program, marker: int) -> None:
+    def _introduce_self(self, program: Program, marker: int) -> int:
+        """Returns how deep this process's pid namespace is nested, 0 for the first one."""
         # This close tells the programs which process is the agent, by the kernel's own number, which
         # a pid namespace hides. Until then they watch nobody.
         with contextlib.suppress(OSError):
             os.close(marker)
         answer = program.get("agents", bytes(4), AGENT.size)
-        if answer is None or not AGENT.unpack(answer)[0]:
+        tgid, level = AGENT.unpack(answer or bytes(AGENT.size))
+        if not tgid:
             raise RoverError("the kernel does not run the programs it was given (sys_enter never fired)")
+        return int(level)
+
+    def _adopt_calls(self, program: Program) -> None:
+        """Tells the programs of calls that threads have been waiting in since before they were there."""
+        stage, now = STAGES.index("leave_unseen"), self.now()
+        for pid, thread, number in calls_under_way(set(machine.this_machine().numbers.values())):
+            call = CALL.pack(UNKNOWN_SOCKET, now, number, stage).ljust(CALL_SIZE, b"\0")
+            try:
+                program.put("calls", (pid << 32 | thread).to_bytes(8, "little"), call, BPF_NOEXIST)
+            except OSError:
+                return  # the table is full
 
     def stop(self, handler: RecordHandler) -> None:
         """Detaches, and delivers what is in the ring still."""

@@ -1,34 +1,37 @@
 /* All state the kernel side keeps, and the figures it counts. */
 
 /* A socket call under way. One per thread of a watched process, kept while the thread lives: an
- * entry in place costs less than making and removing one for each call. */
+ * entry in place costs less than making and removing one for each call. The agent makes entries
+ * too (source.py, CALL), for calls that were under way before it. */
 struct call {
     u64 sk; /* 0: none under way */
-    u64 refused; /* the last one of the thread that turned out not to be watched */
     u64 start;
-    u64 pointer; /* user memory: bytes, iovec array, msghdr or mmsghdr array */
-    u64 count;   /* how many of them */
+    u32 number;      /* the kernel's number of the call */
+    u8 stage;        /* the program that goes on when it is left */
+    u8 shape;        /* of what pointer points to */
+    u8 unread;       /* the bytes went nowhere, or past the process */
+    u8 direction;
+    u64 pointer;     /* user memory */
+    u64 count;       /* bytes, iovecs or messages there */
+    u64 moved;       /* bytes, for SHAPE_MESSAGES */
+    u64 refused;     /* the last sk of the thread that turned out not to be watched */
     u64 file;
-    u64 moved;   /* bytes, for SHAPE_MESSAGES */
-    u64 connection; /* close: the connection's id, and what is told of it when it is gone */
+    u64 connection;  /* close: the connection's id, and what is told of it when it is gone */
     u64 sequence;
     u64 position;
     u32 pid;
     s32 fd;
-    u32 number; /* the kernel's number of the call */
     u16 syscall;
-    u8 stage;
-    u8 shape;
-    u8 unread;  /* the bytes went nowhere, or past the process */
-    u8 direction;
-    u8 introduced;
-    u8 role; /* connect and accept: what the connection is opened as */
-    u8 announce;  /* the process has not been told of yet */
-    u8 announced; /* close: the connection had been told of */
-    u8 gone;      /* close: the kernel destroyed the socket meanwhile */
+    u8 role;         /* connect and accept: what the connection is opened as */
+    u8 announce;     /* the process has not been told of yet */
+    u8 introduced;   /* whatever has to be told before has been */
+    u8 resumed;      /* times a program went on copying where the one before had to stop */
+    u8 announced;    /* close: the connection had been told of */
+    u8 gone;         /* close: the kernel destroyed the socket meanwhile */
     u8 reset;
-    u8 resumed;   /* times a program went on copying where the one before had to stop */
+    u8 unused[7];
 };
+_Static_assert(sizeof(struct call) == CALL_SIZE, "struct call is not what source.py takes it for");
 
 #define SHAPE_BYTES 0    /* pointer: count bytes */
 #define SHAPE_VECTOR 1   /* pointer: count iovecs */
@@ -52,6 +55,8 @@ struct conn {
     u8 reset;
     u8 unused[3];
 };
+
+_Static_assert(sizeof(struct conn) == CONNECTION_SIZE, "struct conn is not what source.py takes it for");
 
 struct verdict {
     u32 pid; /* as the agent's pid namespace numbers it */

@@ -32,6 +32,7 @@
 #define STAGE_OPENING 4
 #define STAGE_CLOSE 5
 #define STAGE_SHUTDOWN 6
+#define STAGE_UNSEEN 7
 BPF_TABLE("prog", u32, u32, stages, STAGES);
 
 BPF_TABLE("array", u32, u8, table, SYSCALLS); /* the Syscall by the kernel's number; 0: of no interest */
@@ -93,24 +94,11 @@ static inline void here_i_am(void)
     agents.update(&zero, &self);
 }
 
-int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
+/* A call begins: what it is, by its number and arguments. */
+static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *verdict, u64 thread)
 {
-    u32 number = ctx->args[1];
-    u8 *wanted = table.lookup(&number);
-    if (!wanted || !*wanted)
-        return 0;
-    u8 syscall = *wanted;
-    u64 thread = bpf_get_current_pid_tgid();
-    struct verdict *verdict = watched(thread >> 32);
-    if (!verdict) {
-        if (syscall == CLOSE && KERNEL(u32, ctx->args[0], MARKER_OFFSET) == MARKER)
-            here_i_am();
-        return 0;
-    }
-    if (is_compat())
-        return 0; /* a 32-bit process numbers and lays out its calls in another way */
     struct arguments arguments;
-    read_kernel(&arguments, sizeof(arguments), (void *)(ctx->args[0] + ARGUMENTS_OFFSET));
+    read_kernel(&arguments, sizeof(arguments), (void *)(registers + ARGUMENTS_OFFSET));
 
     u64 pointer = ARGUMENT(1), size = ARGUMENT(2);
     u32 fd = ARGUMENT(0), flags = 0;
@@ -149,11 +137,11 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     }
     if (flags & REFUSED_FLAGS) {
         forget_call(thread);
-        return 0;
+        return;
     }
     struct call *call = remember(verdict, thread, fd, stage);
     if (!call)
-        return 0;
+        return;
     call->number = number;
     call->syscall = syscall;
     call->direction = direction;
@@ -169,11 +157,29 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
         struct conn *conn = conns.lookup(&sk);
         if (!conn) {
             call->sk = 0;
-            return 0;
+            return;
         }
         call->connection = conn->id;
         conn->closer = thread;
     }
+}
+
+int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 number = ctx->args[1];
+    u8 *wanted = table.lookup(&number);
+    if (!wanted || !*wanted)
+        return 0;
+    u8 syscall = *wanted;
+    u64 thread = bpf_get_current_pid_tgid();
+    struct verdict *verdict = watched(thread >> 32);
+    if (!verdict) {
+        if (syscall == CLOSE && KERNEL(u32, ctx->args[0], MARKER_OFFSET) == MARKER)
+            here_i_am();
+        return 0;
+    }
+    if (!is_compat()) /* a 32-bit process numbers and lays out its calls in another way */
+        begin(ctx->args[0], number, syscall, verdict, thread);
     return 0;
 }
 
@@ -316,6 +322,30 @@ int introduce(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     }
     call->introduced = 1;
+    u32 stage = call->stage;
+    stages.call(ctx, stage);
+    return 0;
+}
+
+/* A call that was under way when the agent started: it has not been seen to begin, so that is made
+ * up for now. Its arguments are in the registers still. */
+int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    if (!call)
+        return 0;
+    u64 start = call->start, thread = bpf_get_current_pid_tgid();
+    u32 number = call->number;
+    call->sk = 0;
+    u8 *syscall = table.lookup(&number);
+    struct verdict *verdict = watched(thread >> 32);
+    if (!syscall || !verdict || is_compat())
+        return 0;
+    begin(ctx->args[0], number, *syscall, verdict, thread);
+    call = calls.lookup(&thread);
+    if (!call || !call->sk)
+        return 0;
+    call->start = start;
     u32 stage = call->stage;
     stages.call(ctx, stage);
     return 0;
