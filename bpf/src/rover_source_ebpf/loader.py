@@ -93,13 +93,13 @@ class Program:
         return descriptor
 
     def put(self, table: str, key: bytes, value: bytes, flags: int = 0) -> bool:
-        """Sets a value; False when BPF_EXIST or BPF_NOEXIST say no. Raises OSError."""
+        """Sets a value; False when BPF_EXIST or BPF_NOEXIST say no. Raises RoverError."""
         if self._lib.bpf_update_elem(self.descriptor(table), key, value, flags) == 0:
             return True
         number = ctypes.get_errno()
         if number in (errno.ENOENT, errno.EEXIST):
             return False
-        raise OSError(number, f"map {table}: {os.strerror(number)}")
+        raise RoverError(f"the kernel refused an entry of the map {table}: {os.strerror(number)}")
 
     def get(self, table: str, key: bytes, size: int) -> bytes | None:
         """The value of a key, None when there is none."""

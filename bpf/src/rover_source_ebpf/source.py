@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import struct
@@ -186,12 +187,12 @@ class EbpfSource:
     def _adopt_calls(self, program: Program) -> None:
         """Tells the programs of calls that threads have been waiting in since before they were there."""
         stage, now = STAGES.index("leave_unseen"), self.now()
-        for pid, thread, number in calls_under_way(set(machine.this_machine().numbers.values())):
+        found = calls_under_way(set(machine.this_machine().numbers.values()))
+        # Those of processes that are not selected come off the table when they are left, but some
+        # wait for days: they must not take the room of others.
+        for pid, thread, number in itertools.islice(found, MAX_THREADS // 4):
             call = CALL.pack(UNKNOWN_SOCKET, now, number, stage).ljust(CALL_SIZE, b"\0")
-            try:
-                program.put("calls", (pid << 32 | thread).to_bytes(8, "little"), call, BPF_NOEXIST)
-            except OSError:
-                return  # the table is full
+            program.put("calls", (pid << 32 | thread).to_bytes(8, "little"), call, BPF_NOEXIST)
 
     def stop(self, handler: RecordHandler) -> None:
         """Detaches, and delivers what is in the ring still."""
