@@ -68,7 +68,7 @@ class Http1Decoder:
                 self._run(reader)
             # What this direction has brought may be what the other one waits for.
             other = self._readers[1 - direction]
-            if not out and other is not None and other.unread:
+            if not out and other is not None and other.buffer.end != other.buffer.position:
                 self._run(other)
                 while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
                     out.popleft()
@@ -305,17 +305,17 @@ class Http1Decoder:
                 self._report(request)
             elif request.head.expects and not request.continued and self._requests is not None:
                 self._requests.optional = not self._requests.content
-        if event is END:
+        if event is END and (head.status == 101 or (request and request.head.method == "CONNECT")):
             self._switch(reader, head, request)
 
     def _switch(self, reader: Reader, head: ResponseHead, request: Request | None) -> None:
-        """What follows some responses is not HTTP/1.x any more."""
+        """Breaks where what follows a response is not HTTP/1.x any more."""
         if head.status == 101:
             # RFC 9110 section 7.8: the protocols switched to, the lowest layer first.
             token = (head.headers.get("upgrade") or "").partition(",")[0].strip().lower()
             asked = request.value() if request is not None else None
             self._break(reader, "upgrade", f"to {token}" if token else "", upgrade=token, request=asked)
-        elif request is not None and request.head.method == "CONNECT" and head.status < 300:
+        elif request is not None and head.status < 300:
             self._break(reader, "tunnel", f"to {request.head.target}")
 
     # -- losses and endings ------------------------------------------------------------------

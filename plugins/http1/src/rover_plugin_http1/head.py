@@ -22,6 +22,7 @@ _REQUEST = re.compile(
 )
 _RESPONSE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: [^\x00\n\r\x0b\x0c]*+)?\r\n" + _FIELDS)
 
+_VERSIONS = {b"1.1": "1.1", b"1.0": "1.0"}
 _MAX_DIGITS = 18
 """Of a length that certainly fits 63 bits."""
 
@@ -97,7 +98,7 @@ def ordinary_request(data: bytes | bytearray, start: int, end: int) -> RequestHe
     return RequestHead(
         method.decode("ascii"),
         target.decode("ascii"),
-        version.decode("ascii"),
+        _VERSIONS[version],
         headers,
         end - start,
         content,
@@ -116,7 +117,7 @@ def ordinary_response(data: bytes | bytearray, start: int, end: int) -> Response
     if content is None:
         return None
     version, status = match.groups()
-    return ResponseHead(int(status), version.decode("ascii"), LazyHeaders(head, lower), end - start, content)
+    return ResponseHead(int(status), _VERSIONS[version], LazyHeaders(head, lower), end - start, content)
 
 
 def _declared(lower: bytes) -> int | None:
