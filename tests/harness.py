@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
+import random
 import re
 import signal
 import socket
@@ -30,11 +32,22 @@ def wait_until(condition: Callable[[], object], what: str, deadline: float = DEA
         pause.wait(0.01)
 
 
-def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
-    """A port nobody listens on."""
-    with socket.socket(family) as probe:
-        probe.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@functools.cache
+def _ports() -> Iterator[int]:
+    return iter(random.sample(range(10_000, 32_000), 22_000))
+
+
+def free_port() -> int:
+    """A port nobody listens on, given once. It lies below net.ipv4.ip_local_port_range: nobody connects
+    from it.
+    """
+    for port in _ports():
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True),
+        ):
+            return port
+    raise AssertionError("all ports are taken")
 
 
 def listening(port: int) -> bool:

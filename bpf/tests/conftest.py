@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import random
 import socket
@@ -160,10 +161,18 @@ class Child:
                     pipe.close()
 
 
+@functools.cache
+def _candidates() -> Iterator[int]:
+    return iter(random.sample(range(10_000, 32_000), 22_000))
+
+
 def free_ports(number: int) -> list[int]:
-    """Ports nobody listens on, nor connects from: they lie below net.ipv4.ip_local_port_range."""
+    """Ports nobody listens on, nor connects from: they lie below net.ipv4.ip_local_port_range.
+
+    Each is given once: a port of the shared source is no other test's.
+    """
     found: list[int] = []
-    for port in random.sample(range(10_000, 32_000), 20_000):
+    for port in _candidates():
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             found.append(port)

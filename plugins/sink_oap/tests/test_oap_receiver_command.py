@@ -115,7 +115,7 @@ def test_faults(
 ) -> None:
     process = start("--json", *options)
     assert process.stdout is not None
-    sink = make_sink(json.loads(process.stdout.readline())["listening"], timeout=0.5)
+    sink = make_sink(json.loads(process.stdout.readline())["listening"], timeout=2.0)
     sink.write([traffic.exchange(traffic.connection()) for _ in range(3)])
     wait_until(lambda: sink.counters().get(failure, 0) >= 1)
     out, _ = end(process)

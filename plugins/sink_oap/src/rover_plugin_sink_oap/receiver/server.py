@@ -53,7 +53,8 @@ class Receiver:
         self._stopping = threading.Event()
         self._number = 0
         options = (("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.so_reuseport", 0))
-        self._server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
+        self._handlers = futures.ThreadPoolExecutor(THREADS)
+        self._server = grpc.server(self._handlers, options=options)
         handler = grpc.stream_unary_rpc_method_handler(
             self._collect, response_serializer=EBPFAccessLogDownstream.SerializeToString
         )
@@ -77,6 +78,8 @@ class Receiver:
         """Takes no more; streams under way get `grace` seconds."""
         self._stopping.set()
         self._server.stop(grace).wait()
+        # To gRPC a cancelled call is over before its handler has counted it.
+        self._handlers.shutdown()
 
     def _collect(self, requests: Iterator[bytes], context: Any) -> Any:
         faults = self.faults
