@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness import NGINX, Nginx, Program, RunningAgent, free_port, listening, wait_until
+from oap_witness import OapReceiver
 
 
 @pytest.fixture
@@ -41,6 +42,20 @@ def start_program() -> Iterator[Callable[..., Program]]:
     yield start
     for program in programs:
         program.stop()
+
+
+@pytest.fixture
+def start_receiver() -> Iterator[Callable[..., OapReceiver]]:
+    """Starts OAP receivers, and stops whatever still runs at the end of the test."""
+    receivers: list[OapReceiver] = []
+
+    def start(*arguments: str, port: int = 0) -> OapReceiver:
+        receivers.append(OapReceiver(*arguments, port=port))
+        return receivers[-1]
+
+    yield start
+    for receiver in receivers:
+        receiver.stop()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import http.client
 import json
 import random
 import re
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 DEADLINE = 20.0
 """Seconds anything in a test may take; what takes longer has failed."""
@@ -198,7 +199,7 @@ class RunningAgent(Program):
         """Stops it, and sees to it that it ended well and its totals add up."""
         code = self.stop()
         assert code == 0, self.err
-        assert not [line for line in self.err if "Traceback" in line or "failed" in line], self.err
+        assert not [line for line in self.err if re.search(r"Traceback|\bfailed\b", line)], self.err
         totals = self.totals()
         for name in totals.logged:
             assert totals.seen == totals.logged[name] + totals.lost[name]
@@ -282,3 +283,30 @@ def tcp_connection(port: int) -> Iterator[socket.socket]:
     """A connection to a local server, with a timeout."""
     with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connected:
         yield connected
+
+
+class Load:
+    """Requests one after the other on a few connections, from `with` to its end, at a pace."""
+
+    def __init__(self, port: int, *, connections: int = 4, pause: float = 0.01) -> None:
+        self._port = port
+        self._pause = pause
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(connections)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(DEADLINE)
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)
+        while not self._end.wait(self._pause):
+            connection.request("GET", "/?load")
+            connection.getresponse().read()
+        connection.close()

@@ -1,68 +1,145 @@
 """The agent into the OAP receiver: what it took is what the JSON lines say, every call once."""
 
-import collections
-import json
-import re
+import itertools
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
+import grpc
 import pytest
+import wsproto
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request
 
-from harness import free_port, listening, wait_until
+from harness import free_port, listening, tcp_connection, wait_until
+from oap_witness import (
+    calls_taken,
+    calls_told,
+    ends_of,
+    exchanges_taken,
+    exchanges_told,
+    ports_of,
+    protocol_of,
+)
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
+PEERS = Path(__file__).parent / "peers"
+REQUESTS = 1000
+"""Of HTTP/1.1, over four connections."""
+CALLS = 150
+"""Of gRPC, unary and streaming each, over two channels."""
+SOCKETS = 4
+MESSAGES = 100
+"""On each WebSocket."""
 
-def test_the_receiver_takes_what_the_lines_say(nginx, start_agent, start_program, tmp_path):
-    port = free_port()
-    receiver = start_program(
-        sys.executable, "-m", "rover", "oap-receiver", "--json", "--listen", f"127.0.0.1:{port}"
-    )
-    wait_until(lambda: listening(port), f"the receiver: {receiver.err}")
+
+@pytest.fixture
+def start_peer(start_program):
+    """Starts one of the servers in peers/; returns its port."""
+
+    def start(name):
+        port = free_port()
+        program = start_program(sys.executable, PEERS / name, str(port))
+        wait_until(lambda: listening(port), f"{name}: {program.err}")
+        return port
+
+    return start
+
+
+def ask(url):
+    subprocess.run(["h2load", "--h1", "-n", str(REQUESTS), "-c", "4", url], check=True, capture_output=True)
+
+
+def call(port):
+    # A connection of its own, which channels to one server would else share.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+        unary = channel.unary_unary("/test.Witness/Unary")
+        download = channel.unary_stream("/test.Witness/ServerStream")
+        for n in range(CALLS):
+            unary(b"question %d" % n)
+            list(download(b"%d" % (n % 7)))
+
+
+def converse(port):
+    """Opens a WebSocket, sends messages and reads each back, closes it."""
+    client = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+    with tcp_connection(port) as connection:
+
+        def next_event():
+            while (event := next(client.events(), None)) is None:
+                client.receive_data(connection.recv(65536) or None)
+            return event
+
+        connection.sendall(client.send(Request(host="x", target="/chat")))
+        assert isinstance(next_event(), AcceptConnection)
+        for n in range(MESSAGES):
+            connection.sendall(client.send(BytesMessage(b"GET /inside/%d HTTP/1.1\r\n\r\n" % n)))
+            assert isinstance(next_event(), BytesMessage)
+        connection.sendall(client.send(CloseConnection(1000)))
+        assert isinstance(next_event(), CloseConnection)
+
+
+def all_at_once(*calls):
+    """Runs (function, argument) pairs in a thread each; what one raises is raised here."""
+    raised = []
+
+    def run(function, argument):
+        try:
+            function(argument)
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=each) for each in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+def test_the_receiver_takes_what_the_lines_say(nginx, start_peer, start_receiver, start_agent, tmp_path):
+    grpc_port, websocket_port = start_peer("grpc_server.py"), start_peer("websocket_server.py")
+    receiver = start_receiver()
+    watched = [part for port in (nginx.port, grpc_port, websocket_port) for part in ("--port", str(port))]
     agent = start_agent(
-        *("--port", str(nginx.port), "--set", f"sink.oap.address=127.0.0.1:{port}"),
-        *("--set", f"sink.oap.spool_path={tmp_path / 'spool'}", "--set", "sink.jsonl.kernel_logs=true"),
-        sinks=("jsonl", "oap"),
+        *watched,
+        *("--set", f"sink.oap.address=127.0.0.1:{receiver.port}"),
+        *("--set", f"sink.oap.spool_path={tmp_path / 'spool'}"),
+        *("--set", "sink.oap.flush_max_count=1000", "--set", "sink.jsonl.kernel_logs=true"),
+        sinks=("oap", "jsonl"),
     )
-    for n in range(10):
-        urls = [f"{nginx.url}/?{n}-{i}" for i in range(20)]
-        subprocess.run(["curl", "-s", "-o", "/dev/null", *urls], check=True, timeout=60)
-    agent.wait_for_exchanges(200, "client")
-    agent.wait_for_exchanges(200, "server")
+    all_at_once((ask, nginx.url + "/"), *[(call, grpc_port)] * 2, *[(converse, websocket_port)] * SOCKETS)
+    expected = REQUESTS + 2 * 2 * CALLS + SOCKETS
+    for role in ("client", "server"):
+        agent.wait_for_exchanges(expected, role)
     totals = agent.finish()
-    assert totals.logged == {"jsonl": 400, "oap": 400}
-    assert receiver.stop() == 0, receiver.err  # 1 would say that a rule of the contract was broken
-    messages = [json.loads(line) for line in receiver.out if '"stream"' in line]
+    assert totals.logged == {"oap": 2 * expected, "jsonl": 2 * expected}
+    counted = receiver.finish()
+    assert counted["exchanges"] == 2 * expected
+    assert counted["streams"] > 2
 
-    lines = agent.lines()
-    expected = collections.Counter(
-        (line["rover.role"], line["url.path"], line["http.response.status_code"])
-        for line in lines
-        if "http.request.method" in line
-    )
-    taken = collections.Counter(
-        (
-            "server" if message["connection"].get("role") == "server" else "client",
-            message["protocolLog"]["http"]["request"]["path"],
-            message["protocolLog"]["http"]["response"]["statusCode"],
-        )
-        for message in messages
-        if "protocolLog" in message
-    )
-    assert taken == expected
+    lines, messages = agent.lines(), receiver.messages()
+    told = exchanges_told(lines)
+    assert len(set(told)) == len(told) == 2 * expected
+    assert exchanges_taken(messages) == dict.fromkeys(told, 1)
+    calls = calls_told(lines)
+    assert set(calls.values()) == {1}
+    assert calls_taken(messages) == calls
 
-    def kind(name: str) -> str:
-        """What the contract calls a call."""
-        known = {"connect": "connect", "accept4": "accept", "close": "close"}
-        return known.get(name) or ("read" if re.match("read|recv", name) else "write")
-
-    calls = collections.Counter(
-        kind(call["name"])
-        for line in lines
-        for call in line.get("rover.syscalls", ())
-        if call["name"] != "shutdown"
-    )
-    logs = collections.Counter(
-        next(iter(log)) for message in messages for log in message.get("kernelLogs", ())
-    )
-    assert logs == calls
+    # The break: the connection is HTTP until it is upgraded, and TCP from there on for good.
+    broken = {(line["rover.role"], *ports_of(line)) for line in lines if line.get("rover.outcome") == "break"}
+    assert len(broken) == totals.breaks["upgrade"] == 2 * SOCKETS
+    for ends in broken:
+        sent = [
+            (protocol_of(message), "protocolLog" in message)
+            for message in messages
+            if ends_of(message) == ends
+        ]
+        protocols = [protocol for protocol, _ in itertools.groupby(sent, key=lambda each: each[0])]
+        # What opened it may have gone out before anything was said.
+        assert protocols[protocols[0] == "TCP" :] == ["HTTP_1", "TCP"]
+        assert [protocol for protocol, exchange in sent if exchange] == ["HTTP_1"]
+        assert sum(protocol == "TCP" for protocol, _ in sent) >= MESSAGES

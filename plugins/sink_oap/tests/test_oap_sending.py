@@ -136,7 +136,10 @@ def test_a_permanent_refusal_is_said_with_its_mend_once_a_minute(
     assert mend in line
     assert listener.address in line
     listener.receiver.faults = faults()
-    listener.expect(["/0"])
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        listener.expect(["/0"])
+        wait_until(lambda: "takes access logs now" in caplog.text)
+    assert len(caplog.records) == 2
 
 
 def test_a_wrong_token_is_refused(
@@ -220,7 +223,7 @@ def test_nothing_listening_is_said_in_one_line_and_works_when_it_comes_up(
         sink.write(exchanges(traffic, 30))
         wait_until(lambda: sink.counters().get("failed_unavailable", 0) >= 3)
         (line,) = [record.getMessage() for record in caplog.records]
-        assert f"127.0.0.1:{free_port} does not answer (Connection refused)" in line
+        assert f"127.0.0.1:{free_port} takes no access logs (Connection refused)" in line
         listen(port=free_port).expect(numbered(30))
         wait_until(lambda: "takes access logs now" in caplog.text)
     assert len(caplog.records) == 2
@@ -362,6 +365,8 @@ def test_the_end_waits_a_few_seconds_for_a_slow_server_then_saves(
     began = time.monotonic()
     assert sink.close() == 0
     assert time.monotonic() - began < 3.0
+    failed = {name: n for name, n in sink.counters().items() if name.startswith("failed_")}
+    assert failed == {"failed_cancelled": 1}  # by this end, not by the server's doing
     listener.receiver.faults = faults()
     make_sink(listener.address)
     listener.expect(numbered(30))
@@ -496,7 +501,7 @@ def test_a_name_that_does_not_resolve_is_said(
 ) -> None:
     with caplog.at_level(logging.WARNING, "rover.oap"):
         make_sink("nowhere.invalid:11800")
-        wait_until(lambda: "nowhere.invalid:11800 does not answer" in caplog.text)
+        wait_until(lambda: "nowhere.invalid:11800 takes no access logs" in caplog.text)
 
 
 # -- the spool's directory -------------------------------------------------------------------

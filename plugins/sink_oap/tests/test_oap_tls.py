@@ -105,7 +105,7 @@ def test_client_certificates(listen: Any, make_sink: Any, traffic: Any, authorit
 def refused(listener: Any, make_sink: Any, traffic: Any, wait: Wait, caplog: Any, **settings: Any) -> str:
     with caplog.at_level(logging.WARNING, "rover.oap"):
         send_one(make_sink(listener.address, tls=True, **settings), traffic)
-        wait(lambda: "does not answer" in caplog.text)
+        wait(lambda: "takes no access logs" in caplog.text)
     assert not listener.paths
     return str(caplog.text)
 

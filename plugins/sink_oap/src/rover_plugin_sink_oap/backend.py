@@ -112,6 +112,9 @@ class Backend:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
+        if self._cancelled and status.code != "OK":
+            # The connection ended under it by our own hand.
+            status = Status("CANCELLED", "the agent ends")
         if status.code != "OK":
             self._turn += 1
             raise BackendError(status)

@@ -54,7 +54,7 @@ class Sender:
         self._stopping = False
         self._ended = False
         self._said: dict[str, float] = {}
-        self._said_away = False
+        self._said_away = self._said_refused = False
         self._random = random.Random()  # noqa: S311 - spreads attempts, keeps no secret
         self._thread = threading.Thread(target=self._run, name="rover-oap", daemon=True)
 
@@ -102,7 +102,7 @@ class Sender:
         with self._changed:
             left = self._backlog.left_before
             if left:
-                logger.info("oap: %d batches were left by an agent before this one", left)
+                logger.info("oap: left by an agent before this one: %s", batches(left))
             if failure:
                 self._backlog.away = True
                 self._say_away(failure)
@@ -136,10 +136,10 @@ class Sender:
             self.counters["sent_batches"] += 1
             self.counters["sent_exchanges"] += batch.exchanges
             self.counters["sent_calls"] += batch.calls
-            if self._said_away:
-                self._said_away = False
-                taker, left = self._backend.address, len(self._backlog)
-                logger.warning("oap: %s takes access logs now; %d batches wait for it", taker, left)
+            if self._said_away or self._said_refused:
+                self._said_away = self._said_refused = False
+                taker, left = self._backend.address, batches(len(self._backlog))
+                logger.warning("oap: %s takes access logs now; %s to go", taker, left)
 
     def _failed(self, entry: Entry, error: BackendError) -> None:
         with self._changed:
@@ -166,7 +166,7 @@ class Sender:
             self._say_away(f"{error.code}: {message}")
         else:
             mend = MENDS.get(error.code, "its own log may say why")
-            self._say(
+            self._said_refused |= self._say(
                 error.code,
                 f"oap: {', '.join(self._backend.addresses)} refuses: {error.code}: {message}; {mend}; "
                 f"access logs wait in {self._where}",
@@ -181,7 +181,7 @@ class Sender:
         if not self._said_away:
             self._said_away = self._say(
                 "away",
-                f"oap: {', '.join(self._backend.addresses)} does not answer ({why}); "
+                f"oap: {', '.join(self._backend.addresses)} takes no access logs ({why}); "
                 f"access logs wait in {self._where}",
             )
 
@@ -192,3 +192,8 @@ class Sender:
         self._said[kind] = now
         logger.warning("%s", line)
         return True
+
+
+def batches(number: int) -> str:
+    """ "1 batch", "2 batches"."""
+    return f"{number} batch{'es' * (number != 1)}"

@@ -15,7 +15,7 @@ from rover_plugin_sink_oap.collector import Collector
 from rover_plugin_sink_oap.encode import Encoder
 from rover_plugin_sink_oap.naming import Namer
 from rover_plugin_sink_oap.node import Node
-from rover_plugin_sink_oap.sender import Sender
+from rover_plugin_sink_oap.sender import Sender, batches
 from rover_plugin_sink_oap.settings import Configuration
 from rover_plugin_sink_oap.spool import Spool
 from rover_plugin_sink_oap.workload import Workloads
@@ -108,7 +108,7 @@ class OapSink:
             self._sender.gather(None)
             lost = self._backlog.close()
             if left := len(self._backlog):
-                logger.warning("oap: %d batches stay in the spool for the next start", left)
+                logger.warning("oap: left in the spool for the next start: %s", batches(left))
             unsent = Counter(
                 method=self._encoder.left_out["exchange_method"],
                 protocol=self._encoder.left_out["exchange_protocol"],
