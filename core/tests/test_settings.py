@@ -1,9 +1,13 @@
 """Configuration: a wrong key or value is an error that names the thing and the nearest right one."""
 
+import types
+
 import pytest
 
-from rover import Setting, Settings, UsageError
-from rover.settings import read_assignments, read_file
+from rover import Setting, Settings, SinkSpec, UsageError, hookimpl
+from rover.configuration import Catalogue
+from rover.plugins import PluginManager
+from rover.settings import read_assignments, read_environment, read_file
 
 DECLARED = {
     "sink.jsonl.path": Setting("path", "-", "file"),
@@ -13,6 +17,7 @@ DECLARED = {
     "sink.console.color": Setting("color", "auto", "colours", choices=("auto", "always", "never")),
     "protocol.http1.rate": Setting("rate", 0.5, "share"),
     "ports.*": Setting("ports.*", "", "pins"),
+    "sink.oap.period": Setting("period", 5.0, "seconds", seconds=True, environment="ROVER_PERIOD"),
 }
 
 
@@ -29,6 +34,11 @@ DECLARED = {
         ("select.pid", 3, [3]),
         ("protocol.http1.rate", "2", 2.0),
         ("ports.8080", "http1", "http1"),
+        ("sink.oap.period", "7", 7.0),
+        ("sink.oap.period", 7, 7.0),
+        ("sink.oap.period", "5s", 5.0),
+        ("sink.oap.period", "500ms", 0.5),
+        ("sink.oap.period", "1h1m1.5s", 3661.5),
     ],
 )
 def test_values_are_read_in_the_type_of_their_default(key, given, value):
@@ -46,6 +56,10 @@ def test_values_are_read_in_the_type_of_their_default(key, given, value):
         ("select.pid", "1,x", "select.pid = '1,x': must be a list of int"),
         ("sink.jsonl.kernel_logs", "maybe", "sink.jsonl.kernel_logs = 'maybe': must be a bool"),
         ("sink.console.color", "pink", "must be one of auto, always, never"),
+        ("sink.oap.period", "", "sink.oap.period = '': must be a time"),
+        ("sink.oap.period", "s", "sink.oap.period = 's': must be a time"),
+        ("sink.oap.period", "5s!", "sink.oap.period = '5s!': must be a time"),
+        ("protocol.http1.rate", "5s", "protocol.http1.rate = '5s': must be a float"),
     ],
 )
 def test_a_wrong_one_is_named(key, given, message):
@@ -86,3 +100,32 @@ def test_an_assignment_needs_an_equals_sign():
     assert read_assignments(["a.b=c=d"]) == {"a.b": "c=d"}
     with pytest.raises(UsageError, match="write key=value"):
         read_assignments(["a.b"])
+
+
+def test_a_variable_sets_what_names_it():
+    assert read_environment(DECLARED, {"ROVER_PERIOD": "1m", "HOME": "/root"}) == {"sink.oap.period": 60.0}
+    assert read_environment(DECLARED, {"ROVER_PERIOD": ""}) == {}
+    with pytest.raises(UsageError, match="ROVER_PERIOD = 'soon'"):
+        read_environment(DECLARED, {"ROVER_PERIOD": "soon"})
+
+
+def test_the_command_line_overrides_the_environment_which_overrides_the_file(tmp_path, monkeypatch):
+    @hookimpl
+    def register_sinks():
+        return [SinkSpec("oap", lambda _settings: None, [DECLARED["sink.oap.period"]])]
+
+    manager = PluginManager()
+    manager.register(types.SimpleNamespace(register_sinks=register_sinks), "oap")
+    catalogue = Catalogue(manager)
+    file = tmp_path / "rover.toml"
+    file.write_text('run.sinks = ["a"]\nsink.oap.period = 1\n')
+
+    def period(file, assignments):
+        return catalogue.settings(file, assignments, {})["sink.oap.period"]
+
+    assert period(None, []) == 5.0
+    assert period(file, []) == 1.0
+    monkeypatch.setenv("ROVER_PERIOD", "2s")
+    assert period(file, []) == 2.0
+    assert period(file, ["sink.oap.period=3"]) == 3.0
+    assert catalogue.settings(file, ["run.sinks=b"], {"run.sinks": ["c"]})["run.sinks"] == ["c"]

@@ -148,9 +148,9 @@ class StreamBuffer:
         wait for the first owner that took any of them; a call all of whose bytes belong to
         nobody is delivered alone.
         """
-        offset = self.offset + size
-        if size < 0 or offset > len(self.data):
+        if size < 0 or size > len(self.data) - self.offset:
             raise ValueError(f"cannot consume {size} of {len(self)} bytes")
+        offset = self.offset + size
         self.size -= size
         if offset == len(self.data):
             self.data = EMPTY
@@ -162,7 +162,7 @@ class StreamBuffer:
 
     def skip(self, size: int, owner: int | None = None) -> int:
         """Passes over up to `size` bytes, captured or missing; returns how many there were."""
-        left = size
+        left = asked = min(size, self.end - self.position)
         while left > 0:
             here = len(self.data) - self.offset
             if here:
@@ -179,9 +179,9 @@ class StreamBuffer:
                 self.data, self.offset = EMPTY, 0
                 if not self.gap and self._behind:
                     self.data, self.gap = self._behind.pop(0)
-        if left < size:
-            self._advance(size - left, owner)
-        return size - left
+        if left < asked:
+            self._advance(asked - left, owner)
+        return asked - left
 
     def _advance(self, size: int, owner: int | None) -> None:
         self.position = position = self.position + size

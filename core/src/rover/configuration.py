@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rover.decoder import ProtocolSpec
 from rover.plugins import PluginManager
-from rover.settings import Setting, Settings, read_assignments, read_file
+from rover.settings import Setting, Settings, read_assignments, read_environment, read_file
 from rover.sink import SinkSpec
 from rover.source import Selection, SourceSpec
 
@@ -51,13 +52,14 @@ class Catalogue:
     def settings(
         self, file: Path | None, assignments: Iterable[str], options: Mapping[str, object]
     ) -> Settings:
-        """The file, overridden by `--set`, overridden by the command's own options.
+        """The file, overridden by the environment, by `--set`, by the command's own options.
 
         Raises UsageError naming what is wrong.
         """
         given: dict[str, object] = {}
         if file is not None:
             given |= read_file(file)
+        given |= read_environment(self.declared, os.environ)
         given |= read_assignments(assignments)
         given |= {key: value for key, value in options.items() if value not in (None, [], ())}
         return Settings(self.declared, given)

@@ -147,6 +147,31 @@ class PluginManager:
                 plugin.failed(hook, error)
         return list(specs.values())
 
+    def first_result(self, hook: str) -> Callable[..., object]:
+        """A hook that returns an access log, to be called with its arguments in their order.
+
+        Every exchange goes through one: its implementations are found once, not at each call, in
+        the order in which pluggy would call them.
+        """
+        caller: pluggy.HookCaller = getattr(self.hook, hook)
+        assert caller.spec is not None  # noqa: S101
+        names = caller.spec.argnames
+        calls = [
+            (each.function, tuple(names.index(name) for name in each.argnames))
+            for each in reversed(caller.get_hookimpls())
+        ]
+        if [chosen for _, chosen in calls] == [tuple(range(len(names)))]:
+            return calls[0][0]
+
+        def first(*args: object) -> object:
+            for function, chosen in calls:
+                result = function(*[args[index] for index in chosen])
+                if result is not None:
+                    return result
+            return None
+
+        return first
+
     def owner(self, provided: str) -> Plugin | None:
         """The plugin that registered e.g. "protocol http1"."""
         return next((p for p in self.plugins if provided in p.provides), None)

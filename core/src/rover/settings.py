@@ -1,4 +1,4 @@
-"""Configuration: declared settings, a TOML file, `--set key=value`.
+"""Configuration: declared settings, a TOML file, variables of the environment, `--set key=value`.
 
 Every part declares what it can be told as `Setting`s; nothing else is accepted. Keys are dotted
 (`sink.jsonl.path`), in the file as tables.
@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rover.errors import UsageError
+
+# A time as Go, Docker and Kubernetes write it: 5s, 1m30s, 500ms.
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Value = str | int | float | bool | list[str] | list[int]
 
@@ -31,6 +36,10 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     items: type[str | int] = str
+    environment: str = ""
+    """Variable that overrides the file; the command line overrides both. Empty is none."""
+    seconds: bool = False
+    """A time in seconds; it may be given with units, as in `1m30s`."""
 
     def read(self, key: str, value: object) -> Value:
         """The value in the setting's type. Raises UsageError naming `key`."""
@@ -58,12 +67,16 @@ class Setting:
                 ]
             if isinstance(value, bool | list | dict):
                 raise ValueError
+            if self.seconds and isinstance(value, str) and value and not _DURATION.sub("", value):
+                value = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
             if isinstance(default, int):
                 return int(value)  # type: ignore[call-overload, no-any-return]
             if isinstance(default, float):
                 return float(value)  # type: ignore[arg-type]
         except (ValueError, KeyError, TypeError):
             kind = f"list of {self.items.__name__}" if isinstance(default, list) else type(default).__name__
+            if self.seconds:
+                kind = "time: seconds, or as in 500ms, 1m30s"
             raise UsageError(f"{key} = {value!r}: must be a {kind}") from None
         return str(value)
 
@@ -128,6 +141,18 @@ def _flatten(prefix: str, table: Mapping[str, object]) -> Iterable[tuple[str, ob
             yield from _flatten(f"{prefix}{key}.", value)
         else:
             yield prefix + key, value
+
+
+def read_environment(declared: Mapping[str, Setting], environment: Mapping[str, str]) -> dict[str, object]:
+    """The settings that variables set, by full key; an empty variable is as if absent.
+
+    Raises UsageError naming the variable.
+    """
+    return {
+        key: setting.read(setting.environment, value)
+        for key, setting in declared.items()
+        if setting.environment and (value := environment.get(setting.environment))
+    }
 
 
 def read_assignments(assignments: Iterable[str]) -> dict[str, object]:

@@ -8,6 +8,7 @@ import typer
 
 from rover.configuration import Catalogue
 from rover.plugins import PluginManager
+from rover.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -35,5 +36,6 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"failed: {name}: {kind} ({count})")
         if settings:
             typer.echo()
-            for key, value, declared in catalogue.settings(None, (), {}).items():
-                typer.echo(f"{key} = {value!r}  # {declared.help}")
+            for key, value, declared in Settings(catalogue.declared).items():
+                variable = f" ({declared.environment})" if declared.environment else ""
+                typer.echo(f"{key} = {value!r}  # {declared.help}{variable}")

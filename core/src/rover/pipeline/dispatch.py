@@ -35,6 +35,7 @@ MAX_PROCESSES = 32_768
 """Process names kept: the default of kernel.pid_max."""
 MAX_STEPS = 1_000_000
 """Decoder steps over one call: one per byte of the largest buffer. More is an endless loop."""
+EXCHANGES = (HttpExchange, HttpStream, Exchange)
 EVICTION_SAMPLE = 64
 """Oldest connections among which the longest silent one makes room."""
 
@@ -65,6 +66,9 @@ class Pipeline:
         self.totals = Totals()
         self._manager = manager
         self._hook = manager.hook
+        self._handle_http_data = manager.first_result("handle_http_data")
+        self._handle_whole_stream = manager.first_result("handle_whole_stream")
+        self._handle_exchange = manager.first_result("handle_exchange")
         self._recogniser = recogniser
         self._outlets = tuple(outlets)
         self._kernel_outlets = tuple(o for o in outlets if o.kernel_logs)
@@ -112,24 +116,25 @@ class Pipeline:
         state = self._states.get(detail.connection)
         if state is None:
             state = self._add_unbuilt(detail)
-        if detail.sequence != state.sequence:
+        sequence, now, direction = detail.sequence, detail.end, detail.direction
+        if sequence != state.sequence:
             self._missed(state, detail)
-        state.sequence = detail.sequence + 1
-        state.seen = detail.end
+        state.sequence = sequence + 1
+        state.seen = now
         self.totals.calls += 1
         if state.plain:
             if payload and state.connection.protocol_break is not None:
                 self.totals.late_payload += len(payload)
             self._send_alone(state, (detail,))
             return
-        buffer = state.buffers[detail.direction]
+        buffer = state.buffers[direction]
         buffer.append(detail, payload)
         if detail.size == 0:
             buffer.ended = True
         if state.decoder is None:
-            self._recognise(state, detail.direction, detail.end)
+            self._recognise(state, direction, now)
         else:
-            self._decode(state, detail.direction, detail.end)
+            self._decode(state, direction, now)
 
     def closed(self, closed: Closed) -> None:
         """The end of a connection."""
@@ -317,7 +322,7 @@ class Pipeline:
             elif isinstance(result, ProtocolBreak):
                 self._end_protocol(state, result, way, now)
                 return
-            elif isinstance(result, HttpExchange | HttpStream | Exchange):
+            elif isinstance(result, EXCHANGES):
                 self._exchange(state, result)
             else:
                 wrong = TypeError(f"returned {result!r}")
@@ -348,24 +353,20 @@ class Pipeline:
         connection = state.connection
         if state.decoder is not None and (role := state.decoder.role) and role is not connection.role:
             connection = state.connection = dataclasses.replace(connection, role=role)
-        if details and (connection.process is None or connection.process.pid != details[0].pid):
+        process = connection.process
+        if details and (process is None or process.pid != details[0].pid):
             pid = details[0].pid
             user = self._processes.get(pid) or Process(pid, "")
             connection = state.connection = dataclasses.replace(connection, process=user)
         self.totals.exchanges += 1
-        hook = self._hook
+        log: object
         try:
             if isinstance(exchange, HttpExchange):
-                log = hook.handle_http_data(
-                    connection=connection,
-                    request=exchange.request,
-                    response=exchange.response,
-                    details=details,
-                )
+                log = self._handle_http_data(connection, exchange.request, exchange.response, details)
             elif isinstance(exchange, HttpStream):
-                log = hook.handle_whole_stream(connection=connection, stream=exchange, details=details)
+                log = self._handle_whole_stream(connection, exchange, details)
             else:
-                log = hook.handle_exchange(connection=connection, exchange=exchange, details=details)
+                log = self._handle_exchange(connection, exchange, details)
                 if log is None:
                     log = AccessLog(
                         connection,
@@ -381,12 +382,9 @@ class Pipeline:
             self.totals.unhandled += 1
             self._send_alone(state, details)
             return
-        if (
-            log.details is not details
-            or log.outcome is not exchange.outcome
-            or log.connection is not connection
-        ):
-            log = log._replace(connection=connection, details=details, outcome=exchange.outcome)
+        outcome = exchange.outcome
+        if log.details is not details or log.outcome is not outcome or log.connection is not connection:
+            log = log._replace(connection=connection, details=details, outcome=outcome)
         self.totals.in_exchanges += len(details)
         self._send(state, log, self._outlets)
 
@@ -452,7 +450,7 @@ class Pipeline:
             log = AccessLog(state.connection, details[0].start, details[-1].end, details=details)
             self._send(state, log, self._kernel_outlets)
 
-    def _send(self, state: ConnectionState, log: AccessLog, outlets: Sequence[Outlet]) -> None:
+    def _send(self, state: ConnectionState, log: AccessLog, outlets: tuple[Outlet, ...]) -> None:
         if state.held is not None:
             state.held.append(log)
             if len(state.held) > MAX_HELD:

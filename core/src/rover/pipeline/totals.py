@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 
-@dataclasses.dataclass(slots=True)
 class Totals:
     """Counters of one run.
 
@@ -15,25 +13,41 @@ class Totals:
     nothing waits.
     """
 
-    connections: int = 0
-    exchanges: int = 0
-    unhandled: int = 0
-    """Exchanges of which no plugin made an access log; their details went alone."""
-    calls: int = 0
-    in_exchanges: int = 0
-    alone: int = 0
-    breaks: Counter[str] = dataclasses.field(default_factory=Counter)
-    """By reason."""
-    records_lost: Counter[str] = dataclasses.field(default_factory=Counter)
-    """By cause, as the source reports it."""
-    missing: int = 0
-    """Records that the sequence numbers of their connections show never arrived: a part of
-    `records_lost` that could be placed."""
-    resynchronised: int = 0
-    late_payload: int = 0
-    """Bytes that came for a broken connection before the source stopped uploading them."""
-    evicted: int = 0
-    """Connections given up because the table was full."""
+    __slots__ = (
+        "alone",
+        "breaks",
+        "calls",
+        "connections",
+        "evicted",
+        "exchanges",
+        "in_exchanges",
+        "late_payload",
+        "missing",
+        "records_lost",
+        "resynchronised",
+        "unhandled",
+    )
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.exchanges = 0
+        self.unhandled = 0
+        """Exchanges of which no plugin made an access log; their details went alone."""
+        self.calls = 0
+        self.in_exchanges = 0
+        self.alone = 0
+        self.breaks: Counter[str] = Counter()
+        """By reason."""
+        self.records_lost: Counter[str] = Counter()
+        """By cause, as the source reports it."""
+        self.missing = 0
+        """Records that the sequence numbers of their connections show never arrived: a part of
+        `records_lost` that could be placed."""
+        self.resynchronised = 0
+        self.late_payload = 0
+        """Bytes that came for a broken connection before the source stopped uploading them."""
+        self.evicted = 0
+        """Connections given up because the table was full."""
 
 
 def by_cause(counter: Counter[str]) -> str:

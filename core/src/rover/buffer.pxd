@@ -1,0 +1,33 @@
+# Types for the compiled form of buffer.py. Positions stay below 2**62 (rover.records.MAX_POSITION).
+
+cimport cython
+
+from rover.details cimport Ledger
+
+
+cdef class StreamBuffer:
+    cdef list _behind
+    cdef Ledger _ledger
+    cdef list _calls
+    cdef bint _assigned
+    cdef readonly object direction
+    cdef public object data
+    cdef public Py_ssize_t offset
+    cdef public long long gap
+    cdef public long long position
+    cdef public long long end
+    cdef public long long size
+    cdef public bint ended
+
+    @cython.locals(position="long long", size="long long", end="long long", captured="long long", calls=list)
+    cpdef bint append(self, object detail, object payload) except -1
+    cdef _grow(self, object payload)
+    cdef _append_behind(self, object payload)
+    cdef _miss(self, long long size)
+    @cython.locals(offset="long long")
+    cpdef consume(self, object size, object owner=*)
+    @cython.locals(left="long long", here="long long", taken="long long", asked="long long")
+    cpdef object skip(self, object size, object owner=*)
+    @cython.locals(position="long long", calls=list)
+    cdef _advance(self, long long size, object owner)
+    cpdef clear(self)

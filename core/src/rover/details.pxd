@@ -1,0 +1,12 @@
+# Types for the compiled form of details.py.
+
+
+cdef class Ledger:
+    cdef dict _owned
+    cdef list _free
+    cdef Py_ssize_t _waiting
+
+    cpdef assign(self, object owner, object detail)
+    cpdef free(self, object detail)
+    cpdef tuple take(self, object owner)
+    cpdef tuple take_free(self)

@@ -1,0 +1,51 @@
+# Types for the compiled form of dispatch.py.
+
+cimport cython
+
+from rover.buffer cimport StreamBuffer
+from rover.details cimport Ledger
+from rover.pipeline.state cimport ConnectionState
+from rover.pipeline.totals cimport Totals
+
+
+cdef class Pipeline:
+    cdef readonly Totals totals
+    cdef object _manager
+    cdef object _hook
+    cdef object _handle_http_data
+    cdef object _handle_whole_stream
+    cdef object _handle_exchange
+    cdef object _recogniser
+    cdef tuple _outlets
+    cdef tuple _kernel_outlets
+    cdef object _source
+    cdef object _epoch
+    cdef object _settings
+    cdef Py_ssize_t _max_connections
+    cdef dict _states
+    cdef dict _processes
+    cdef list _sweep
+
+    @cython.locals(state=ConnectionState)
+    cpdef opened(self, object opened)
+    @cython.locals(state=ConnectionState, buffer=StreamBuffer, sequence="long long")
+    cpdef data(self, object detail, object payload)
+    @cython.locals(state=ConnectionState)
+    cpdef closed(self, object closed)
+    cdef _build(self, ConnectionState state, object facts)
+    cdef _missed(self, ConnectionState state, object detail)
+    cdef _account(self, ConnectionState state, object detail)
+    @cython.locals(buffer=StreamBuffer)
+    cdef _recognise(self, ConnectionState state, int direction, object now)
+    @cython.locals(ingress=StreamBuffer, egress=StreamBuffer, buffer=StreamBuffer)
+    cdef _claim(self, ConnectionState state, object spec, object now, object upgrade=*)
+    @cython.locals(buffer=StreamBuffer)
+    cdef _make_plain(self, ConnectionState state)
+    @cython.locals(buffer=StreamBuffer, before="long long", _="long")
+    cdef _decode(self, ConnectionState state, int direction, object now)
+    @cython.locals(details=tuple)
+    cdef _exchange(self, ConnectionState state, object exchange)
+    @cython.locals(free=tuple)
+    cdef _send_free(self, ConnectionState state)
+    cdef _send_alone(self, ConnectionState state, tuple details)
+    cdef _send(self, ConnectionState state, object log, tuple outlets)

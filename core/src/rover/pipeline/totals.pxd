@@ -1,0 +1,16 @@
+# Types for the compiled form of totals.py.
+
+
+cdef class Totals:
+    cdef public long long connections
+    cdef public long long exchanges
+    cdef public long long unhandled
+    cdef public long long calls
+    cdef public long long in_exchanges
+    cdef public long long alone
+    cdef public object breaks
+    cdef public object records_lost
+    cdef public long long missing
+    cdef public long long resynchronised
+    cdef public long long late_payload
+    cdef public long long evicted

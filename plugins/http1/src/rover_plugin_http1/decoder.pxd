@@ -1,0 +1,53 @@
+# Types for the compiled form of decoder.py.
+
+cimport cython
+
+from rover_plugin_http1.exchange cimport Request
+from rover_plugin_http1.pairing cimport Pairing
+from rover_plugin_http1.reader cimport Reader
+
+
+cdef class Http1Decoder:
+    cdef public object role
+    cdef Py_ssize_t _max_head
+    cdef object _timeout
+    cdef list _readers
+    cdef Reader _requests
+    cdef Reader _responses
+    cdef Pairing _pairing
+    cdef object _out
+    cdef Request _asking
+    cdef Request _answering
+    cdef Request _tunnel
+    cdef object _owners
+    cdef object _now
+    cdef object _active
+
+    @cython.locals(reader=Reader, other=Reader)
+    cpdef object decode(self, object direction, object buffer, object now)
+    @cython.locals(reader=Reader, other=Reader)
+    cdef Reader _add(self, object direction, object buffer)
+    cdef _assign(self, Reader reader)
+    @cython.locals(other=Reader)
+    cdef _learn(self, Reader reader)
+    @cython.locals(goes_on="bint")
+    cdef _run(self, Reader reader)
+    cdef bint _is_early(self, Reader reader) except -1
+    cdef _pause(self, Reader reader)
+    @cython.locals(pairing=Pairing, responses=Reader, request=Request)
+    cdef bint _begin_request(self, Reader reader) except -1
+    cdef bint _is_quiet(self, Reader responses) except -1
+    @cython.locals(request=Request)
+    cdef _end_request(self, Reader reader, object event)
+    cdef _finish_request(self, Request request, object content)
+    @cython.locals(pairing=Pairing, request=Request)
+    cdef bint _begin_response(self, Reader reader) except -1
+    cdef _accept_response(self, Reader reader, Request request)
+    cdef bint _may_overtake(self, Reader reader) except -1
+    cdef bint _release(self, Reader responses, object start) except -1
+    @cython.locals(request=Request)
+    cdef _end_response(self, Reader reader, object event)
+    cdef _switch(self, Reader reader, object head, Request request)
+    cdef _note_loss(self, Reader reader)
+    cdef object _response(self, Reader reader)
+    cdef _report(self, Request request)

@@ -1,0 +1,19 @@
+# Types for the compiled form of exchange.py.
+
+
+cdef class Request:
+    cdef public object owner
+    cdef public object head
+    cdef public object start
+    cdef public object end
+    cdef public object content
+    cdef public bint ended
+    cdef public bint complete
+    cdef public bint continued
+    cdef public bint paired
+    cdef public bint last
+    cdef public bint reported
+    cdef public object response
+
+    cpdef object value(self)
+    cpdef object exchange(self, object outcome)
