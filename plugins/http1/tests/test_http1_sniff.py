@@ -25,8 +25,11 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE", 
         (b"GET / HTTP/1.1\r\n", YES),
         (b"\r\nGET / HTTP/1.0\n", YES),
         (b"GET /somewhat/long", YES),
-        (b"GET /\r\n", NO),  # HTTP/0.9
-        (b"GET a-key-of-some-other-protocol\r\n", NO),
+        (b"GET /\r\n", MAYBE),  # HTTP/0.9: its answer tells
+        (b"GET a-key-of-some-other-protocol\r\n", MAYBE),
+        (b"OPTIONS\r\n", MAYBE),
+        (b"PROPFIND / HTTP/1.\r\n", MAYBE),
+        (b"PROPFIND /\r\n", NO),
         (b"GET  /  HTTP/1.1\r\n", YES),
         (b"PROPFIND /somewhat/long/path", MAYBE),
         (b"PROPFIND /somewhat/long/path HTTP/1.1\r\n", YES),

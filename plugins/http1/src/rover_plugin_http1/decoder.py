@@ -15,7 +15,19 @@ from rover_plugin_http1.exchange import Request
 from rover_plugin_http1.framing import INVALID, UNTIL_CLOSE, request_content, response_content
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.pairing import Pairing
-from rover_plugin_http1.reader import CUT, END, FAILED, HEAD, HELD, JUMPED, SEARCH, Event, Kind, Reader
+from rover_plugin_http1.reader import (
+    CUT,
+    DOUBTED,
+    END,
+    FAILED,
+    HEAD,
+    HELD,
+    JUMPED,
+    SEARCH,
+    Event,
+    Kind,
+    Reader,
+)
 
 SECOND = 1_000_000_000
 MAX_WAITING = 1000
@@ -136,8 +148,11 @@ class Http1Decoder:
             if event is HEAD:
                 if self.role is None:
                     self._learn(reader)
-                goes_on = self._begin_request if reader is self._requests else self._begin_response
-                if not goes_on(reader):
+                if reader is self._requests:
+                    goes_on = self._begin_request(reader)
+                else:
+                    goes_on = self._begin_response(reader)
+                if not goes_on:
                     return
             elif event is END or event is CUT:
                 if reader is self._requests:
@@ -149,6 +164,9 @@ class Http1Decoder:
                     out.append(RESYNCHRONISED)
             elif event is FAILED:
                 self._break(reader, "framing", "no message begins here, and none was found behind it")
+            elif reader.state is DOUBTED and not self._pairing.sure:
+                reader.disbelieve()
+                continue
             else:
                 self._pause(reader)
                 return
@@ -238,7 +256,7 @@ class Http1Decoder:
             self._note_loss(reader)
         pairing = self._pairing
         request = None
-        if pairing.answerable(reader.start):
+        if pairing.answerable(reader.start) or self._believe(reader.start):
             request = pairing.waiting[0]
         elif self._may_overtake(reader):
             return False
@@ -267,6 +285,19 @@ class Http1Decoder:
         # Not knowing what it answers is not knowing whether it answers HEAD.
         if reader.accept(owner, content, optional=request is None) is END:
             self._end_response(reader, END)
+
+    def _believe(self, start: int) -> bool:
+        """Takes a doubtful line for a request when nothing else can be what a response answers.
+
+        Nothing that came behind the response's first byte can (RFC 9112 section 9.2).
+        """
+        requests, pairing = self._requests, self._pairing
+        if requests is None or requests.state is not DOUBTED or pairing.waiting or not pairing.sure:
+            return False
+        if (start and requests.buffer.since > start) or not requests.believe():
+            return False
+        self._run(requests)
+        return bool(pairing.waiting)
 
     def _may_overtake(self, reader: Reader) -> bool:
         """Whether a response that answers nothing may be early, its request's record being late.

@@ -19,7 +19,7 @@ import h11
 from rover.http import Headers, text
 from rover_plugin_http1.framing import declared
 from rover_plugin_http1.head import RequestHead, ResponseHead
-from rover_plugin_http1.startline import split_request_line, split_status_line
+from rover_plugin_http1.startline import split_doubtful_line, split_request_line, split_status_line
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -50,6 +50,28 @@ def judged_request(head: bytes) -> RequestHead | None:
         len(head),
         _content(fields),
         expects,
+    )
+
+
+def doubtful_request(head: bytes) -> RequestHead | None:
+    """A head whose first line is no request line, but was answered like one; None if it cannot be.
+
+    Of a line without version, a head may be all there is (RFC 1945 section 4.1).
+    """
+    lines = _lines(head) if head.count(b"\n") > 1 else [head.rstrip(b"\r\n")]
+    start = split_doubtful_line(lines[0])
+    if start is None:
+        return None
+    method, target, version = start
+    fields = list(tolerant_fields(lines[1:]))
+    return RequestHead(
+        text(method),
+        text(target),
+        text(version),
+        _headers(fields),
+        len(head),
+        _content(fields),
+        expects=False,
     )
 
 

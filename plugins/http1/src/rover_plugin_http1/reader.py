@@ -14,7 +14,12 @@ from rover.buffer import StreamBuffer
 from rover.http import Headers, text
 from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH
 from rover_plugin_http1.head import RequestHead, ResponseHead, ordinary_request, ordinary_response
-from rover_plugin_http1.judge import judged_request, judged_response, tolerant_fields
+from rover_plugin_http1.judge import (
+    doubtful_request,
+    judged_request,
+    judged_response,
+    tolerant_fields,
+)
 from rover_plugin_http1.startline import (
     ANY_AHEAD,
     MAX_METHOD,
@@ -23,6 +28,7 @@ from rover_plugin_http1.startline import (
     STATUS_PREFIX,
     may_open_request,
     may_open_response,
+    split_doubtful_line,
     split_request_line,
     split_status_line,
 )
@@ -72,6 +78,9 @@ class State(enum.Enum):
     START = "start"
     HELD = "held"
     """At a head that was not accepted yet."""
+    DOUBTED = "doubted"
+    """At a line that is no request line: a response that answers nothing else may show that it
+    was meant as one."""
     LENGTH = "length"
     CHUNK_LINE = "chunk line"
     CHUNK = "chunk"
@@ -82,7 +91,7 @@ class State(enum.Enum):
     FAILED = "failed"
 
 
-START, HELD, LENGTH, CHUNK_LINE, CHUNK, CHUNK_END, TRAILERS, CLOSE, SEARCH, _ = State
+START, HELD, DOUBTED, LENGTH, CHUNK_LINE, CHUNK, CHUNK_END, TRAILERS, CLOSE, SEARCH, _ = State
 
 
 class Reader:
@@ -180,6 +189,8 @@ class Reader:
                 event = self._search()
             elif state is HELD:
                 event = HEAD
+            elif state is DOUBTED:
+                event = self._doubt()
             else:
                 event = FAILED
             if event is not None:
@@ -276,16 +287,20 @@ class Reader:
             if blank_line is None or end - offset > self._max_head:
                 return self._await_head(end - offset, requests=requests)
             if not self._judge(bytes(data[offset:end]), requests=requests):
-                self._misled()
+                self._begin_doubt(requests=requests)
                 return None
         self.kind = kind
-        self.start = buffer.since
+        self._found(end - offset)
+        return HEAD
+
+    def _found(self, size: int) -> None:
+        """A head of `size` bytes is next."""
+        self.start = self.buffer.since
         self.state = HELD
         self.fresh = False
-        self._size = end - offset
+        self._size = size
         self._examined = 0
         self._line_seen = False
-        return HEAD
 
     def _judge(self, head: bytes, *, requests: bool) -> bool:
         """Reads a head that is not ordinary; False when it is none."""
@@ -313,7 +328,7 @@ class Reader:
                 opening = data[offset : offset + MAX_METHOD + 1]
                 opens = may_open_request(opening) if requests else may_open_response(opening)
             if not opens:
-                self._misled()
+                self._begin_doubt(requests=requests and newline >= 0)
                 return None
         if size > self._max_head:
             self._pass_over(self._max_head)
@@ -322,6 +337,40 @@ class Reader:
             return None
         self._examined = size
         return self._wait_or_search()
+
+    # -- doubtful heads ----------------------------------------------------------------------
+
+    def _begin_doubt(self, *, requests: bool) -> None:
+        """No message begins here, unless, with `requests`, the answer tells otherwise."""
+        data, offset = self.buffer.data, self.buffer.offset
+        line = data[offset : data.find(b"\n", offset) + 1]
+        if requests and len(line) <= self._max_head and split_doubtful_line(line):
+            self.state = DOUBTED
+            self._examined = 0
+        else:
+            self._misled()
+
+    def _doubt(self) -> Event | None:
+        if self.unread <= self._max_head:
+            return NEED_MORE
+        self._misled()
+        return None
+
+    def disbelieve(self) -> None:
+        """The doubtful line was no request."""
+        self._misled()
+
+    def believe(self) -> bool:
+        """The doubtful line was a request: its head is next. False when its end is not in sight."""
+        data, offset = self.buffer.data, self.buffer.offset
+        blank_line = _BLANK_LINE.search(data, offset)
+        end = blank_line.end() if blank_line else data.find(b"\n", offset) + 1
+        head = doubtful_request(bytes(data[offset:end]))
+        if head is None or (head.version and blank_line is None):
+            return False
+        self.request = head
+        self._found(end - offset)
+        return True
 
     # -- content -----------------------------------------------------------------------------
 

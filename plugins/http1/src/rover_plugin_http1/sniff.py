@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from rover.decoder import Verdict
 from rover_plugin_http1.startline import (
+    KNOWN_METHODS,
     STATUS_PREFIX,
     may_open_request,
+    split_doubtful_line,
     split_request_line,
 )
 
-KNOWN_METHODS = frozenset(
-    (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT")
-)
 ENOUGH = 16
 """Bytes that decide for a known method before its line is complete: as many as the capture asks
 for in the kernel before it decides anything."""
@@ -22,13 +21,17 @@ than this is rarer than a text protocol that says nothing for as long."""
 
 def sniff(data: bytes | bytearray) -> Verdict:
     """YES for a status line, a request line with any method, or the beginning of one with a
-    known method; MAYBE for less than that."""
+    known method; MAYBE for less than that, and for a line that only its answer can show to be a
+    request."""
     opening = bytes(data[:LOOK_AHEAD]).lstrip(b"\r\n")
     if STATUS_PREFIX.startswith(opening[: len(STATUS_PREFIX)]):
         return Verdict.YES if opening.startswith(STATUS_PREFIX) else Verdict.MAYBE
     line, end, _ = opening.partition(b"\n")
     if end:
-        return Verdict.YES if split_request_line(line) else Verdict.NO
+        if split_request_line(line):
+            return Verdict.YES
+        doubtful = len(data) < LOOK_AHEAD and split_doubtful_line(line)
+        return Verdict.MAYBE if doubtful else Verdict.NO
     method, space, target = line.partition(b" ")
     # RFC 9113 section 11.6: the method PRI is reserved for the HTTP/2 preface.
     if not may_open_request(line) or (space and method == b"PRI"):

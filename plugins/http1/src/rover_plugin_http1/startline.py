@@ -2,8 +2,11 @@
 
 Read leniently: white space may be more than one space, a target may hold spaces of its own and
 bytes outside ASCII, the minor version may be any digit. What answers a request may call itself
-any version of HTTP: clients take it. HTTP/0.9 has no version and is not HTTP here, and neither is
-the HTTP/2 preface, `PRI * HTTP/2.0`.
+any version of HTTP: clients take it. The HTTP/2 preface, `PRI * HTTP/2.0`, opens nothing here.
+
+A line that is not well formed can still be what a server took for a request and answered, most
+often with 400: `GET /HTTP/1.1`, `GET / HTTP/1.`, and the request line of HTTP/0.9. On its own it
+is *doubtful*: other protocols have a GET, too. Only the answer, a status line, shows what it was.
 """
 
 from __future__ import annotations
@@ -18,14 +21,21 @@ MAX_METHOD = 32
 STATUS_PREFIX = b"HTTP/1."
 """What a status line begins with where nothing is known of the direction."""
 
+KNOWN_METHODS = frozenset(
+    (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT")
+)
+"""Those of RFC 9110 section 9, and PATCH (RFC 5789)."""
+
 _METHOD = re.compile(TOKEN_CHAR + b"{1,%d}" % MAX_METHOD)
-_REQUEST_PREFIX = re.compile(TOKEN_CHAR + rb"{1,%d}(?:[ \t]|\Z)" % MAX_METHOD)
+_REQUEST_PREFIX = re.compile(TOKEN_CHAR + rb"{1,%d}(?:[ \t]|\r?\Z)" % MAX_METHOD)
 _VERSION = re.compile(rb"[ \t]HTTP/1\.[0-9]")
+_DIGITS = re.compile(rb"[0-9](?:\.[0-9])?")
+_OTHER_PROTOCOL = re.compile(rb".*[ \t](?!HTTP/)[A-Z]{2,12}/[0-9.]+", re.DOTALL)
 _STATUS_LINE = re.compile(rb"HTTP/([^ \t\r\n]{1,16})[ \t]++([1-9][0-9]{2})(?:[^0-9]|\Z)")
 
 # Where reading may go on after a loss. Stricter than the above, for almost any text passes before
 # a true start is met: a request line with an unknown method must open a line.
-_KNOWN = b"GET|POST|PUT|DELETE|HEAD|PATCH|OPTIONS|TRACE|CONNECT"
+_KNOWN = b"|".join(sorted(KNOWN_METHODS))
 _TARGET = rb"[^\x00-\x20\x7f]{1,8192}"
 _REQUEST = rb"(?:^(?:%b){1,%d}|%b) %b HTTP/1\.[0-9]\r?\n" % (TOKEN_CHAR, MAX_METHOD, _KNOWN, _TARGET)
 _RESPONSE = rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [^\r\n]*+)?\r?\n"
@@ -47,6 +57,28 @@ def split_request_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | 
     if not target or not _METHOD.fullmatch(method):
         return None
     return method, target, line[-3:]
+
+
+def split_doubtful_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | None:
+    """(method, target, version) of what may have been meant as a request line, else None.
+
+    A known method and anything, or any method and somewhere behind it "HTTP/"; but no line that
+    ends in the version of another protocol, as those of RTSP and SIP do. The target may be
+    empty. The version is empty when none was sent, or none that looks like one.
+    """
+    line = bytes(line).rstrip()
+    method, _, rest = line.replace(b"\t", b" ", 1).partition(b" ")
+    if not _METHOD.fullmatch(method) or method == b"PRI":  # RFC 9113 section 11.6
+        return None
+    target = rest.strip(b" \t")
+    if (method not in KNOWN_METHODS and b"HTTP/" not in target) or _OTHER_PROTOCOL.fullmatch(line):
+        return None
+    words, _, last = target.replace(b"\t", b" ").rpartition(b" ")
+    version = b""
+    if words and last.startswith(b"HTTP/"):
+        target = target[: -len(last)].rstrip(b" \t")
+        version = last[5:] if _DIGITS.fullmatch(last, 5) else b""
+    return method, target, version
 
 
 def split_status_line(line: bytes | bytearray) -> tuple[bytes, int] | None:
