@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rover.http import Headers, text
+from rover.http import Headers, HeadFields, text
 from rover_plugin_http1.framing import CHUNKED, INVALID, MAX_LENGTH, NOTHING
-from rover_plugin_http1.head import LazyHeaders, ordinary_request, ordinary_response
 from rover_plugin_http1.judge import judged_request, judged_response
+from rover_plugin_http1.reader import ordinary_request, ordinary_response
 
 
 def h11_request(head: bytes) -> h11.Request | None:
@@ -145,7 +145,7 @@ def check_request(head: bytes) -> bool:
     assert fast.content == h11_content(event.headers)
     assert fast.expects == any(n == b"expect" and b"100-continue" in v.lower() for n, v in event.headers)
     for name in {name for name, _ in fast.headers} | {"host", "absent", "content-length"}:
-        assert LazyHeaders.get(fast.headers, name) == dict(reversed(fast.headers.fields)).get(name)
+        assert HeadFields.get(fast.headers, name) == dict(reversed(fast.headers.fields)).get(name)
     return True
 
 

@@ -1,10 +1,16 @@
 """The vocabulary of HTTP exchanges: what HTTP plugins make and sinks read."""
 
 from rover.http.attributes import http_attributes, split_target
+
+try:
+    from rover.http._head_fields import HeadFields
+except ImportError:  # not compiled
+    from rover.http.head_fields import HeadFields
 from rover.http.trace import TraceContext, trace_context
 from rover.http.values import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream, text
 
 __all__ = [
+    "HeadFields",
     "Headers",
     "HttpExchange",
     "HttpRequest",

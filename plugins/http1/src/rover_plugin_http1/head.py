@@ -1,30 +1,10 @@
-"""Ordinary heads, read fast: one regular expression, a few searches, fields only when asked for.
-
-What is accepted here h11 accepts too, and means the same by it; everything else is left to
-`judge`. A head is read whole, from its start line to its blank line.
-"""
+"""The heads of messages, whoever read them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from rover.http import Headers, text
-from rover_plugin_http1.framing import CHUNKED, NOTHING
-from rover_plugin_http1.startline import MAX_METHOD, TOKEN_CHAR
-
-# A field value is what RFC 9110 section 5.5 allows, and, as for h11, the control characters that
-# are neither NUL nor white space. Possessive, so that a head that fails has failed in one pass.
-_FIELDS = rb"(?:%b++:[^\x00\n\r\x0b\x0c]*+\r\n)*+\r\n" % TOKEN_CHAR
-_REQUEST = re.compile(
-    rb"(%b{1,%d}+) ([\x21-\x7e]++) HTTP/(1\.[01])\r\n%b" % (TOKEN_CHAR, MAX_METHOD, _FIELDS)
-)
-_RESPONSE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: [^\x00\n\r\x0b\x0c]*+)?\r\n" + _FIELDS)
-
-_VERSIONS = {b"1.1": "1.1", b"1.0": "1.0"}
-_MAX_DIGITS = 18
-"""Of a length that certainly fits 63 bits."""
+from rover.http import Headers
 
 
 class RequestHead(NamedTuple):
@@ -50,92 +30,3 @@ class ResponseHead(NamedTuple):
     headers: Headers
     size: int
     content: int
-
-
-class LazyHeaders(Headers):
-    """The fields of an ordinary head, found in its bytes when they are asked for."""
-
-    __slots__ = ("_head", "_lower")
-
-    def __init__(self, head: bytes, lower: bytes) -> None:
-        self._fields = None
-        self._head = head
-        self._lower = lower
-
-    def get(self, name: str) -> str | None:
-        """The first value of a lower-case name, None when absent."""
-        key = b"\n%b:" % name.encode()
-        found = self._lower.find(key)
-        if found < 0:
-            return None
-        start = found + len(key)
-        return text(self._head[start : self._head.find(b"\r", start)].strip(b" \t"))
-
-    def _parse(self) -> Iterable[tuple[str, str]]:
-        for line in self._head.split(b"\r\n")[1:-2]:
-            name, _, value = line.partition(b":")
-            yield name.decode("ascii").lower(), text(value.strip(b" \t"))
-
-
-def ordinary_request(data: bytes | bytearray, start: int, end: int) -> RequestHead | None:
-    """The head `data[start:end]`, None when it is not an ordinary one."""
-    match = _REQUEST.fullmatch(data, start, end)
-    if match is None:
-        return None
-    head = bytes(data[start:end])
-    lower = head.lower()
-    method, target, version = match.groups()
-    host = lower.find(b"\nhost:")
-    if host < 0:
-        if version == b"1.1":
-            return None
-    elif lower.find(b"\nhost:", host + 6) >= 0:
-        return None
-    content = _declared(lower)
-    if content is None:
-        return None
-    headers = LazyHeaders(head, lower)
-    return RequestHead(
-        method.decode("ascii"),
-        target.decode("ascii"),
-        _VERSIONS[version],
-        headers,
-        end - start,
-        content,
-        b"\nexpect:" in lower and "100-continue" in (headers.get("expect") or "").lower(),
-    )
-
-
-def ordinary_response(data: bytes | bytearray, start: int, end: int) -> ResponseHead | None:
-    """The head `data[start:end]`, None when it is not an ordinary one."""
-    match = _RESPONSE.fullmatch(data, start, end)
-    if match is None:
-        return None
-    head = bytes(data[start:end])
-    lower = head.lower()
-    content = _declared(lower)
-    if content is None:
-        return None
-    version, status = match.groups()
-    return ResponseHead(int(status), _VERSIONS[version], LazyHeaders(head, lower), end - start, content)
-
-
-def _declared(lower: bytes) -> int | None:
-    """What an ordinary head, in lower case, declares of its content; None when that is unusual."""
-    length = lower.find(b"\ncontent-length:")
-    coding = lower.find(b"\ntransfer-encoding:")
-    if length < 0:
-        if coding < 0:
-            return NOTHING
-        start = coding + 19
-        value = lower[start : lower.find(b"\r", start)].strip(b" \t")
-        if value != b"chunked" or lower.find(b"\ntransfer-encoding:", start) >= 0:
-            return None
-        return CHUNKED
-    start = length + 16
-    value = lower[start : lower.find(b"\r", start)].strip(b" \t")
-    if coding >= 0 or not value.isdigit() or len(value) > _MAX_DIGITS:
-        return None
-    if lower.find(b"\ncontent-length:", start) >= 0:
-        return None
-    return int(value)

@@ -13,7 +13,7 @@ import re
 from rover.buffer import StreamBuffer
 from rover.http import Headers, text
 from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH
-from rover_plugin_http1.head import RequestHead, ResponseHead, ordinary_request, ordinary_response
+from rover_plugin_http1.head import RequestHead, ResponseHead
 from rover_plugin_http1.judge import (
     doubtful_request,
     judged_request,
@@ -32,6 +32,11 @@ from rover_plugin_http1.startline import (
     split_request_line,
     split_status_line,
 )
+
+try:
+    from rover_plugin_http1._ordinary import ordinary_request, ordinary_response
+except ImportError:  # not compiled
+    from rover_plugin_http1.ordinary import ordinary_request, ordinary_response
 
 MAX_SCAN = 1 << 20
 """Bytes passed over in search of a start where nothing was missing: as many as a buffer may hold.

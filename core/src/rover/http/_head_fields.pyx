@@ -1,0 +1,62 @@
+# cython: language_level=3, boundscheck=False
+# The compiled form of head_fields.py.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
+from libc.string cimport memchr
+
+from rover.http.values cimport Headers
+
+
+cdef inline unsigned char lower(unsigned char c) noexcept nogil:
+    return c + 32 if 65 <= c <= 90 else c
+
+
+cdef str text(const char *raw, Py_ssize_t size):
+    try:
+        return PyUnicode_DecodeUTF8(raw, size, NULL)
+    except UnicodeDecodeError:
+        return PyUnicode_DecodeLatin1(raw, size, NULL)
+
+
+cdef class HeadFields(Headers):
+    cdef bytes _head
+
+    def __init__(self, bytes head not None):
+        self._head = head
+
+    cpdef get(self, name):
+        cdef Py_ssize_t size, at
+        cdef const char *wanted = PyUnicode_AsUTF8AndSize(name, &size)
+        cdef const char *line = PyBytes_AS_STRING(self._head)
+        cdef const char *end = line + PyBytes_GET_SIZE(self._head)
+        cdef const char *value
+        while True:
+            line = <const char *>memchr(line, b"\n", end - line)
+            if line == NULL or end - line < size + 2:
+                return None
+            line += 1
+            if line[size] != b":":
+                continue
+            for at in range(size):
+                if lower(line[at]) != <unsigned char>wanted[at]:
+                    break
+            else:
+                value = line + size + 1
+                end = <const char *>memchr(value, b"\r", end - value)
+                if end == NULL:
+                    return None
+                while value < end and (value[0] == b" " or value[0] == b"\t"):
+                    value += 1
+                while value < end and ((end - 1)[0] == b" " or (end - 1)[0] == b"\t"):
+                    end -= 1
+                return text(value, end - value)
+
+    def _parse(self):
+        cdef bytes line, name, value
+        found = []
+        for line in self._head.split(b"\r\n")[1:-2]:
+            name, _, value = line.partition(b":")
+            value = value.strip(b" \t")
+            found.append((name.decode("ascii").lower(), text(value, len(value))))
+        return found

@@ -1,0 +1,42 @@
+"""The fields of an HTTP/1 head, found in its bytes when they are asked for.
+
+`_head_fields.pyx` is the same, compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rover.http.values import Headers, text
+
+
+class HeadFields(Headers):
+    """Most of a head's fields are never looked at, so none is taken out before it is.
+
+    The head ends with its blank line; its lines end with CR LF, and each but the first is a token, a
+    colon and a value, without bare CR or LF: whoever makes one of these has checked that.
+    """
+
+    __slots__ = ("_head", "_lower")
+
+    def __init__(self, head: bytes) -> None:
+        self._fields = None
+        self._head = head
+        self._lower = b""
+
+    def get(self, name: str) -> str | None:
+        """The first value of a lower-case name, None when absent."""
+        lower = self._lower
+        if not lower:
+            lower = self._lower = self._head.lower()
+        key = b"\n%b:" % name.encode()
+        found = lower.find(key)
+        if found < 0:
+            return None
+        start = found + len(key)
+        return text(self._head[start : self._head.find(b"\r", start)].strip(b" \t"))
+
+    def _parse(self) -> Iterable[tuple[str, str]]:
+        for line in self._head.split(b"\r\n")[1:-2]:
+            name, _, value = line.partition(b":")
+            yield name.decode("ascii").lower(), text(value.strip(b" \t"))

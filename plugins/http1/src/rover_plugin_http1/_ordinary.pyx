@@ -1,0 +1,205 @@
+# cython: language_level=3, boundscheck=False, cdivision=True
+# The compiled form of ordinary.py: each head in one pass over its bytes.
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
+
+from rover.http import HeadFields
+from rover_plugin_http1 import framing, startline
+from rover_plugin_http1.head import RequestHead, ResponseHead
+
+cdef enum:
+    NOTHING = -1
+    CHUNKED = -2
+    UNUSUAL = -3
+    MAX_DIGITS = 18
+
+cdef Py_ssize_t MAX_METHOD = startline.MAX_METHOD
+cdef object new = tuple.__new__
+cdef dict METHODS = {name: name.decode() for name in (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH")}
+cdef unsigned char TOKEN[256]  # RFC 9110 section 5.6.2
+cdef unsigned char FIELD[256]  # what a value or a reason phrase may hold
+
+assert (framing.NOTHING, framing.CHUNKED) == (NOTHING, CHUNKED)
+
+
+cdef int fill() except -1:
+    cdef int c
+    for c in range(256):
+        TOKEN[c] = c in b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+        FIELD[c] = c not in b"\x00\n\r\x0b\x0c"
+    return 0
+
+
+fill()
+
+
+cdef struct Found:
+    Py_ssize_t hosts
+    long long content
+    Py_ssize_t lengths
+    Py_ssize_t codings
+    const unsigned char *expect  # the first one's value
+    const unsigned char *expect_end
+
+
+cdef inline bint same(const unsigned char *text, const char *lower, Py_ssize_t size) noexcept nogil:
+    """Whether ASCII letters are these, in either case."""
+    cdef Py_ssize_t at
+    for at in range(size):
+        if (text[at] + 32 if 65 <= text[at] <= 90 else text[at]) != <unsigned char>lower[at]:
+            return False
+    return True
+
+
+cdef bint fields(const unsigned char *at, const unsigned char *end, Found *found) noexcept nogil:
+    """Whether fields, and the blank line, are all there is from `at` to `end`."""
+    cdef const unsigned char *name
+    cdef const unsigned char *value
+    cdef const unsigned char *last
+    cdef Py_ssize_t size
+    found.hosts = found.lengths = found.codings = 0
+    found.content = NOTHING
+    found.expect = NULL
+    while at < end and at[0] != 13:
+        name = at
+        while at < end and TOKEN[at[0]]:
+            at += 1
+        size = at - name
+        if size == 0 or at >= end or at[0] != 58:
+            return False
+        at += 1
+        value = at
+        while at < end and FIELD[at[0]]:
+            at += 1
+        if end - at < 2 or at[0] != 13 or at[1] != 10:
+            return False
+        last = at
+        at += 2
+        if size == 4:
+            if same(name, b"host", 4):
+                found.hosts += 1
+        elif size == 6:
+            if found.expect == NULL and same(name, b"expect", 6):
+                found.expect = value
+                found.expect_end = last
+        elif size == 14:
+            if same(name, b"content-length", 14):
+                found.lengths += 1
+                found.content = length(value, last)
+        elif size == 17 and same(name, b"transfer-encoding", 17):
+            found.codings += 1
+            trim(&value, &last)
+            found.content = CHUNKED if last - value == 7 and same(value, b"chunked", 7) else UNUSUAL
+    if found.lengths + found.codings > 1:
+        found.content = UNUSUAL
+    return end - at == 2 and at[0] == 13 and at[1] == 10
+
+
+cdef void trim(const unsigned char **value, const unsigned char **end) noexcept nogil:
+    while value[0] < end[0] and (value[0][0] == 32 or value[0][0] == 9):
+        value[0] += 1
+    while value[0] < end[0] and ((end[0] - 1)[0] == 32 or (end[0] - 1)[0] == 9):
+        end[0] -= 1
+
+
+cdef long long length(const unsigned char *value, const unsigned char *end) noexcept nogil:
+    cdef long long result = 0
+    trim(&value, &end)
+    if value == end or end - value > MAX_DIGITS:
+        return UNUSUAL
+    while value < end:
+        if not 48 <= value[0] <= 57:
+            return UNUSUAL
+        result = 10 * result + value[0] - 48
+        value += 1
+    return result
+
+
+cdef const unsigned char *bytes_of(object data, Py_ssize_t start, Py_ssize_t end) except NULL:
+    if start < 0 or start >= end:
+        raise ValueError("an empty head")
+    if type(data) is bytes:
+        if end <= PyBytes_GET_SIZE(data):
+            return <const unsigned char *>PyBytes_AS_STRING(data)
+    elif type(data) is bytearray and end <= PyByteArray_GET_SIZE(data):
+        return <const unsigned char *>PyByteArray_AS_STRING(data)
+    raise ValueError("a head that is longer than its bytes")
+
+
+def ordinary_request(data, Py_ssize_t start, Py_ssize_t end):
+    """The head `data[start:end]`, None when it is not an ordinary one."""
+    cdef const unsigned char *begin = bytes_of(data, start, end) + start
+    cdef const unsigned char *stop = begin + (end - start)
+    cdef const unsigned char *at = begin
+    cdef const unsigned char *target
+    cdef const unsigned char *target_end
+    cdef Py_ssize_t size
+    cdef Found found
+    cdef bint expects = False
+    while at < stop and TOKEN[at[0]]:
+        at += 1
+    size = at - begin
+    if size == 0 or size > MAX_METHOD or at >= stop or at[0] != 32:
+        return None
+    at += 1
+    target = at
+    while at < stop and 0x21 <= at[0] <= 0x7E:
+        at += 1
+    target_end = at
+    if at == target or stop - at < 11 or not version(at + 1) or at[0] != 32 or at[9] != 13 or at[10] != 10:
+        return None
+    if not fields(at + 11, stop, &found) or found.hosts > 1 or found.content == UNUSUAL:
+        return None
+    if at[8] == 49 and not found.hosts:
+        return None
+    if found.expect != NULL:
+        while found.expect_end - found.expect >= 12 and not expects:
+            expects = same(found.expect, b"100-continue", 12)
+            found.expect += 1
+    method = PyBytes_FromStringAndSize(<const char *>begin, size)
+    return new(RequestHead, (
+        METHODS.get(method) or method.decode("ascii"),
+        PyUnicode_DecodeASCII(<const char *>target, target_end - target, NULL),
+        "1.1" if at[8] == 49 else "1.0",
+        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - start)),
+        end - start,
+        found.content,
+        expects,
+    ))
+
+
+def ordinary_response(data, Py_ssize_t start, Py_ssize_t end):
+    """The head `data[start:end]`, None when it is not an ordinary one."""
+    cdef const unsigned char *begin = bytes_of(data, start, end) + start
+    cdef const unsigned char *stop = begin + (end - start)
+    cdef const unsigned char *at = begin + 12
+    cdef Found found
+    if stop - begin < 14 or not version(begin) or begin[8] != 32:
+        return None
+    if not (49 <= begin[9] <= 57 and 48 <= begin[10] <= 57 and 48 <= begin[11] <= 57):
+        return None
+    if at[0] == 32:
+        at += 1
+        while at < stop and FIELD[at[0]]:
+            at += 1
+    if stop - at < 2 or at[0] != 13 or at[1] != 10:
+        return None
+    if not fields(at + 2, stop, &found) or found.content == UNUSUAL:
+        return None
+    return new(ResponseHead, (
+        100 * (begin[9] - 48) + 10 * (begin[10] - 48) + begin[11] - 48,
+        "1.1" if begin[7] == 49 else "1.0",
+        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - start)),
+        end - start,
+        found.content,
+    ))
+
+
+cdef inline bint version(const unsigned char *at) noexcept nogil:
+    """Whether HTTP/1.0 or HTTP/1.1 stands there; eight bytes must."""
+    return (
+        at[0] == 72 and at[1] == 84 and at[2] == 84 and at[3] == 80 and at[4] == 47 and at[5] == 49
+        and at[6] == 46 and (at[7] == 48 or at[7] == 49)
+    )

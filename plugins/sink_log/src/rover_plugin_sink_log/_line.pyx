@@ -1,0 +1,312 @@
+# cython: language_level=3, boundscheck=False, cdivision=True
+# The compiled form of line.py: the same bytes, written field by field into one buffer, without a
+# dictionary of the whole. Whatever is not ordinary is left to line.py, line by line.
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Next
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.string cimport memcpy
+
+import orjson
+
+from rover import SYSCALL_NAMES, AccessLog, Detail, Outcome, Syscall
+from rover_plugin_sink_log import line as plain
+from rover_plugin_sink_log.clock import Clock
+
+cdef long long SECOND = 1_000_000_000
+cdef Py_ssize_t MAX_KEPT = 4096  # connections whose constant parts are kept, at some 400 bytes
+cdef Py_ssize_t MAX_KEYS = 1024  # attribute names kept encoded; plugins have a few dozen
+cdef long long FAR = 1 << 61  # ns: times beyond (or before minus) this could overflow in a sum
+cdef object COMPLETE = Outcome.COMPLETE
+cdef object BREAK = Outcome.BREAK
+cdef type LOG = AccessLog
+cdef type DETAIL = Detail
+cdef dict OUTCOMES = {each: b',"rover.outcome":' + orjson.dumps(each.value) for each in Outcome}
+# By number: what precedes the sequence number.
+cdef dict CALLS = {
+    number: b'{"name":' + orjson.dumps(name) + b',"sequence":' for number, name in SYSCALL_NAMES.items()
+}
+cdef long long NO_CALL = Syscall.NONE
+# Keys that line.py writes before the attributes, and an attribute of that name would replace.
+cdef frozenset TAKEN = frozenset((
+    "timestamp", "duration_ns", "network.protocol.name", "network.protocol.version", "network.transport",
+    "network.local.address", "network.local.port", "network.peer.address", "network.peer.port",
+    "client.address", "client.port", "server.address", "server.port", "rover.role", "process.pid",
+    "process.executable.name", "tls", "rover.connection", "rover.outcome", "rover.break.reason",
+    "rover.break.detail", "rover.break.protocol", "rover.syscalls",
+))
+
+
+cdef class Unusual(Exception):
+    pass
+
+
+cdef int overflowed() except -1:
+    raise Unusual
+
+
+cdef inline long long number_of(object value) except? -1:
+    cdef int overflow = 0
+    cdef long long result = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow:
+        overflowed()
+    return result
+
+
+cdef inline long long time_of(object value) except? -1:
+    cdef long long result = number_of(value)
+    if not -FAR < result < FAR:
+        overflowed()
+    return result
+
+
+@cython.final
+cdef class Lines:
+    cdef object _plain
+    cdef object _clock
+    cdef bint _syscalls
+    cdef dict _connections  # id: (connection, what precedes the attributes, what follows them)
+    cdef dict _keys  # attribute name: encoded, with the comma before and the colon behind it
+    cdef char *_out
+    cdef Py_ssize_t _size
+    cdef Py_ssize_t _room
+
+    def __cinit__(self, bint syscalls):
+        self._room = 4096
+        self._out = <char *>PyMem_Malloc(self._room)
+        if self._out == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self._out)
+
+    def __init__(self, bint syscalls):
+        self._plain = plain.Lines(syscalls)
+        self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
+        self._syscalls = syscalls
+        self._connections = {}
+        self._keys = {}
+
+    def make(self, logs):
+        return [(self.line(log), True if log[3] else False) for log in logs]
+
+    cpdef bytes line(self, log):
+        if type(log) is not LOG:
+            return self._plain.line(log)
+        try:
+            self._write(<tuple>log)
+        except (Unusual, TypeError, UnicodeEncodeError):
+            return self._plain.line(log)
+        return PyBytes_FromStringAndSize(self._out, self._size)
+
+    cdef int _write(self, tuple log) except -1:
+        connection, start, end, protocol, version, attributes, details, outcome = log
+        if outcome is BREAK or type(protocol) is not str or type(version) is not str:
+            overflowed()
+        cdef tuple parts = self._parts(connection)
+        cdef long long epoch = parts[3]
+        cdef long long began = epoch + time_of(start)
+        if began < 0:
+            overflowed()
+        self._size = 0
+        self._put(b'{"timestamp":"')
+        second = self._clock.second(began)
+        cdef Py_ssize_t length
+        cdef const char *text = PyUnicode_AsUTF8AndSize(second, &length)
+        self._copy(text, length)
+        self._fraction(began % SECOND)
+        self._put(b'Z","duration_ns":')
+        self._number(time_of(end) - time_of(start))
+        if protocol:
+            self._put(b',"network.protocol.name":')
+            self._text(protocol)
+            if version:
+                self._put(b',"network.protocol.version":')
+                self._text(version)
+        self._put(<bytes>parts[1])
+        if type(attributes) is not dict:
+            attributes = dict(attributes)
+        cdef PyObject *key
+        cdef PyObject *value
+        cdef Py_ssize_t place = 0
+        while PyDict_Next(attributes, &place, &key, &value):
+            self._attribute(<object>key, <object>value)
+        self._put(<bytes>parts[2])
+        if protocol:
+            self._put(<bytes>OUTCOMES[outcome])
+        if self._syscalls and details:
+            self._calls(<tuple?>details, epoch)
+        self._put(b"}\n")
+        return 0
+
+    cdef tuple _parts(self, object connection):
+        cdef tuple parts = self._connections.get(id(connection))
+        if parts is not None:
+            return parts
+        ahead = b"," + orjson.dumps(plain.about(connection), default=str)[1:-1]
+        behind = b',"rover.connection":"%016x"' % connection.id
+        # The connection itself is kept, so that no other one can have its id.
+        parts = (connection, ahead, behind, time_of(connection.epoch))
+        if len(self._connections) >= MAX_KEPT:
+            self._connections.clear()
+        self._connections[id(connection)] = parts
+        return parts
+
+    cdef int _attribute(self, object key, object value) except -1:
+        cdef bytes name = self._keys.get(key)
+        if name is None:
+            if type(key) is not str or key in TAKEN:
+                overflowed()
+            name = b"," + orjson.dumps(key) + b":"
+            if len(self._keys) < MAX_KEYS:
+                self._keys[key] = name
+        self._put(name)
+        if type(value) is str:
+            self._text(value)
+        elif type(value) is int:
+            self._number(number_of(value))
+        elif value is True:
+            self._put(b"true")
+        elif value is False:
+            self._put(b"false")
+        else:
+            overflowed()
+        return 0
+
+    cdef int _calls(self, tuple details, long long epoch) except -1:
+        cdef tuple detail
+        cdef long long number, began, error
+        cdef bytes opening
+        cdef bint first = True
+        for each in details:
+            if type(each) is not DETAIL:
+                overflowed()
+            detail = <tuple>each
+            # connection, sequence, start, end, position, size, pid, fd, syscall, direction, error
+            number = number_of(detail[8])
+            if number == NO_CALL:
+                continue
+            self._put(b',"rover.syscalls":[' if first else b",")
+            first = False
+            opening = CALLS.get(detail[8])
+            if opening is None:
+                overflowed()
+            self._put(opening)
+            self._number(number_of(detail[1]))
+            self._put(b',"start_unix_ns":')
+            began = time_of(detail[2])
+            self._number(epoch + began)
+            self._put(b',"duration_ns":')
+            self._number(time_of(detail[3]) - began)
+            self._put(b',"size":')
+            self._number(number_of(detail[5]))
+            self._put(b',"pid":')
+            self._number(number_of(detail[6]))
+            self._put(b',"fd":')
+            self._number(number_of(detail[7]))
+            error = number_of(detail[10])
+            if error:
+                self._put(b',"errno":')
+                self._number(error)
+            self._put(b"}")
+        if not first:
+            self._put(b"]")
+        return 0
+
+    # -- the buffer --------------------------------------------------------------------------
+
+    cdef int _reserve(self, Py_ssize_t size) except -1:
+        cdef Py_ssize_t room
+        cdef char *out
+        if self._room - self._size < size:
+            room = 2 * (self._size + size)
+            out = <char *>PyMem_Realloc(self._out, room)
+            if out == NULL:
+                raise MemoryError
+            self._out = out
+            self._room = room
+        return 0
+
+    cdef inline int _copy(self, const char *data, Py_ssize_t size) except -1:
+        self._reserve(size)
+        memcpy(self._out + self._size, data, size)
+        self._size += size
+        return 0
+
+    cdef inline int _put(self, bytes data) except -1:
+        return self._copy(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef int _number(self, long long value) except -1:
+        cdef char digits[20]
+        cdef int at = 20
+        cdef unsigned long long left
+        self._reserve(21)
+        if value < 0:
+            self._out[self._size] = b"-"
+            self._size += 1
+            left = <unsigned long long>0 - <unsigned long long>value
+        else:
+            left = <unsigned long long>value
+        while True:
+            at -= 1
+            digits[at] = <char>(48 + left % 10)
+            left //= 10
+            if left == 0:
+                break
+        memcpy(self._out + self._size, digits + at, 20 - at)
+        self._size += 20 - at
+        return 0
+
+    cdef int _fraction(self, long long nanoseconds) except -1:
+        cdef int at
+        self._reserve(10)
+        self._out[self._size] = b"."
+        for at in range(9, 0, -1):
+            self._out[self._size + at] = <char>(48 + nanoseconds % 10)
+            nanoseconds //= 10
+        self._size += 10
+        return 0
+
+    cdef int _text(self, str value) except -1:
+        # RFC 8259 section 7; control characters as orjson writes them.
+        cdef Py_ssize_t length, at
+        cdef const unsigned char *text = <const unsigned char *>PyUnicode_AsUTF8AndSize(value, &length)
+        cdef unsigned char c
+        cdef char *out
+        self._reserve(6 * length + 2)
+        out = self._out + self._size
+        out[0] = b'"'
+        out += 1
+        for at in range(length):
+            c = text[at]
+            if c >= 0x20 and c != 0x22 and c != 0x5C:
+                out[0] = <char>c
+                out += 1
+                continue
+            out[0] = b"\\"
+            out += 1
+            if c == 0x22 or c == 0x5C:
+                out[0] = <char>c
+            elif c == 0x08:
+                out[0] = b"b"
+            elif c == 0x09:
+                out[0] = b"t"
+            elif c == 0x0A:
+                out[0] = b"n"
+            elif c == 0x0C:
+                out[0] = b"f"
+            elif c == 0x0D:
+                out[0] = b"r"
+            else:
+                memcpy(out, b"u00", 3)
+                out[3] = <char>(48 + (c >> 4))
+                out[4] = <char>(48 + (c & 15) if (c & 15) < 10 else 87 + (c & 15))
+                out += 4
+            out += 1
+        out[0] = b'"'
+        self._size = out + 1 - self._out
+        return 0

@@ -1,0 +1,105 @@
+"""One JSON object per access log, under OpenTelemetry's names where they exist.
+
+`_line.pyx` is the same, compiled: it yields the same bytes, and asks this module for whatever is
+not ordinary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from rover import SYSCALL_NAMES, AccessLog, Connection, Detail, Outcome, Role, Syscall
+from rover_plugin_sink_log.clock import SECOND, Clock
+
+
+class Lines:
+    """Makes lines. Remembers the second it was in last."""
+
+    def __init__(self, syscalls: bool) -> None:
+        """`syscalls`: whether to tell of each socket call of an exchange."""
+        self._syscalls = syscalls
+        self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
+
+    def make(self, logs: Sequence[AccessLog]) -> list[tuple[bytes, bool]]:
+        """A line each, and whether it tells of an exchange."""
+        return [(self.line(log), bool(log.protocol)) for log in logs]
+
+    def line(self, log: AccessLog) -> bytes:
+        """One line."""
+        record = self._record(log)
+        try:
+            return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError:
+            # A plugin's attribute that UTF-8 or 64 bits cannot hold.
+            return json.dumps(record, default=str).encode() + b"\n"
+
+    def _record(self, log: AccessLog) -> dict[str, Any]:
+        connection = log.connection
+        epoch = connection.epoch
+        start = epoch + log.start
+        record: dict[str, Any] = {
+            "timestamp": f"{self._clock.second(start)}.{start % SECOND:09d}Z",
+            "duration_ns": log.end - log.start,
+        }
+        if log.protocol:
+            record["network.protocol.name"] = log.protocol
+            if log.version:
+                record["network.protocol.version"] = log.version
+        record |= about(connection)
+        record |= log.attributes
+        record["rover.connection"] = f"{connection.id:016x}"
+        if log.protocol or log.outcome is Outcome.BREAK:
+            record["rover.outcome"] = log.outcome.value
+        if log.outcome is Outcome.BREAK and (broken := connection.protocol_break) is not None:
+            record["rover.break.reason"] = broken.reason
+            if broken.detail:
+                record["rover.break.detail"] = broken.detail
+            if broken.protocol:
+                record["rover.break.protocol"] = broken.protocol
+        if self._syscalls:
+            calls = [_syscall(detail, epoch) for detail in log.details if detail.syscall != Syscall.NONE]
+            if calls:
+                record["rover.syscalls"] = calls
+        return record
+
+
+def about(connection: Connection) -> dict[str, Any]:
+    """What all lines of a connection say of it, ahead of the exchange."""
+    found: dict[str, Any] = {"network.transport": "tcp"}
+    local, remote, role = connection.local, connection.remote, connection.role
+    if local is not None and remote is not None:
+        if role is None:
+            found["network.local.address"], found["network.local.port"] = local
+            found["network.peer.address"], found["network.peer.port"] = remote
+        else:
+            client, server = (local, remote) if role is Role.CLIENT else (remote, local)
+            found["client.address"], found["client.port"] = client
+            found["server.address"], found["server.port"] = server
+    if role is not None:
+        found["rover.role"] = role.value
+    process = connection.process
+    if process is not None and process.pid:
+        found["process.pid"] = process.pid
+        if process.name:
+            found["process.executable.name"] = process.name
+    found["tls"] = connection.tls
+    return found
+
+
+def _syscall(detail: Detail, epoch: int) -> dict[str, Any]:
+    call: dict[str, Any] = {
+        "name": SYSCALL_NAMES.get(detail.syscall, str(detail.syscall)),
+        "sequence": detail.sequence,
+        "start_unix_ns": epoch + detail.start,
+        "duration_ns": detail.end - detail.start,
+        "size": detail.size,
+        "pid": detail.pid,
+        "fd": detail.fd,
+    }
+    if detail.error:
+        call["errno"] = detail.error
+    return call
