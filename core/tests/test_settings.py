@@ -53,6 +53,7 @@ def test_values_are_read_in_the_type_of_their_default(key, given, value):
         ("limits.queue", "many", "limits.queue = 'many': must be a int"),
         ("limits.queue", "0", "limits.queue = '0': must be at least 1"),
         ("limits.queue", True, "limits.queue = True: must be a int"),
+        ("limits.queue", 1.5, "limits.queue = 1.5: must be a int"),
         ("select.pid", "1,x", "select.pid = '1,x': must be a list of int"),
         ("sink.jsonl.kernel_logs", "maybe", "sink.jsonl.kernel_logs = 'maybe': must be a bool"),
         ("sink.console.color", "pink", "must be one of auto, always, never"),

@@ -70,6 +70,8 @@ class Setting:
             if self.seconds and isinstance(value, str) and value and not _DURATION.sub("", value):
                 value = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
             if isinstance(default, int):
+                if isinstance(value, float) and not value.is_integer():
+                    raise ValueError
                 return int(value)  # type: ignore[call-overload, no-any-return]
             if isinstance(default, float):
                 return float(value)  # type: ignore[arg-type]

@@ -31,9 +31,7 @@ def register_commands(cli: typer.Typer) -> None:
 
 
 def _oap(settings: Mapping[str, Any]) -> Sink:
-    import os
-
     from rover_plugin_sink_oap.settings import configure
     from rover_plugin_sink_oap.sink import OapSink
 
-    return OapSink(configure(settings, os.environ))
+    return OapSink(configure(settings))

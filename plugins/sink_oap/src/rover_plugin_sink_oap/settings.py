@@ -1,4 +1,4 @@
-"""What a user may set, and the environment that SkyWalking Rover's users already have."""
+"""What a user may set, and how it is read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from rover_plugin_sink_oap.patterns import Patterns
 DEFAULT_PORT = 11800
 SPOOL_PATH = "/var/lib/rover/oap"
 MEGABYTE = 1 << 20
+MAX_PERIOD = 86_400
+"""Seconds: a day. Far beyond it, a thread cannot wait as long."""
 
 LOCAL_NAMES = (
     "process",
@@ -32,27 +34,84 @@ LOCAL_NAMES = (
 REMOTE_NAMES = ("endpoint", "address", "port", "host", "cluster")
 """What may be known of an end of which only the address is."""
 
+# The variables are SkyWalking Rover's (configs/rover_configs.yaml there).
 SETTINGS: Sequence[Setting] = (
-    Setting("address", [f"localhost:{DEFAULT_PORT}"], "host:port of the server; several are tried in turn"),
-    Setting("authentication", "", "value of the Authentication metadata; empty sends none"),
-    Setting("cluster", "", "name of the cluster this host belongs to"),
-    Setting("node_name", "", "name of this host; empty is its hostname"),
-    Setting("exclude_namespaces", [], "Kubernetes namespaces the server shall leave out"),
-    Setting("tls", False, "TLS to the server"),
-    Setting("tls_ca", "", "PEM file of the CA; empty is the system's"),
-    Setting("tls_cert", "", "PEM file of the client certificate, with its chain"),
-    Setting("tls_key", "", "PEM file of its key"),
+    Setting(
+        "address",
+        [f"localhost:{DEFAULT_PORT}"],
+        "host:port of the server; several are tried in turn",
+        environment="ROVER_BACKEND_ADDR",
+    ),
+    Setting(
+        "authentication",
+        "",
+        "value of the Authentication metadata; empty sends none",
+        environment="ROVER_BACKEND_AUTHENTICATION",
+    ),
+    Setting("cluster", "", "name of the cluster this host belongs to", environment="ROVER_CORE_CLUSTER_NAME"),
+    Setting(
+        "node_name",
+        "",
+        "name of this host; empty is its hostname",
+        environment="ROVER_PROCESS_DISCOVERY_KUBERNETES_NODE_NAME",
+    ),
+    Setting(
+        "exclude_namespaces",
+        [],
+        "Kubernetes namespaces the server shall leave out",
+        environment="ROVER_ACCESS_LOG_EXCLUDE_NAMESPACES",
+    ),
+    Setting("tls", False, "TLS to the server", environment="ROVER_BACKEND_ENABLE_TLS"),
+    Setting(
+        "tls_ca", "", "PEM file of the CA; empty is the system's", environment="ROVER_BACKEND_CA_PEM_PATH"
+    ),
+    Setting(
+        "tls_cert",
+        "",
+        "PEM file of the client certificate, with its chain",
+        environment="ROVER_BACKEND_PEM_PATH",
+    ),
+    Setting("tls_key", "", "PEM file of its key", environment="ROVER_BACKEND_KEY_PATH"),
     Setting("tls_server_name", "", "name the server's certificate must have, if not that of the address"),
-    Setting("tls_insecure", False, "take any server certificate: anybody can then read and answer"),
-    Setting("flush_max_count", 10_000, "access logs sent at once, at most", minimum=1),
-    Setting("flush_period", 5.0, "seconds an access log waits for others before it is sent"),
-    Setting("timeout", 20.0, "seconds the server has to take one batch"),
-    Setting("retry_max", 10.0, "longest pause between two attempts, seconds"),
+    Setting(
+        "tls_insecure",
+        False,
+        "take any server certificate: anybody can then read and answer",
+        environment="ROVER_BACKEND_INSECURE_SKIP_VERIFY",
+    ),
+    Setting(
+        "flush_max_count",
+        10_000,
+        "access logs sent at once, at most",
+        minimum=1,
+        environment="ROVER_ACCESS_LOG_FLUSH_MAX_COUNT",
+    ),
+    Setting(
+        "flush_period",
+        5.0,
+        "seconds an access log waits for others before it is sent",
+        environment="ROVER_ACCESS_LOG_FLUSH_PERIOD",
+        seconds=True,
+    ),
+    Setting("timeout", 20.0, "seconds the server has to take one batch", seconds=True),
+    Setting(
+        "retry_max",
+        10.0,
+        "longest pause between two attempts, seconds",
+        environment="ROVER_BACKEND_CHECK_PERIOD",
+        seconds=True,
+    ),
     Setting("queue_mb", 32, "MB of batches that wait in memory", minimum=1),
     Setting("spool", True, "keep batches on disk while the server is away"),
     Setting("spool_path", SPOOL_PATH, "directory of the spool"),
     Setting("spool_max_mb", 1024, "MB the spool may take; beyond it the oldest batch goes", minimum=1),
-    Setting("spool_max_age", 86_400, "seconds after which a spooled batch is not worth sending", minimum=1),
+    Setting(
+        "spool_max_age",
+        86_400.0,
+        "seconds after which a spooled batch is not worth sending",
+        minimum=1,
+        seconds=True,
+    ),
     Setting(
         "service",
         ["{workload}.{namespace}", "{container}", "{unit}", "{process}"],
@@ -66,28 +125,6 @@ SETTINGS: Sequence[Setting] = (
     Setting("remote_service", ["{endpoint}", "{address}"], "service of an end that is no process seen here"),
     Setting("remote_instance", ["{endpoint}", "{address}"], "its instance, likewise"),
 )
-_BY_NAME = {setting.name: setting for setting in SETTINGS}
-
-ENVIRONMENT = {
-    "ROVER_BACKEND_ADDR": "address",
-    "ROVER_BACKEND_AUTHENTICATION": "authentication",
-    "ROVER_BACKEND_ENABLE_TLS": "tls",
-    "ROVER_BACKEND_CA_PEM_PATH": "tls_ca",
-    "ROVER_BACKEND_PEM_PATH": "tls_cert",
-    "ROVER_BACKEND_KEY_PATH": "tls_key",
-    "ROVER_BACKEND_INSECURE_SKIP_VERIFY": "tls_insecure",
-    "ROVER_BACKEND_CHECK_PERIOD": "retry_max",
-    "ROVER_CORE_CLUSTER_NAME": "cluster",
-    "ROVER_PROCESS_DISCOVERY_KUBERNETES_NODE_NAME": "node_name",
-    "ROVER_ACCESS_LOG_EXCLUDE_NAMESPACES": "exclude_namespaces",
-    "ROVER_ACCESS_LOG_FLUSH_MAX_COUNT": "flush_max_count",
-    "ROVER_ACCESS_LOG_FLUSH_PERIOD": "flush_period",
-}
-"""Variables of SkyWalking Rover (docs/en/setup/configuration there), and the setting each overrides."""
-
-# A duration as Go writes it: 5s, 1m30s, 500ms.
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,15 +172,14 @@ class Configuration:
     naming: Naming
 
 
-def configure(settings: Mapping[str, Any], environment: Mapping[str, str] = {}) -> Configuration:
-    """The settings of `sink.oap`, overridden by the environment. Raises UsageError naming what is wrong."""
-    given = {name: settings.get(name, setting.default) for name, setting in _BY_NAME.items()}
-    for variable, name in ENVIRONMENT.items():
-        if value := environment.get(variable):
-            given[name] = _BY_NAME[name].read(variable, _seconds(value) if name in _PERIODS else value)
-    for name in _PERIODS:
-        if given[name] <= 0:
-            raise UsageError(f"sink.oap.{name} = {given[name]}: must be more than 0")
+def configure(settings: Mapping[str, Any]) -> Configuration:
+    """The settings of `sink.oap`, or their defaults. Raises UsageError naming what is wrong."""
+    given = {setting.name: settings.get(setting.name, setting.default) for setting in SETTINGS}
+    for name in ("flush_period", "timeout", "retry_max"):
+        if not 0 < given[name] <= MAX_PERIOD:
+            raise UsageError(
+                f"sink.oap.{name} = {given[name]}: must be more than 0, and at most {MAX_PERIOD}"
+            )
     tls = None
     if given["tls"]:
         tls = Tls(
@@ -168,7 +204,7 @@ def configure(settings: Mapping[str, Any], environment: Mapping[str, str] = {}) 
         spool=Path(given["spool_path"]) if given["spool"] and given["spool_path"] else None,
         spool_chosen=given["spool_path"] != SPOOL_PATH,
         spool_max_bytes=given["spool_max_mb"] * MEGABYTE,
-        spool_max_age=float(given["spool_max_age"]),
+        spool_max_age=given["spool_max_age"],
         naming=Naming(
             service=Patterns("sink.oap.service", given["service"], LOCAL_NAMES),
             instance=Patterns("sink.oap.instance", given["instance"], LOCAL_NAMES),
@@ -176,16 +212,6 @@ def configure(settings: Mapping[str, Any], environment: Mapping[str, str] = {}) 
             remote_instance=Patterns("sink.oap.remote_instance", given["remote_instance"], REMOTE_NAMES),
         ),
     )
-
-
-_PERIODS = ("flush_period", "timeout", "retry_max")
-
-
-def _seconds(value: str) -> str:
-    """A Go duration in seconds; anything else as it is."""
-    if not _DURATION.sub("", value):
-        return str(sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value)))
-    return value
 
 
 def _addresses(values: Sequence[str]) -> tuple[str, ...]:
