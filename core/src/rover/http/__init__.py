@@ -1,11 +1,12 @@
 """The vocabulary of HTTP exchanges: what HTTP plugins make and sinks read."""
 
-from rover.http.attributes import http_attributes, split_target
+import contextlib
 
-try:
-    from rover.http._head_fields import HeadFields
-except ImportError:  # not compiled
-    from rover.http.head_fields import HeadFields
+from rover.http.attributes import http_attributes, split_target
+from rover.http.head_fields import HeadFields
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover.http._head_fields import HeadFields  # type: ignore[no-redef]
 from rover.http.trace import TraceContext, trace_context
 from rover.http.values import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream, text
 

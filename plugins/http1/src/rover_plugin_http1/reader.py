@@ -7,6 +7,7 @@ is then passed over by length, captured or missing, and never buffered.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import re
 
@@ -20,6 +21,7 @@ from rover_plugin_http1.judge import (
     judged_response,
     tolerant_fields,
 )
+from rover_plugin_http1.ordinary import ordinary_request, ordinary_response
 from rover_plugin_http1.startline import (
     ANY_AHEAD,
     MAX_METHOD,
@@ -33,10 +35,11 @@ from rover_plugin_http1.startline import (
     split_status_line,
 )
 
-try:
-    from rover_plugin_http1._ordinary import ordinary_request, ordinary_response
-except ImportError:  # not compiled
-    from rover_plugin_http1.ordinary import ordinary_request, ordinary_response
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_plugin_http1._ordinary import (  # type: ignore[no-redef]
+        ordinary_request,
+        ordinary_response,
+    )
 
 MAX_SCAN = 1 << 20
 """Bytes passed over in search of a start where nothing was missing: as many as a buffer may hold.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from rover import AccessLog
+from rover_plugin_sink_log.line import Lines
 from rover_plugin_sink_log.output import Output
 
-try:
-    from rover_plugin_sink_log._line import Lines
-except ImportError:  # not compiled
-    from rover_plugin_sink_log.line import Lines  # type: ignore[assignment]
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_plugin_sink_log._line import Lines  # type: ignore[no-redef]
 
 
 class JsonLinesSink:
