@@ -146,6 +146,9 @@ MALFORMED = {
     "addresses cut": header(2) + ends(LOCAL, REMOTE)[:-4],
     "an unknown role": header(2) + ends(LOCAL, REMOTE, 3),
     "name cut": header(1) + b"nginx",
+    "direction 2": HEADER.pack(3, 0, 0, *DETAIL._replace(direction=2)),
+    "a sequence number of 63 bits": HEADER.pack(3, 0, 0, *DETAIL._replace(sequence=1 << 62)),
+    "a time of 64 bits": HEADER.pack(3, 0, 0, *DETAIL._replace(end=1 << 63)),
 }
 
 

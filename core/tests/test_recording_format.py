@@ -21,6 +21,7 @@ from rover import Address, Closed, Detail, Loss, Opened, Process, Role, RoverErr
 from rover.recording import format as form
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
+from rover.records import MAX_NUMBER
 
 EPOCH = 1_700_000_000_000_000_000
 
@@ -117,11 +118,13 @@ RECORDS: list[Any] = [
 u64 = st.integers(0, 2**64 - 1)
 i64 = st.integers(-(2**63), 2**63 - 1)
 i32 = st.integers(-(2**31), 2**31 - 1)
+u62 = st.integers(0, MAX_NUMBER)
+i62 = st.integers(-MAX_NUMBER, MAX_NUMBER)
 names = st.text(st.characters(codec=None), max_size=20)  # also lone surrogates: they need be no UTF-8
 words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=45)
 addresses = st.builds(Address, words, st.integers(0, 65535))
 details = st.builds(
-    Detail, u64, u64, i64, i64, u64, u64, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
+    Detail, u64, u62, i62, i62, u62, u62, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
 )
 calls = st.tuples(details, st.binary(max_size=50)).map(
     lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1])
@@ -351,6 +354,12 @@ TOLD = [Loss(3, "ring")]
             header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL[:9], 2, 0, 0))),
             [],
             "direction 2",
+        ),
+        (
+            header()
+            + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL._replace(size=1 << 62), 0))),
+            [],
+            "a number of more than 62 bits",
         ),
         (
             header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL, 6) + b"longer")),

@@ -51,6 +51,7 @@ from rover.recording.format import MAX_PAYLOAD
 from rover.recording.reader import Recording
 from rover.recording.recorder import Recorder
 from rover.recording.writer import Writer
+from rover.records import MAX_NUMBER
 
 sink_log = pytest.importorskip("rover_plugin_sink_log")
 
@@ -542,10 +543,12 @@ def test_damage_ends_a_replay_with_the_logs_before_it(tmp_path):
 
 
 u64 = st.sampled_from([0, 1, 2, 5, 1000, 2**32, 2**63, 2**64 - 1])
+u62 = st.sampled_from([0, 1, 2, 5, 1000, 2**32, MAX_NUMBER])
+i62 = st.sampled_from([0, 1, 1000, 10**10, -1, EPOCH, -MAX_NUMBER, MAX_NUMBER])
 i64 = st.sampled_from([0, 1, 1000, 10**10, -1, EPOCH, -(2**63), 2**63 - 1])
 i32 = st.sampled_from([0, 42, -1, 2**31 - 1])
 details = st.none() | st.builds(
-    Detail, u64, u64, i64, i64, u64, u64, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
+    Detail, u64, u62, i62, i62, u62, u62, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
 )
 ends = st.builds(Address, st.sampled_from(["", "::1"]), st.sampled_from([0, 80, 65535]))
 packed = st.one_of(

@@ -1,18 +1,18 @@
 """From the bytes of a record in the ring buffer to rover.records; the layout is c/wire.h.
 
 The kernel side is ours, but a record is checked as if it were not: one that is too short for its
-kind, or of an unknown kind, is skipped and counted.
+kind, or of an unknown kind, is skipped and counted. `_record.pyx` is the same, compiled.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from rover.records import Address, Closed, Detail, Loss, Opened, Process, RecordHandler, Role
+from rover.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Process, RecordHandler, Role
 
 KIND_PROCESS, KIND_OPENED, KIND_DATA, KIND_CLOSED = 1, 2, 3, 4
 FLAG_DETAIL, FLAG_LATE, FLAG_RESET = 1, 2, 4
@@ -48,6 +48,11 @@ class Decoder:
         self.malformed = 0
         """Records that were skipped."""
 
+    def deliver_all(self, handler: RecordHandler, memory: Any, records: Sequence[tuple[int, int]]) -> None:
+        """Each record, by its offset and its length."""
+        for offset, length in records:
+            self.deliver(handler, memory, offset, length)
+
     def deliver(self, handler: RecordHandler, memory: Any, offset: int, length: int) -> None:
         """One record, `memory[offset:offset + length]`; a slice of `memory` is a copy of it."""
         if length < HEADER.size:
@@ -55,6 +60,9 @@ class Decoder:
         fields = unpack_header(memory, offset)
         kind, flags, captured = fields[:DETAIL]
         detail = Detail._make(fields[DETAIL:])
+        large = detail.sequence | detail.start | detail.end | detail.position
+        if large > MAX_NUMBER or detail.direction > 1:
+            return self._skip(handler)
         at = offset + HEADER.size
         if kind == KIND_DATA:
             if captured > length - HEADER.size or captured > detail.size:
@@ -65,7 +73,7 @@ class Decoder:
             return handler.closed(Closed(detail.connection, detail.end, bool(flags & FLAG_RESET), call))
         if kind == KIND_OPENED and length >= HEADER.size + ENDS.size:
             time, local, remote, local_port, remote_port, number = ENDS.unpack_from(memory, at)
-            if number >= len(ROLES):
+            if number >= len(ROLES) or time > MAX_NUMBER:
                 return self._skip(handler)
             role = ROLES[number] or self._role_of(detail.pid, local_port)
             return handler.opened(

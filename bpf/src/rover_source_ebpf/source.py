@@ -23,6 +23,9 @@ from rover_source_ebpf.record import Decoder
 from rover_source_ebpf.ring import Ring, RingMap
 from rover_source_ebpf.under_way import calls_under_way
 
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_source_ebpf._record import Decoder  # type: ignore[no-redef]
+
 SETTINGS = (
     Setting(
         "payload_limit",
@@ -242,10 +245,8 @@ class EbpfSource:
         """One batch; returns how many records it held."""
         records = ring.take(BATCH)
         if records:
-            deliver, memory = self._decoder.deliver, ring.memory
             try:
-                for offset, length in records:
-                    deliver(handler, memory, offset, length)
+                self._decoder.deliver_all(handler, ring.memory, records)
             finally:
                 ring.release()
         return len(records)

@@ -10,6 +10,7 @@ cdef class StreamBuffer:
     cdef Ledger _ledger
     cdef list _calls
     cdef bint _assigned
+    cdef bint _incoming
     cdef readonly object direction
     cdef public object data
     cdef public Py_ssize_t offset

@@ -26,6 +26,7 @@ class StreamBuffer:
         "_assigned",
         "_behind",
         "_calls",
+        "_incoming",
         "_ledger",
         "data",
         "direction",
@@ -54,6 +55,7 @@ class StreamBuffer:
         """True when no byte will follow `end`."""
         self._behind: list[tuple[bytearray, int]] = []  # (payload, bytes missing behind it)
         self._ledger = ledger
+        self._incoming = direction == Direction.INGRESS
         self._calls: list[Detail] = []  # whose bytes are not all consumed, oldest first
         self._assigned = False  # whether _calls[0] has its owner already
 
@@ -75,7 +77,7 @@ class StreamBuffer:
         if not self._calls:
             return 0
         call = self._calls[0]
-        return call.end if self.direction == Direction.INGRESS else call.start
+        return call.end if self._incoming else call.start
 
     # -- filling, by the core ------------------------------------------------------------
 

@@ -10,6 +10,10 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple, Protocol
 
+MAX_NUMBER = (1 << 62) - 1
+"""Sequence numbers, positions, sizes and times are not larger, so that sums of two fit 64 bits. A
+source refuses others as malformed: bytes and nanoseconds take a century to get there."""
+
 
 class Direction(enum.IntEnum):
     """Which way bytes move, seen from the watched process."""

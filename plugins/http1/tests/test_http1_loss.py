@@ -405,3 +405,21 @@ def test_a_silent_connection_has_nothing_to_say(talk):
         assert talk.decoder.decode(buffer.direction, buffer, talk.play.time) is NEED_MORE
     assert list(talk.decoder.expire(10**15)) == []
     assert list(talk.decoder.close(10**15)) == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "logged"),
+    [
+        (b"ET /3 HTTP/1.1\r\nHost: a\r\n\r\n", []),  # a GET that lost its first letter
+        (b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n", ["/3"]),
+        (b"x\r\nFETCH /3 HTTP/1.1\r\nHost: a\r\n\r\n", ["/3"]),
+    ],
+)
+@pytest.mark.parametrize("pieces", ["whole", "bytes"])
+def test_behind_a_gap_no_method_is_made_up(talk, rest, logged, pieces):
+    talk.ask(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    talk.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    talk.ask_unseen(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\nG")
+    talk.ask(*([rest] if pieces == "whole" else [bytes([byte]) for byte in rest]))
+    talk.close()
+    assert [row[1] for row in talk.rows] == ["/1", *logged]

@@ -16,7 +16,7 @@ from rover.http.values import Headers
 # https://www.w3.org/TR/trace-context/#traceparent-header: version 00 is exactly four fields, a
 # later version may append more; ff is never valid, nor are ids of zeros.
 _TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?P<more>-.*)?"
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
 # https://github.com/openzipkin/b3-propagation: a trace id of 64 or 128 bits.
 _B3_SINGLE = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})(?:-[01d](?:-[0-9a-f]{16})?)?")
@@ -55,9 +55,12 @@ def trace_context(headers: Headers) -> TraceContext | None:
 
 def _traceparent(value: str) -> TraceContext | None:
     match = _TRACEPARENT.fullmatch(value.strip())
-    if match is None or (match["more"] and value.startswith("00")):
+    if match is None:
         return None
-    return TraceContext("w3c", match[1], match[2])
+    version, trace_id, span_id, more = match.groups()
+    if more and version == "00":
+        return None
+    return TraceContext("w3c", trace_id, span_id)
 
 
 def _sw8(value: str) -> TraceContext | None:

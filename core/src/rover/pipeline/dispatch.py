@@ -35,6 +35,7 @@ MAX_PROCESSES = 32_768
 """Process names kept: the default of kernel.pid_max."""
 MAX_STEPS = 1_000_000
 """Decoder steps over one call: one per byte of the largest buffer. More is an endless loop."""
+WAYS = (Direction.INGRESS, Direction.EGRESS)
 EXCHANGES = (HttpExchange, HttpStream, Exchange)
 EVICTION_SAMPLE = 64
 """Oldest connections among which the longest silent one makes room."""
@@ -305,7 +306,7 @@ class Pipeline:
         decoder = state.decoder
         if decoder is None:
             return
-        way = Direction.EGRESS if direction else Direction.INGRESS
+        way = WAYS[direction]
         for _ in range(MAX_STEPS):
             before = buffer.position
             try:

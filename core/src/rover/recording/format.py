@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rover.records import Address, Closed, Detail, Loss, Opened, Process, Role
+from rover.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Process, Role
 
 MAGIC = b"\x89ROVER\r\n"
 """As in PNG: a byte above 0x7f and both line ends show a transfer that was not binary."""
@@ -343,4 +343,6 @@ def _unpack_detail(content: bytes, at: int) -> Detail:
 def _checked(detail: Detail) -> Detail:
     if detail.direction > 1:
         raise DamageError(f"direction {detail.direction}")
+    if max(detail.sequence, detail.position, detail.size, abs(detail.start), abs(detail.end)) > MAX_NUMBER:
+        raise DamageError("a number of more than 62 bits")
     return detail

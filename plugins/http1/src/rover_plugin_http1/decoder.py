@@ -11,7 +11,7 @@ from rover.decoder import NEED_MORE, RESYNCHRONISED, Outcomes
 from rover.exchange import Outcome
 from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.records import Direction, Role
-from rover_plugin_http1.exchange import Request
+from rover_plugin_http1.exchange import Request, new
 from rover_plugin_http1.framing import INVALID, UNTIL_CLOSE, request_content, response_content
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.pairing import Pairing
@@ -23,12 +23,14 @@ from rover_plugin_http1.reader import (
     HEAD,
     HELD,
     JUMPED,
+    REQUESTS,
+    RESPONSES,
     SEARCH,
     Event,
-    Kind,
     Reader,
 )
 
+COMPLETE = Outcome.COMPLETE
 SECOND = 1_000_000_000
 MAX_WAITING = 1000
 """Requests without response on one connection. Servers stop reading long before (nginx answers
@@ -114,14 +116,14 @@ class Http1Decoder:
         other = self._readers[1 - direction]
         kind = None
         if other is not None and other.kind is not None:
-            kind = Kind.RESPONSES if other.kind is Kind.REQUESTS else Kind.REQUESTS
+            kind = RESPONSES if other.kind is REQUESTS else REQUESTS
         reader = self._readers[direction] = Reader(buffer, kind, self._max_head)
         if kind is not None:
             self._assign(reader)
         return reader
 
     def _assign(self, reader: Reader) -> None:
-        if reader.kind is Kind.REQUESTS:
+        if reader.kind is REQUESTS:
             self._requests = reader
             self.role = Role.CLIENT if reader.buffer.direction == Direction.EGRESS else Role.SERVER
         else:
@@ -133,7 +135,7 @@ class Http1Decoder:
         self._assign(reader)
         other = self._readers[1 - reader.buffer.direction]
         if other is not None:
-            other.kind = Kind.RESPONSES if reader.kind is Kind.REQUESTS else Kind.REQUESTS
+            other.kind = RESPONSES if reader.kind is REQUESTS else REQUESTS
             self._assign(other)
 
     def _run(self, reader: Reader) -> None:
@@ -369,20 +371,16 @@ class Http1Decoder:
 
     def _response(self, reader: Reader) -> HttpResponse:
         head = reader.response
-        return HttpResponse(
-            head.status,
-            head.version,
-            head.headers,
-            reader.start,
-            self._active,
-            head.size,
-            reader.content if reader.known else None,
-            reader.trailers,
+        status, version, headers, size, _ = head
+        content = reader.content if reader.known else None
+        return new(
+            HttpResponse,
+            (status, version, headers, reader.start, self._active, size, content, reader.trailers),
         )
 
     def _report(self, request: Request) -> None:
         complete = request.complete and request.paired
-        self._out.append(request.exchange(Outcome.COMPLETE if complete else Outcome.ABORTED))
+        self._out.append(request.exchange(COMPLETE if complete else Outcome.ABORTED))
         if request.last and self._requests is not None:
             self._break(self._requests, "framing", "where the content of a request ends cannot be told")
 

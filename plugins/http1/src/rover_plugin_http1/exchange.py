@@ -6,6 +6,9 @@ from rover.exchange import Outcome
 from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover_plugin_http1.head import RequestHead
 
+new = tuple.__new__
+"""Makes named tuples, every field given, in a third of the time their own constructors take."""
+
 
 class Request:
     """A request, from its head until its exchange is reported."""
@@ -53,18 +56,12 @@ class Request:
     def value(self) -> HttpRequest:
         """What is known of it by now."""
         head = self.head
-        return HttpRequest(
-            head.method,
-            head.target,
-            head.version,
-            head.headers,
-            self.start,
-            self.end,
-            head.size,
-            self.content,
+        method, target, version, headers, size, _, _ = head
+        return new(
+            HttpRequest, (method, target, version, headers, self.start, self.end, size, self.content, "", "")
         )
 
     def exchange(self, outcome: Outcome) -> HttpExchange:
         """What is to be reported of it."""
         self.reported = True
-        return HttpExchange(self.owner, self.value(), self.response, outcome)
+        return new(HttpExchange, (self.owner, self.value(), self.response, outcome))

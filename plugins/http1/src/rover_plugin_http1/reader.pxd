@@ -22,6 +22,7 @@ cdef class Reader:
     cdef Py_ssize_t _examined
     cdef bint _line_seen
     cdef bint _missing
+    cdef bint _ragged
     cdef bint _searched
     cdef object _scanned
     cdef Py_ssize_t _max_head

@@ -24,6 +24,7 @@ from rover_plugin_http1.judge import (
 from rover_plugin_http1.ordinary import ordinary_request, ordinary_response
 from rover_plugin_http1.startline import (
     ANY_AHEAD,
+    KNOWN_AHEAD,
     MAX_METHOD,
     REQUEST_AHEAD,
     RESPONSE_AHEAD,
@@ -61,6 +62,10 @@ class Kind(enum.Enum):
     RESPONSES = "responses"
 
 
+REQUESTS, RESPONSES = Kind  # once, not at each look: what an enumeration holds is slow to ask for
+_AHEAD = {REQUESTS: REQUEST_AHEAD, RESPONSES: RESPONSE_AHEAD}
+
+
 class Event(enum.Enum):
     """What a reader came upon."""
 
@@ -77,7 +82,7 @@ class Event(enum.Enum):
     """No message begins here, nothing is missing, and the one search has been made."""
 
 
-NEED_MORE, HEAD, END, CUT, JUMPED, FAILED = Event  # once, not at each look: they are hot
+NEED_MORE, HEAD, END, CUT, JUMPED, FAILED = Event
 
 
 class State(enum.Enum):
@@ -111,6 +116,7 @@ class Reader:
         "_line_seen",
         "_max_head",
         "_missing",
+        "_ragged",
         "_scanned",
         "_searched",
         "_size",
@@ -159,6 +165,7 @@ class Reader:
         self._examined = 0  # unread bytes in which an end of line or head was searched in vain
         self._line_seen = False  # whether the incomplete head begins with a start line
         self._missing = False  # whether a gap led to the search
+        self._ragged = False  # whether the search stands where a line may have begun unseen
         self._searched = False  # whether the one search without a gap was made since the last message
         self._scanned = 0  # bytes it has passed over
         self._max_head = max_head
@@ -273,12 +280,12 @@ class Reader:
         kind = self.kind
         if kind is None:
             if not STATUS_PREFIX.startswith(data[offset : offset + len(STATUS_PREFIX)]):
-                kind = Kind.REQUESTS
+                kind = REQUESTS
             elif size >= len(STATUS_PREFIX):
-                kind = Kind.RESPONSES
+                kind = RESPONSES
             else:
                 return self._wait_or_search()
-        requests = kind is Kind.REQUESTS
+        requests = kind is REQUESTS
         end = data.find(b"\r\n\r\n", offset + examined - 3 if examined > 3 else offset) + 4
         found = False
         if end >= 4 and end - offset <= self._max_head:
@@ -497,7 +504,7 @@ class Reader:
         if not size and not buffer.gap:
             return self._end() if buffer.ended else NEED_MORE
         opens = may = False
-        if self.kind is Kind.RESPONSES:
+        if self.kind is RESPONSES:
             opening = data[offset : offset + len(STATUS_PREFIX)]
             opens = opening == STATUS_PREFIX
             may = STATUS_PREFIX.startswith(opening)
@@ -546,6 +553,7 @@ class Reader:
             return NEED_MORE
         self._begin_search(missing=True)
         self._pass_over(len(buffer) + buffer.gap)
+        self._ragged = True
         return None
 
     def _misled(self) -> None:
@@ -564,10 +572,7 @@ class Reader:
 
     def _search(self) -> Event:
         """To the next plausible start; only whole lines are judged."""
-        if self.kind is None:
-            ahead = ANY_AHEAD
-        else:
-            ahead = REQUEST_AHEAD if self.kind is Kind.REQUESTS else RESPONSE_AHEAD
+        ahead = ANY_AHEAD if self.kind is None else _AHEAD[self.kind]
         buffer = self.buffer
         while True:
             data, offset = buffer.data, buffer.offset
@@ -575,16 +580,20 @@ class Reader:
             lines = data.rfind(b"\n", offset + self._examined) + 1
             if lines:
                 found = ahead.search(data, offset, lines)
+                if found and self._ragged and found.start() == offset and not KNOWN_AHEAD.match(data, offset):
+                    found = ahead.search(data, offset + 1, lines)  # "ET / HTTP/1.1"
                 self._pass_over((found.start() if found else lines) - offset)
+                self._ragged = False
                 if found:
                     self.state = START
                     return JUMPED
             elif buffer.gap:
-                self._missing = True
+                self._missing = self._ragged = True
                 self._pass_over(size + buffer.gap)
             else:
                 if size > self._max_head:
                     self._pass_over(size - self._max_head)
+                    self._ragged = True
                 self._examined = len(buffer)
                 if self._scanned + self._examined > MAX_SCAN and not self._missing:
                     self.state = State.FAILED

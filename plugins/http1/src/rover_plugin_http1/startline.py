@@ -30,6 +30,7 @@ _METHOD = re.compile(TOKEN_CHAR + b"{1,%d}" % MAX_METHOD)
 _REQUEST_PREFIX = re.compile(TOKEN_CHAR + rb"{1,%d}(?:[ \t]|\r?\Z)" % MAX_METHOD)
 _VERSION = re.compile(rb"[ \t]HTTP/1\.[0-9]")
 _DIGITS = re.compile(rb"[0-9](?:\.[0-9])?")
+_UNKNOWN_METHOD = re.compile(rb"[A-Z_-]+[ \t]+/[^\n]*?HTTP/[^\n]*+")
 _OTHER_PROTOCOL = re.compile(rb".*[ \t](?!HTTP/)[A-Z]{2,12}/[0-9.]+", re.DOTALL)
 _STATUS_LINE = re.compile(rb"HTTP/([^ \t\r\n]{1,16})[ \t]++([1-9][0-9]{2})(?:[^0-9]|\Z)")
 
@@ -39,6 +40,9 @@ _KNOWN = b"|".join(sorted(KNOWN_METHODS))
 _TARGET = rb"[^\x00-\x20\x7f]{1,8192}"
 _REQUEST = rb"(?:^(?:%b){1,%d}|%b) %b HTTP/1\.[0-9]\r?\n" % (TOKEN_CHAR, MAX_METHOD, _KNOWN, _TARGET)
 _RESPONSE = rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [^\r\n]*+)?\r?\n"
+KNOWN_AHEAD = re.compile(rb"(?:%b) |HTTP/" % _KNOWN)
+"""What opens a start line even where the bytes before it are missing: no method, no version that
+lacks its first letters."""
 REQUEST_AHEAD = re.compile(_REQUEST, re.MULTILINE)
 """The next plausible request line in bytes of which nothing is known."""
 RESPONSE_AHEAD = re.compile(_RESPONSE)
@@ -62,16 +66,17 @@ def split_request_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | 
 def split_doubtful_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | None:
     """(method, target, version) of what may have been meant as a request line, else None.
 
-    A known method and anything, or any method and somewhere behind it "HTTP/"; but no line that
-    ends in the version of another protocol, as those of RTSP and SIP do. The target may be
-    empty. The version is empty when none was sent, or none that looks like one.
+    A known method and anything, or one in capitals, a path, and somewhere in or behind it "HTTP/";
+    but no line that ends in the version of another protocol, as those of RTSP and SIP do. The
+    target may be empty. The version is empty when none was sent, or none that looks like one.
     """
     line = bytes(line).rstrip()
     method, _, rest = line.replace(b"\t", b" ", 1).partition(b" ")
     if not _METHOD.fullmatch(method) or method == b"PRI":  # RFC 9113 section 11.6
         return None
     target = rest.strip(b" \t")
-    if (method not in KNOWN_METHODS and b"HTTP/" not in target) or _OTHER_PROTOCOL.fullmatch(line):
+    known = method in KNOWN_METHODS or _UNKNOWN_METHOD.fullmatch(line)
+    if not known or _OTHER_PROTOCOL.fullmatch(line):
         return None
     words, _, last = target.replace(b"\t", b" ").rpartition(b" ")
     version = b""
