@@ -9,7 +9,7 @@ import importlib.metadata
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import pluggy
 
@@ -63,6 +63,16 @@ class Guarded:
 def first_line(error: BaseException) -> str:
     """An error's message on one line."""
     return (str(error).strip().splitlines() or [""])[0]
+
+
+class Implementation(NamedTuple):
+    """One plugin's implementation of a hook, to be called with the hook's arguments in their order."""
+
+    function: Callable[..., object]
+    chosen: list[int] | None
+    """Which of them it takes; None for all."""
+    failed: Callable[[BaseException], None]
+    """Told of its exceptions."""
 
 
 class PluginManager:
@@ -147,30 +157,23 @@ class PluginManager:
                 plugin.failed(hook, error)
         return list(specs.values())
 
-    def first_result(self, hook: str) -> Callable[..., object]:
-        """A hook that returns an access log, to be called with its arguments in their order.
+    def first_result(self, hook: str) -> list[Implementation]:
+        """The implementations of a hook that returns an access log, in pluggy's order.
 
-        Every exchange goes through one: its implementations are found once, not at each call, in
-        the order in which pluggy would call them.
+        Every exchange goes through one, so they are found once, not at each call; what calls them
+        reports their exceptions (`Implementation.failed`) and goes on with the next.
         """
         caller: pluggy.HookCaller = getattr(self.hook, hook)
         assert caller.spec is not None  # noqa: S101
-        names = caller.spec.argnames
-        calls = [
-            (each.function, tuple(names.index(name) for name in each.argnames))
+        names = list(caller.spec.argnames)
+        return [
+            Implementation(
+                cast("Any", each.function).__wrapped__,
+                None if list(each.argnames) == names else [names.index(name) for name in each.argnames],
+                functools.partial(self._plugin(each.plugin_name).failed, hook),
+            )
             for each in reversed(caller.get_hookimpls())
         ]
-        if [chosen for _, chosen in calls] == [tuple(range(len(names)))]:
-            return calls[0][0]
-
-        def first(*args: object) -> object:
-            for function, chosen in calls:
-                result = function(*[args[index] for index in chosen])
-                if result is not None:
-                    return result
-            return None
-
-        return first
 
     def owner(self, provided: str) -> Plugin | None:
         """The plugin that registered e.g. "protocol http1"."""

@@ -12,9 +12,9 @@ cdef class Pipeline:
     cdef readonly Totals totals
     cdef object _manager
     cdef object _hook
-    cdef object _handle_http_data
-    cdef object _handle_whole_stream
-    cdef object _handle_exchange
+    cdef list _http_hooks
+    cdef list _stream_hooks
+    cdef list _exchange_hooks
     cdef object _recogniser
     cdef tuple _outlets
     cdef tuple _kernel_outlets
@@ -43,6 +43,7 @@ cdef class Pipeline:
     cdef _make_plain(self, ConnectionState state)
     @cython.locals(buffer=StreamBuffer, before="long long", _="long")
     cdef _decode(self, ConnectionState state, int direction, object now)
+    cdef object _ask(self, list implementations, tuple arguments)
     @cython.locals(details=tuple)
     cdef _exchange(self, ConnectionState state, object exchange)
     @cython.locals(free=tuple)

@@ -16,7 +16,7 @@ from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import MAX_ATTEMPTS, MAX_ATTEMPTS_ONE_WAY, Recogniser
 from rover.pipeline.state import ConnectionState
 from rover.pipeline.totals import Totals
-from rover.plugins import PluginManager
+from rover.plugins import Implementation, PluginManager
 from rover.records import Closed, Detail, Direction, Loss, Opened, Process
 
 SECOND = 1_000_000_000
@@ -67,9 +67,9 @@ class Pipeline:
         self.totals = Totals()
         self._manager = manager
         self._hook = manager.hook
-        self._handle_http_data = manager.first_result("handle_http_data")
-        self._handle_whole_stream = manager.first_result("handle_whole_stream")
-        self._handle_exchange = manager.first_result("handle_exchange")
+        self._http_hooks = manager.first_result("handle_http_data")
+        self._stream_hooks = manager.first_result("handle_whole_stream")
+        self._exchange_hooks = manager.first_result("handle_exchange")
         self._recogniser = recogniser
         self._outlets = tuple(outlets)
         self._kernel_outlets = tuple(o for o in outlets if o.kernel_logs)
@@ -360,25 +360,21 @@ class Pipeline:
             user = self._processes.get(pid) or Process(pid, "")
             connection = state.connection = dataclasses.replace(connection, process=user)
         self.totals.exchanges += 1
-        log: object
-        try:
-            if isinstance(exchange, HttpExchange):
-                log = self._handle_http_data(connection, exchange.request, exchange.response, details)
-            elif isinstance(exchange, HttpStream):
-                log = self._handle_whole_stream(connection, exchange, details)
-            else:
-                log = self._handle_exchange(connection, exchange, details)
-                if log is None:
-                    log = AccessLog(
-                        connection,
-                        exchange.start,
-                        exchange.end,
-                        protocol=exchange.name,
-                        attributes=exchange.attributes,
-                        details=details,
-                    )
-        except Exception:
-            log = None
+        if isinstance(exchange, HttpExchange):
+            log = self._ask(self._http_hooks, (connection, exchange.request, exchange.response, details))
+        elif isinstance(exchange, HttpStream):
+            log = self._ask(self._stream_hooks, (connection, exchange, details))
+        else:
+            log = self._ask(self._exchange_hooks, (connection, exchange, details))
+            if log is None:
+                log = AccessLog(
+                    connection,
+                    exchange.start,
+                    exchange.end,
+                    protocol=exchange.name,
+                    attributes=exchange.attributes,
+                    details=details,
+                )
         if not isinstance(log, AccessLog) or not log.protocol:
             self.totals.unhandled += 1
             self._send_alone(state, details)
@@ -388,6 +384,21 @@ class Pipeline:
             log = log._replace(connection=connection, details=details, outcome=outcome)
         self.totals.in_exchanges += len(details)
         self._send(state, log, self._outlets)
+
+    def _ask(self, implementations: list[Implementation], arguments: tuple[object, ...]) -> object:
+        """The first access log any of them returns."""
+        for function, chosen, failed in implementations:
+            try:
+                if chosen is None:
+                    log = function(*arguments)
+                else:
+                    log = function(*[arguments[index] for index in chosen])
+            except Exception as error:
+                failed(error)
+                continue
+            if log is not None:
+                return log
+        return None
 
     # -- the break ---------------------------------------------------------------------------
 

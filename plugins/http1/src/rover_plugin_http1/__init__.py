@@ -7,8 +7,9 @@ from typing import Any
 
 from rover import AccessLog, Connection, Detail, ProtocolBreak, hookimpl
 from rover.decoder import ProtocolSpec
-from rover.http import HttpRequest, HttpResponse, http_attributes
+from rover.http import HttpRequest, HttpResponse
 from rover.settings import Setting
+from rover_plugin_http1.access_log import access_log
 from rover_plugin_http1.decoder import Http1Decoder
 from rover_plugin_http1.sniff import sniff
 
@@ -50,12 +51,4 @@ def handle_http_data(
     details: tuple[Detail, ...],
 ) -> AccessLog:
     """The access log of an exchange; the core adds how it ended."""
-    return AccessLog(
-        connection,
-        request.start,
-        request.end if response is None else max(request.end, response.end),
-        protocol="http",
-        version=request.version,
-        attributes=http_attributes(request, response),
-        details=details,
-    )
+    return access_log(connection, request, response, details)

@@ -1,0 +1,8 @@
+# Types for the compiled form of trace.py.
+
+from rover.http.values cimport Headers
+
+
+cpdef trace_context(Headers headers)
+cdef _traceparent(value)
+cdef _sw8(value)
