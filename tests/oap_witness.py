@@ -202,6 +202,16 @@ def calls_told(lines: Iterable[dict[str, Any]]) -> collections.Counter[Call]:
     return collections.Counter(each())
 
 
+def by_stream(
+    messages: Iterable[dict[str, Any]],
+) -> list[tuple[collections.Counter[Exchange], collections.Counter[Call]]]:
+    """What each stream brought, in the order they were taken."""
+    streams = collections.defaultdict(list)
+    for message in messages:
+        streams[message["stream"]].append(message)
+    return [(exchanges_taken(each), calls_taken(each)) for each in streams.values()]
+
+
 def kind_of(name: str) -> str:
     """What the contract calls a system call."""
     known = {"connect": "connect", "accept": "accept", "accept4": "accept", "close": "close"}

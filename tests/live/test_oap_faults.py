@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import Load, tcp_connection, wait_until
-from oap_witness import exchanges_taken, exchanges_told, oap_counters
+from oap_witness import by_stream, exchanges_told, oap_counters
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -27,12 +27,12 @@ PACED = 1200
 LATE = 0.5
 """Seconds that a line may be later than without the sink: far more than it is on a busy machine,
 far less than a receiver's 5 s, or than the pauses between attempts add up to."""
-BURST = 2000
+BURST = 3000
 """Requests as fast as they go."""
 PATH = "/" + "x" * 3000
-"""Makes some 12 MB of messages of a burst, seen from both ends."""
-GROWTH = 6.0
-"""MB that memory may grow while bursts go on."""
+"""Makes some 18 MB of messages of a burst, seen from both ends."""
+GROWTH = 12.0
+"""MB that memory may grow while two more bursts, 36 MB, go by."""
 
 
 class Ages:
@@ -101,14 +101,20 @@ def test_another_sink_is_not_delayed(nginx, start, start_receiver, fault):
 
     told = exchanges_told(agent.lines())
     assert (totals.seen, totals.logged["jsonl"]) == (len(told), len(told))
-    taken = exchanges_taken(receiver.messages())
-    assert taken.keys() <= set(told)
-    assert totals.logged["oap"] == counters["sent_exchanges"] == counted["exchanges"] == taken.total()
     assert totals.lost["oap"] == counters["shed_queue_full"] + counters["shed_unsent"] > 0
-    assert counters["sent_calls"] == sum(counted["calls"].values())
     failed = {name: n for name, n in counters.items() if name.startswith("failed_")}
     assert failed.keys() == {f"failed_{code.lower()}"}
-    assert (counted["streams"], counted["unanswered"]) == (counters["sent_batches"], sum(failed.values()))
+    streams = by_stream(receiver.messages())
+    answered = counters["sent_batches"]
+    # The last answer may be on its way when the agent ends: taken there, not counted as sent here.
+    unheard = len(streams) - answered
+    assert unheard in (0, fault == "slow")
+    assert counted["unanswered"] + unheard == sum(failed.values())
+    exchanges = [each for stream, _ in streams[:answered] for each in stream]
+    calls = [each for _, stream in streams[:answered] for each in stream]
+    assert set(exchanges) <= set(told)
+    assert len(exchanges) == counters["sent_exchanges"] == totals.logged["oap"]
+    assert len(calls) == counters["sent_calls"]
     said = [line for line in agent.err if code in line]
     assert len(said) == (fault != "slow")
 

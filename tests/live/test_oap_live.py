@@ -25,9 +25,9 @@ from oap_witness import (
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 PEERS = Path(__file__).parent / "peers"
-REQUESTS = 1000
+REQUESTS = 500
 """Of HTTP/1.1, over four connections."""
-CALLS = 150
+CALLS = 100
 """Of gRPC, unary and streaming each, over two channels."""
 SOCKETS = 4
 MESSAGES = 100

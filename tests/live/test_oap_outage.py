@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import json_format
 
 from harness import Load, free_port, wait_until
-from oap_witness import boot_of, calls_taken, exchanges_taken, exchanges_told
+from oap_witness import boot_of, by_stream, calls_taken, exchanges_taken, exchanges_told
 from rover_plugin_sink_oap.batch import unpack
 from rover_plugin_sink_oap.messages import EBPFAccessLogMessage
 
@@ -51,14 +51,6 @@ def spooled(spool):
         ]
         messages += [{**message, "boot": boot_of(read[0]["node"])} for message in read]
     return exchanges_taken(messages), calls_taken(messages)
-
-
-def by_stream(messages):
-    """[(exchanges, calls)] of each stream, in order."""
-    streams = collections.defaultdict(list)
-    for message in messages:
-        streams[message["stream"]].append(message)
-    return [(exchanges_taken(each), calls_taken(each)) for each in streams.values()]
 
 
 @pytest.mark.parametrize("when", ["spool-filled", "server-back"])

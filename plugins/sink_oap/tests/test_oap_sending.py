@@ -478,6 +478,28 @@ def test_an_address_that_is_down_gives_way_to_the_other_and_back(
     listen(port=port).expect(["/2"])
 
 
+def test_at_the_end_every_address_is_tried_once(
+    listen: Any, make_sink: Any, traffic: Any, free_port: int, tmp_path: Path
+) -> None:
+    listener = listen()
+    sink = make_sink([f"127.0.0.1:{free_port}", f"[::1]:{free_port}", listener.address], flush_period=60)
+    sink.write(exchanges(traffic, 3))
+    assert sink.close() == 0
+    assert not list((tmp_path / "spool").glob("*.batch"))
+    listener.expect(numbered(3))
+
+
+def test_a_refusal_at_the_end_is_said(
+    listen: Any, make_sink: Any, traffic: Any, faults: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(faults=faults(refuse="UNAUTHENTICATED"))
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        sink = make_sink(listener.address, flush_period=60, spool=False)
+        sink.write(exchanges(traffic, 3))
+        assert sink.close() == 3
+    assert "UNAUTHENTICATED" in caplog.text
+
+
 def test_a_name_with_several_addresses(
     listen: Any, make_sink: Any, traffic: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

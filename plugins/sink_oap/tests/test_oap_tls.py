@@ -155,6 +155,17 @@ def test_insecure_believes_anybody_and_says_so(
     assert "tls_insecure" in caplog.text
 
 
+def test_settings_of_tls_without_it_are_told(
+    listen: Any, make_sink: Any, traffic: Any, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen()
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        send_one(make_sink(listener.address, tls_ca=str(authority.cert)), traffic)
+    listener.expect(["/0"])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "oap: tls_ca without tls=true: access logs go in clear text"
+
+
 def test_certificates_that_cannot_be_used_are_named(authority: Authority, tmp_path: Path) -> None:
     cert, key = map(str, authority.sign("agent"))
     other_key = str(authority.sign("other")[1])

@@ -85,7 +85,8 @@ class Backend:
         self._metadata = (("authentication", token),) if token else ()
         self._turn = 0
         self._socket: socket.socket | None = None
-        self._cancelled = False
+        self.cancelled = False
+        """What fails from now on fails by `cancel`."""
 
     def probe(self) -> str:
         """Whether anybody listens: why not, of the last address asked; empty if somebody does."""
@@ -112,7 +113,7 @@ class Backend:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
-        if self._cancelled and status.code != "OK":
+        if self.cancelled and status.code != "OK":
             # The connection ended under it by our own hand.
             status = Status("CANCELLED", "the agent ends")
         if status.code != "OK":
@@ -121,7 +122,7 @@ class Backend:
 
     def cancel(self) -> None:
         """Ends the call under way, and any later one; safe from another thread."""
-        self._cancelled = True
+        self.cancelled = True
         connection = self._socket
         if connection is not None:
             # Past SSLSocket's own, which takes its state from under the thread that uses it.
@@ -138,7 +139,7 @@ class Backend:
             timeout=deadline - time.monotonic(),
             metadata=self._metadata,
         )
-        while not self._cancelled:
+        while not self.cancelled:
             if out := call.output():
                 connection.settimeout(_left(deadline))
                 connection.sendall(out)

@@ -113,8 +113,8 @@ class Sender:
             while not self._ended:
                 now = time.monotonic()
                 self.gather(None if self._stopping else now)
-                if self._stopping and (self._failures or not self._backlog):
-                    break
+                if self._stopping and (self._failures >= self._backend.choices or not self._backlog):
+                    break  # nobody takes them, or there is nothing left
                 if now >= self._retry_at and (first := self._backlog.first()):
                     return first
                 self._changed.wait(self._patience(now))
@@ -159,7 +159,7 @@ class Sender:
             self._retry_at = time.monotonic() + self._pause(rounds)
             self._backlog.away = True
             self._backlog.settle()
-        if self._stopping:
+        if self._backend.cancelled:
             return
         message = "".join(c if c.isprintable() else " " for c in str(error)[:MAX_MESSAGE]).strip()
         if error.verdict is Verdict.AWAY:

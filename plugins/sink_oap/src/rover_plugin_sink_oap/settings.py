@@ -127,6 +127,9 @@ SETTINGS: Sequence[Setting] = (
 )
 
 
+TLS_SETTINGS = ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_insecure")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tls:
     """How the connection to the server is secured."""
@@ -159,6 +162,8 @@ class Configuration:
     node_name: str
     exclude_namespaces: tuple[str, ...]
     tls: Tls | None
+    tls_unused: tuple[str, ...]
+    """Settings of TLS that were given without it."""
     flush_max_count: int
     flush_period: float
     timeout: float
@@ -196,6 +201,7 @@ def configure(settings: Mapping[str, Any]) -> Configuration:
         node_name=given["node_name"] or socket.gethostname(),
         exclude_namespaces=tuple(given["exclude_namespaces"]),
         tls=tls,
+        tls_unused=() if tls else tuple(name for name in TLS_SETTINGS if given[name]),
         flush_max_count=given["flush_max_count"],
         flush_period=given["flush_period"],
         timeout=given["timeout"],

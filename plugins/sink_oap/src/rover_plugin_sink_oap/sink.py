@@ -41,6 +41,8 @@ class OapSink:
         spool = _spool(configuration)
         if tls is not None and tls.insecure:
             logger.warning("oap: tls_insecure: whoever answers at the server's address is believed")
+        if unused := configuration.tls_unused:
+            logger.warning("oap: %s without tls=true: access logs go in clear text", ", ".join(unused))
         self._changed = threading.Condition()
         self._encoder = Encoder()
         self._collector = Collector(
