@@ -143,3 +143,25 @@ def test_the_receiver_takes_what_the_lines_say(nginx, start_peer, start_receiver
         assert protocols[protocols[0] == "TCP" :] == ["HTTP_1", "TCP"]
         assert [protocol for protocol, exchange in sent if exchange] == ["HTTP_1"]
         assert sum(protocol == "TCP" for protocol, _ in sent) >= MESSAGES
+
+
+def test_the_agent_does_not_trace_itself(nginx, start_receiver, start_agent, tmp_path):
+    """Everything on the host is watched, its receiver too; its own end of that connection is not."""
+    receiver = start_receiver()
+    agent = start_agent(
+        *("--set", f"sink.oap.address=127.0.0.1:{receiver.port}", "--set", "sink.oap.flush_period=0.1"),
+        *("--set", f"sink.oap.spool_path={tmp_path / 'spool'}", "--set", "sink.jsonl.kernel_logs=true"),
+        sinks=("oap", "jsonl"),
+    )
+    subprocess.run(["curl", "-s", "-o", "/dev/null", nginx.url], check=True)
+
+    def ends():
+        """The receiver's connections, by the end that was seen."""
+        return {line["rover.role"] for line in agent.lines() if line.get("server.port") == receiver.port}
+
+    wait_until(lambda: "server" in ends(), f"the receiver's end: {agent.err}")
+    agent.finish()
+    receiver.finish()
+    assert ends() == {"server"}
+    assert agent.pid not in {line["process.pid"] for line in agent.lines() if "process.pid" in line}
+    assert agent.pid not in {call["pid"] for line in agent.lines() for call in line.get("rover.syscalls", ())}

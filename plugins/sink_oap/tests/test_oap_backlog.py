@@ -134,6 +134,22 @@ def test_the_batch_being_sent_is_never_shed(tmp_path: Path) -> None:
     assert backlog.shed == {"queue_full": 8}
 
 
+def test_what_is_on_disk_is_the_oldest(tmp_path: Path) -> None:
+    """So that an agent that is killed loses the newest; the batch being sent is the oldest of all."""
+    backlog = Backlog(3000, Spool(tmp_path), 1 << 20, DAY)
+    backlog.put(batch(0))
+    first = backlog.first()
+    assert first is not None
+    for n in range(1, 5):
+        backlog.put(batch(n))
+    names = [f"{n:020}.batch" for n in range(5)]
+    assert files(tmp_path) == names[:3]
+    backlog.sent(first[0])
+    assert files(tmp_path) == names[1:3]
+    assert drain(backlog) == [1, 2, 3, 4]
+    assert backlog.close() == 0
+
+
 def test_a_batch_put_back_is_the_first_again() -> None:
     backlog = Backlog(1 << 20, None, 0, DAY)
     backlog.put(batch(0))

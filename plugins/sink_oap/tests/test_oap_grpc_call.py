@@ -204,12 +204,23 @@ def test_a_server_that_goes_away_before_it_took_the_call() -> None:
     assert client.status == Status("UNAVAILABLE", "the server goes away")
 
 
-def test_a_closed_connection() -> None:
-    client = call()
+@pytest.mark.parametrize(
+    ("secure", "begun", "said"),
+    [
+        (False, False, "want TLS?"),
+        (True, False, "want a client certificate?"),
+        (False, True, "closed before the answer"),
+    ],
+)
+def test_a_closed_connection(secure: bool, begun: bool, said: str) -> None:
+    client = call(secure=secure)
     client.output()
+    if begun:
+        client.input(Server().send())
     client.input(b"")
     assert client.status is not None
     assert client.status.code == "UNAVAILABLE"
+    assert said in client.status.message
 
 
 def test_an_http1_server() -> None:

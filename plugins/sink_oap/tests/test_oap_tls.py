@@ -142,7 +142,8 @@ def test_without_a_client_certificate_where_one_is_due(
 def test_a_server_without_tls(
     listen: Any, make_sink: Any, traffic: Any, authority: Authority, wait_until: Wait, caplog: Any
 ) -> None:
-    refused(listen(), make_sink, traffic, wait_until, caplog, tls_ca=str(authority.cert))
+    said = refused(listen(), make_sink, traffic, wait_until, caplog, tls_ca=str(authority.cert))
+    assert "speaks no TLS" in said
 
 
 def test_insecure_believes_anybody_and_says_so(

@@ -221,4 +221,6 @@ def _reason(error: Exception) -> str:
     """A failure in words: of TLS the verification's own, which is the most telling."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "what answers speaks no TLS"
     return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)

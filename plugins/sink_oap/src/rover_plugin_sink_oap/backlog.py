@@ -141,8 +141,9 @@ class Backlog:
         for entry in self._entries:
             if self._memory <= limit:
                 return
-            if entry.batch is None or entry is self._in_hand:
+            if entry.batch is None:
                 continue
+            # The one in hand as well: what is on disk is the oldest, so that a sudden end loses the newest.
             try:
                 entry.stored = self._spool.write(entry.sequence, entry.batch)
             except OSError as error:

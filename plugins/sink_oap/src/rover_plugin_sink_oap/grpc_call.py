@@ -94,6 +94,7 @@ class ClientCall:
         """`timeout`: seconds, told to the server. `metadata`: lower-case names."""
         self.status: Status | None = None
         """Set when the call is over."""
+        self._secure = secure
         self._body = b"".join([b"%b%b" % (_PREFIX.pack(0, len(each)), each) for each in messages])
         self._position = 0
         self._finished = False
@@ -138,7 +139,7 @@ class ClientCall:
     def input(self, data: bytes) -> None:
         """What was read; empty says that the connection is closed."""
         if not data:
-            self._end("UNAVAILABLE", "the connection was closed before the answer")
+            self._end("UNAVAILABLE", self._closed())
             return
         if self._opening is not None:
             # A server begins with SETTINGS (RFC 9113 section 3.4); anything else would be read
@@ -156,6 +157,12 @@ class ClientCall:
                 self._handle(event)
         except H2Error as error:
             self._end("UNAVAILABLE", f"what answers breaks HTTP/2: {error}")
+
+    def _closed(self) -> str:
+        if self._opening is None:
+            return "the connection was closed before the answer"
+        wanted = "a client certificate" if self._secure else "TLS"
+        return f"the connection was closed without a word; does the server want {wanted}?"
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, DataReceived):
