@@ -4,29 +4,37 @@ VENV := .venv
 PYTHON ?= python3
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/sink_oap plugins/source_pcap
+COMPILED := core bpf plugins/http1 plugins/sink_log
+TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
+HOT := $(TYPED) $(TYPED:.pxd=.py) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx')
+PLAIN_TESTS := core/tests plugins/http1 plugins/sink_log bpf/tests/test_record.py
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
-RUN_PACKAGES := python3-venv python3-bpfcc
-TEST_PACKAGES := curl gcc libc6-dev nginx-light nghttp2-client nghttp2-server procps tcpdump wrk
+RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
+TEST_PACKAGES := curl nginx-light nghttp2-client nghttp2-server procps tcpdump wrk
 
-.PHONY: run test lint bench fuzz clean
+.PHONY: run test lint bench fuzz compile clean
 
-run: $(VENV)/.run
+run: $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/rover run $(ARGS)
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m pytest $(ARGS)
+	ROVER_PLAIN=1 $(VENV)/bin/python -m pytest -q $(or $(ARGS),$(PLAIN_TESTS))
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/.test
+bench: $(VENV)/.test $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m tests.bench $(ARGS)
 
+compile: $(VENV)/.compiled
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(MEMBERS) -name '*.so' -delete
 
 # -- setting up ------------------------------------------------------------------------------
 
@@ -49,11 +57,17 @@ $(VENV)/.venv:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.venv pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
-	$(VENV)/bin/pip install -q --disable-pip-version-check $(EDITABLE)
+	ROVER_COMPILE=0 $(VENV)/bin/pip install -q --disable-pip-version-check cython setuptools $(EDITABLE)
+	@touch $@
+
+# What is hot, compiled where it changed; see setup.py. Without a compiler the Python beside it runs.
+$(VENV)/.compiled: $(VENV)/.run $(HOT)
+	@set -e; for member in $(COMPILED); do \
+	  (cd $$member && $(CURDIR)/$(VENV)/bin/python setup.py -q build_ext --inplace -j 2); done
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(VENV)/bin/pip install -q --disable-pip-version-check $(EDITABLE)'[dev]'
+	ROVER_COMPILE=0 $(VENV)/bin/pip install -q --disable-pip-version-check $(EDITABLE)'[dev]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev

@@ -1,11 +1,21 @@
-"""What `live` means: tests that capture on this very kernel."""
+"""What `live` and `compiled` mean, and how to test without anything compiled (ROVER_PLAIN=1)."""
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 from pathlib import Path
 
 import pytest
+
+import plain
+
+ROOT = Path(__file__).parent
+REQUIRED = {"live": "ROVER_REQUIRE_LIVE", "compiled": "ROVER_REQUIRE_COMPILED"}
+"""Set where a test with the marker must not skip."""
+
+if os.environ.get("ROVER_PLAIN"):
+    plain.install()
 
 
 def missing_for_live() -> str:
@@ -23,19 +33,42 @@ def missing_for_live() -> str:
     return ""
 
 
+def missing_for_compiled() -> str:
+    """Why there is nothing compiled to test; empty when there is."""
+    import rover.buffer
+
+    if rover.buffer.__file__.endswith(".py"):
+        return "plain Python runs here; `make compile` compiles what is hot"
+    return ""
+
+
+def pytest_sessionstart() -> None:
+    """What was compiled before its source was changed would be tested in the source's stead."""
+    if os.environ.get("ROVER_PLAIN"):
+        return
+    for member in ("core", "bpf", "plugins"):
+        for extension in (ROOT / member).rglob("src/**/*" + importlib.machinery.EXTENSION_SUFFIXES[0]):
+            stem = extension.with_name(extension.name.partition(".")[0])
+            for source in (stem.with_suffix(suffix) for suffix in (".py", ".pyx", ".pxd")):
+                if source.exists() and source.stat().st_mtime > extension.stat().st_mtime:
+                    pytest.exit(f"{source.relative_to(ROOT)} has changed: `make compile`", returncode=4)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips live tests with a reason, or fails them where ROVER_REQUIRE_LIVE says they must run."""
-    live = [item for item in items if item.get_closest_marker("live")]
-    if live and (reason := missing_for_live()):
-        for item in live:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    """Skips with a reason what cannot run here."""
+    for marker, missing in (("live", missing_for_live), ("compiled", missing_for_compiled)):
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        if marked and (reason := missing()):
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """A live test that skips where it must run is a failure."""
+    """A test that skips where it must run is a failure."""
     outcome = yield
     report = outcome.get_result()
-    if os.environ.get("ROVER_REQUIRE_LIVE") and report.skipped and item.get_closest_marker("live"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped, but ROVER_REQUIRE_LIVE is set: {report.longrepr}"
+    for marker, variable in REQUIRED.items():
+        if report.skipped and os.environ.get(variable) and item.get_closest_marker(marker):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, but {variable} is set: {report.longrepr}"

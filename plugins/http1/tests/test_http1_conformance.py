@@ -603,6 +603,21 @@ def test_response_without_request_may_answer_head(talk, content):
     assert talk.rows == [("GET", "/1", 200, 0, 2, "complete")]
 
 
+def test_what_an_interim_response_brings_as_content_does_no_harm(talk):
+    talk.ask(get("/1"))
+    talk.answer(b"HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nabcde" + ok(b"x"))
+    assert talk.rows == [("GET", "/1", 200, 0, 1, "complete")]
+    talk.close()
+
+
+def test_icy_answers_like_http_1_0(talk):
+    talk.ask(get("/1"))
+    talk.answer(b"ICY 200 OK\r\nicy-name: a\r\n\r\n", b"music")
+    talk.close()
+    assert talk.rows == [("GET", "/1", 200, 0, 5, "complete")]
+    assert talk.exchanges[0].response.version == "1.0"
+
+
 JUNK = b"\x00\x01 what is this\r\n"
 
 

@@ -20,6 +20,8 @@ BAD = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
         (b"GET /a b\n", (b"GET", b"/a b", b"")),
         (b"GET /HTTP/1.1\r\n", (b"GET", b"/HTTP/1.1", b"")),
         (b"GET HTTP/1.1\r\n", (b"GET", b"HTTP/1.1", b"")),
+        (b"GET  HTTP/1.1\r\n", (b"GET", b"", b"1.1")),
+        (b"GET / http/1.1\r\n", (b"GET", b"/", b"1.1")),
         (b"GET / HTTP/1.\r\n", (b"GET", b"/", b"")),
         (b"GET / HTTP/2.0\r\n", (b"GET", b"/", b"2.0")),
         (b"GET /a b\tHTTP/1.x\r\n", (b"GET", b"/a b", b"")),

@@ -271,6 +271,7 @@ class Http1Decoder:
         owner = None if request is None or request.reported else request.owner
         if status < 200 and status != 101:
             reader.accept(owner, 0)
+            reader.fresh = True  # what some servers send as its content is passed over
             if request is not None:
                 request.continued = True
             return

@@ -145,7 +145,8 @@ class Reader:
         self.response: ResponseHead
         """The same, in the other kind of direction."""
         self.fresh = True
-        """Whether no head was found yet."""
+        """Whether no message was found yet, or nothing but interim responses: bytes that cannot be
+        read are then none either."""
         self.start = 0
         """ns, when its first byte moved; 0 if unknown."""
         self.owner: int | None = None

@@ -2,7 +2,7 @@
 
 Read leniently: white space may be more than one space, a target may hold spaces of its own and
 bytes outside ASCII, the minor version may be any digit. What answers a request may call itself
-any version of HTTP: clients take it. The HTTP/2 preface, `PRI * HTTP/2.0`, opens nothing here.
+any version of HTTP, and SHOUTcast's `ICY 200 OK`: clients take it. The HTTP/2 preface, `PRI * HTTP/2.0`, opens nothing here.
 
 A line that is not well formed can still be what a server took for a request and answered, most
 often with 400: `GET /HTTP/1.1`, `GET / HTTP/1.`, and the request line of HTTP/0.9. On its own it
@@ -32,7 +32,7 @@ _VERSION = re.compile(rb"[ \t]HTTP/1\.[0-9]")
 _DIGITS = re.compile(rb"[0-9](?:\.[0-9])?")
 _UNKNOWN_METHOD = re.compile(rb"[A-Z_-]+[ \t]+/[^\n]*?HTTP/[^\n]*+")
 _OTHER_PROTOCOL = re.compile(rb".*[ \t](?!HTTP/)[A-Z]{2,12}/[0-9.]+", re.DOTALL)
-_STATUS_LINE = re.compile(rb"HTTP/([^ \t\r\n]{1,16})[ \t]++([1-9][0-9]{2})(?:[^0-9]|\Z)")
+_STATUS_LINE = re.compile(rb"(?:HTTP/([^ \t\r\n]{1,16})|ICY)[ \t]++([1-9][0-9]{2})(?:[^0-9]|\Z)")
 
 # Where reading may go on after a loss. Stricter than the above, for almost any text passes before
 # a true start is met: a request line with an unknown method must open a line.
@@ -78,18 +78,22 @@ def split_doubtful_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] |
     known = method in KNOWN_METHODS or _UNKNOWN_METHOD.fullmatch(line)
     if not known or _OTHER_PROTOCOL.fullmatch(line):
         return None
-    words, _, last = target.replace(b"\t", b" ").rpartition(b" ")
+    words, _, last = rest.rstrip(b" \t").replace(b"\t", b" ").rpartition(b" ")
     version = b""
-    if words and last.startswith(b"HTTP/"):
+    # Of "GET  HTTP/1.1" the target is empty, of "GET HTTP/1.1" the version is missing.
+    if (words or rest[:1] == b" ") and last.upper().startswith(b"HTTP/"):
         target = target[: -len(last)].rstrip(b" \t")
         version = last[5:] if _DIGITS.fullmatch(last, 5) else b""
     return method, target, version
 
 
 def split_status_line(line: bytes | bytearray) -> tuple[bytes, int] | None:
-    """(version as sent, status) of a status line with or without its line end, else None."""
+    """(version as sent, status) of a status line with or without its line end, else None.
+
+    ICY is read as HTTP/1.0, as curl does.
+    """
     match = _STATUS_LINE.match(line)
-    return (bytes(match[1]), int(match[2])) if match else None
+    return (bytes(match[1] or b"1.0"), int(match[2])) if match else None
 
 
 def may_open_request(opening: bytes | bytearray) -> bool:
@@ -99,4 +103,4 @@ def may_open_request(opening: bytes | bytearray) -> bool:
 
 def may_open_response(opening: bytes | bytearray) -> bool:
     """Whether these bytes, a line that is not over, can become a status line."""
-    return b"HTTP/".startswith(opening[:5])
+    return b"HTTP/".startswith(opening[:5]) or b"ICY ".startswith(opening[:4])

@@ -1,0 +1,225 @@
+"""What is compiled does what the Python beside it does."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rover import AccessLog, Address, Connection, Detail, Outcome, Process, Role
+from rover.http import head_fields
+from rover_plugin_http1 import ordinary
+from rover_plugin_sink_log import line
+from rover_source_ebpf import record
+
+pytestmark = pytest.mark.compiled
+TESTS = Path(__file__).parent
+
+RUN = """
+import random, sys
+sys.path.insert(0, sys.argv[1])
+if sys.argv[2] == "plain":
+    import plain
+    plain.install()
+import rover.buffer
+assert rover.buffer.__file__.endswith(".py") == (sys.argv[2] == "plain"), rover.buffer.__file__
+from bench import decode, traffic
+rng = random.Random(int(sys.argv[3]))
+exchanges = [traffic.http1(rng) for _ in range(400)]
+records = traffic.http1_records(exchanges, 7, 30)
+for _ in range(40):  # losses, so that the rare ways are gone as well
+    del records[rng.randrange(len(records))]
+decode.decode(decode.batches(records), None, "/dev/stdout")
+"""
+
+
+def run(form: str, seed: int) -> bytes:
+    command = [sys.executable, "-c", RUN, str(TESTS), form, str(seed)]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_lines_for_the_same_records(seed):
+    compiled = run("compiled", seed)
+    assert compiled.count(b"\n") > 300
+    assert compiled == run("plain", seed)
+
+
+def mutated(rng: random.Random, head: bytes) -> bytes:
+    """A head with some bytes replaced, removed or doubled."""
+    changed = bytearray(head)
+    for _ in range(rng.randrange(3)):
+        at = rng.randrange(len(changed))
+        match rng.randrange(3):
+            case 0:
+                changed[at] = rng.choice(b" \t\r\n\0:;/AZaz09\x7f\x80\xff\x0b\x0c")
+            case 1:
+                del changed[at]
+            case _:
+                changed[at:at] = changed[at : at + rng.randrange(1, 30)]
+    return bytes(changed)
+
+
+def read(head):
+    """All a head says, comparable."""
+    if head is None:
+        return None
+    return head._replace(headers=list(head.headers))
+
+
+REQUESTS = (
+    b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nUser-Agent: x y\r\nContent-Length: 12 \r\n\r\n",
+    b"POST http://a/ HTTP/1.0\r\nTransfer-Encoding: Chunked\r\nExpect:  100-CONTINUE\r\n\r\n",
+    b"M!#$ * HTTP/1.1\r\nhOST:\r\nX:\xff\xfe\r\nexpect: no, 100-continue\r\nexpect: 1\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: a\r\ncontent-length: 123456789012345678\r\nCookie: a=b; c=d\r\n\r\n",
+)
+RESPONSES = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: nginx\r\n\r\n",
+    b"HTTP/1.0 404\r\nTransfer-Encoding:chunked\t\r\n\r\n",
+    b"HTTP/1.1 599 \xe4\xf6 x\r\nA: b\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"), [("ordinary_request", REQUESTS), ("ordinary_response", RESPONSES)]
+)
+def test_heads_are_ordinary_to_both_or_to_none(name, heads):
+    from rover_plugin_http1 import _ordinary
+
+    rng = random.Random(5)
+    plain, compiled = getattr(ordinary, name), getattr(_ordinary, name)
+    accepted = 0
+    for _ in range(20_000):
+        head = mutated(rng, rng.choice(heads))
+        if not head:
+            continue
+        expected = read(plain(b"--" + head + b"--", 2, 2 + len(head)))
+        assert read(compiled(b"--" + head + b"--", 2, 2 + len(head))) == expected, head
+        assert read(compiled(bytearray(head), 0, len(head))) == expected, head
+        accepted += expected is not None
+    assert 1_000 < accepted < 19_000
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 5), (3, 3), (0, 6), (5, 2)])
+def test_a_head_outside_its_bytes_is_refused(start, end):
+    from rover_plugin_http1 import _ordinary
+
+    for data in (b"12345", bytearray(b"12345")):
+        with pytest.raises(ValueError, match="head"):
+            _ordinary.ordinary_request(data, start, end)
+
+
+def test_fields_are_found_alike():
+    from rover.http import _head_fields
+
+    rng = random.Random(6)
+    names = ["host", "user-agent", "x", "expect", "content-length", "cookie", "nosuch", "", "a:"]
+    for _ in range(5_000):
+        head = mutated(rng, rng.choice(REQUESTS))
+        if ordinary.ordinary_request(head, 0, len(head)) is None:
+            continue
+        plain, compiled = head_fields.HeadFields(head), _head_fields.HeadFields(head)
+        for name in names[:-2]:
+            assert compiled.get(name) == plain.get(name), (head, name)
+        assert list(compiled) == list(plain)
+
+
+CONNECTION = Connection(
+    id=0x1F,
+    local=Address("::1", 80),
+    remote=Address("10.0.0.2", 40000),
+    role=Role.SERVER,
+    process=Process(42, 'a"b'),
+    opened=0,
+    epoch=1_700_000_000_000_000_000,
+)
+DETAIL = Detail(0x1F, 1, 100, 110, 0, 5, 42, 3, 9, 0, 0)
+TEXTS = ["", "a", 'q"\\/', "".join(map(chr, range(0x20))), "\x7f\x80é€\u2028\U0001f600", "\ud800", "a\0b"]
+VALUES = [0, -1, 1 << 31, (1 << 63) - 1, -(1 << 63), 1 << 63, 1 << 64, True, False, 1.5, None, *TEXTS]
+
+
+def test_lines_are_the_same_bytes():
+    from rover_plugin_sink_log import _line
+
+    rng = random.Random(8)
+    connections = [
+        CONNECTION,
+        Connection(2**64 - 1, None, None, None, None, 0, 0),
+        Connection(1, Address("1.2.3.4", 1), Address("1.2.3.5", 2), None, Process(0, ""), 0, 5, tls=True),
+    ]
+    keys = ["http.request.method", "url.path", "a", "é", 'q"', "tls", "timestamp", "rover.outcome", *TEXTS]
+    for syscalls in (True, False):
+        plain, compiled = line.Lines(syscalls), _line.Lines(syscalls)
+        for _ in range(3_000):
+            details = tuple(
+                DETAIL._replace(
+                    syscall=rng.choice([0, 1, 8, 22, 77]),
+                    error=rng.choice([0, 0, 104]),
+                    fd=rng.choice([-1, 7]),
+                    start=rng.choice([0, 10**18, -5]),
+                    size=rng.choice([0, (1 << 62) - 1]),
+                )
+                for _ in range(rng.randrange(3))
+            )
+            log = AccessLog(
+                rng.choice(connections),
+                rng.choice([0, 5, 10**9 - 1, 10**18]),
+                rng.choice([0, 7, 10**19]),
+                rng.choice(["", "http", 'p"']),
+                rng.choice(["", "1.1"]),
+                {rng.choice(keys): rng.choice(VALUES) for _ in range(rng.randrange(4))},
+                details,
+                rng.choice(list(Outcome)),
+            )
+            assert compiled.line(log) == plain.line(log)
+            assert compiled.make([log]) == plain.make([log])
+
+
+class Told:
+    """A handler that keeps what it is told."""
+
+    def __init__(self):
+        self.records = []
+
+    def data(self, detail, payload):
+        self.records.append((detail, payload))
+
+    def __getattr__(self, name):
+        return self.records.append
+
+
+def test_kernel_records_are_read_alike():
+    from rover_source_ebpf import _record
+
+    rng = random.Random(9)
+    plain, compiled = record.Decoder(lambda pid, port: None), _record.Decoder(lambda pid, port: None)
+    first, second = Told(), Told()
+    memory = bytearray()
+    records = []
+    for _ in range(3_000):
+        body = rng.randbytes(rng.randrange(0, 60))
+        captured = rng.choice([len(body), len(body), 0, len(body) + 1, 1 << 31])
+        fields = [rng.choice([0, 1, 2**61, 2**62, 2**63, 2**64 - 1][: rng.choice([2, 6])]) for _ in range(5)]
+        made = record.HEADER.pack(
+            rng.choice([1, 2, 3, 3, 3, 3, 3, 4, 9]),
+            rng.randrange(8),
+            captured,
+            *fields,
+            rng.choice([len(body), 0, 2**32 - 1]),
+            42,
+            -1,
+            9,
+            rng.choice([0, 1, 1, 2]),
+            0,
+        )
+        made = (made + body)[: rng.choice([1000, 1000, 1000, 63, 0])]
+        records.append((len(memory), len(made)))
+        memory += made
+    plain.deliver_all(first, bytes(memory), records)
+    compiled.deliver_all(second, bytes(memory), records)
+    assert second.records == first.records
+    assert [type(detail) for detail in second.records] == [type(detail) for detail in first.records]
+    assert compiled.malformed == plain.malformed > 0
