@@ -268,7 +268,7 @@ def test_no_request_without_a_request_line(line):
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"HTTP/1.1", b"HTTP/1.1 20", b"HTTP/1.1 2000", b"HTTP/1.1 OK", b"ICY 200 OK"]
+    "line", [b"", b"HTTP/1.1", b"HTTP/1.1 20", b"HTTP/1.1 2000", b"HTTP/1.1 OK", b"ICYX 200 OK"]
 )
 def test_no_response_without_a_status_line(line):
     assert judged_response(line + b"\r\nServer: a\r\n\r\n") is None

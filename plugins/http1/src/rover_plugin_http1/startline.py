@@ -2,7 +2,8 @@
 
 Read leniently: white space may be more than one space, a target may hold spaces of its own and
 bytes outside ASCII, the minor version may be any digit. What answers a request may call itself
-any version of HTTP, and SHOUTcast's `ICY 200 OK`: clients take it. The HTTP/2 preface, `PRI * HTTP/2.0`, opens nothing here.
+any version of HTTP, or SHOUTcast's ICY: clients take it. The HTTP/2 preface, `PRI * HTTP/2.0`,
+opens nothing here.
 
 A line that is not well formed can still be what a server took for a request and answered, most
 often with 400: `GET /HTTP/1.1`, `GET / HTTP/1.`, and the request line of HTTP/0.9. On its own it
