@@ -145,10 +145,11 @@ MALFORMED = {
     "more payload than moved": header(3, captured=71) + bytes(71),
     "addresses cut": header(2) + ends(LOCAL, REMOTE)[:-4],
     "an unknown role": header(2) + ends(LOCAL, REMOTE, 3),
+    "opened in 64 bits": header(2) + ends(LOCAL, REMOTE, time=1 << 62),
     "name cut": header(1) + b"nginx",
-    "direction 2": HEADER.pack(3, 0, 0, *DETAIL._replace(direction=2)),
-    "a sequence number of 63 bits": HEADER.pack(3, 0, 0, *DETAIL._replace(sequence=1 << 62)),
-    "a time of 64 bits": HEADER.pack(3, 0, 0, *DETAIL._replace(end=1 << 63)),
+    "direction 2": header(3, detail=DETAIL._replace(direction=2)),
+    "a sequence number of 63 bits": header(3, detail=DETAIL._replace(sequence=1 << 62)),
+    "a time of 64 bits": header(3, detail=DETAIL._replace(end=1 << 63)),
 }
 
 

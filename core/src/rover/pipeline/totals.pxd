@@ -10,7 +10,7 @@ cdef class Totals:
     cdef public long long alone
     cdef public object breaks
     cdef public object records_lost
-    cdef public long long missing
+    cdef public object missing  # what hostile sequence numbers add up to fits no 64 bits
     cdef public long long resynchronised
     cdef public long long late_payload
     cdef public long long evicted
