@@ -33,10 +33,11 @@ def settle(talk) -> None:
 
 
 def outcomes(talk) -> list[tuple[str, str]]:
-    """(target, "complete" or "aborted"); every complete one has its own response."""
+    """(target, "complete" or "aborted"); every one with a response has its own."""
     for exchange in talk.exchanges:
-        if exchange.outcome.value == "complete":
-            assert exchange.request.target == "/" + exchange.response.headers.get("x-n")
+        answered = exchange.response.headers.get("x-n") if exchange.response else None
+        if answered or exchange.outcome.value == "complete":
+            assert exchange.request.target == f"/{answered}"
     return [(e.request.target, e.outcome.value) for e in talk.exchanges]
 
 
@@ -219,8 +220,8 @@ def test_a_gap_where_only_the_final_line_end_can_be_is_no_loss(talk):
     assert outcomes(talk) == [("/1", "complete"), ("/2", "complete")]
 
 
-@pytest.mark.parametrize("captured", [5, 30, len(ok(1)) - 1])
-def test_a_response_head_not_all_captured_is_no_response(talk, captured):
+@pytest.mark.parametrize("captured", [5, 12, 17, 30, len(ok(1)) - 1])
+def test_a_response_head_not_all_captured_is_logged_with_its_status(talk, captured):
     settle(talk)
     talk.ask(get(1))
     talk.answer(ok(1), captured=captured)
@@ -228,16 +229,46 @@ def test_a_response_head_not_all_captured_is_no_response(talk, captured):
     turn(talk, 3)
     assert outcomes(talk)[-1] == ("/3", "complete")
     assert outcomes(talk)[0] == ("/1", "aborted")
+    assert talk.rows[0][2] == (200 if captured >= len("HTTP/1.1 200") else None)
     talk.close()
 
 
-@pytest.mark.parametrize("captured", [3, 18, len(get(1)) - 1])
-def test_a_request_head_not_all_captured_is_no_request(talk, captured):
+@pytest.mark.parametrize("captured", [3, 6])
+def test_a_request_without_a_whole_target_is_no_request(talk, captured):
     settle(talk)
     talk.ask(get(1), captured=captured)
     talk.answer(ok(1))
     turn(talk, 2)
     assert outcomes(talk) == [("/2", "complete")]
+    talk.close()
+
+
+@pytest.mark.parametrize("captured", [7, 8, 14, 15, 16, 17, 18, len(get(1)) - 1])
+def test_a_request_head_not_all_captured_is_logged_with_its_line(talk, captured):
+    settle(talk)
+    talk.ask(get(1), captured=captured)
+    talk.answer(ok(1))
+    turn(talk, 2)
+    assert outcomes(talk) == [("/1", "aborted"), ("/2", "complete")]
+    assert talk.rows[0] == ("GET", "/1", 200, None, 0, "aborted")
+    assert talk.exchanges[0].request.header_size == captured
+    talk.close()
+
+
+def test_packets_cut_to_a_few_bytes_show_lines_and_status(talk):
+    talk.ask(get(1, "Cookie: " + "c" * 900 + "\r\n"), captured=30)
+    talk.answer(ok(1, b"x" * 3000), captured=30)
+    talk.answer(b"y" * 1000, captured=30)
+    talk.close()
+    assert [(row[:3], row[5]) for row in talk.rows] == [(("GET", "/1", 200), "aborted")]
+
+
+@pytest.mark.parametrize("captured", [20, 40])
+def test_a_switch_is_one_though_its_head_is_cut(talk, captured):
+    talk.ask(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nUser-Agent: x\r\n\r\n")
+    talk.answer(b"HTTP/1.1 200 Established\r\nVia: 1.1 a, 1.1 b\r\n\r\n", captured=captured)
+    assert talk.rows == [("CONNECT", "a:443", 200, 0, None, "aborted")]
+    assert talk.broken == "tunnel"
     talk.close()
 
 
@@ -325,7 +356,9 @@ def test_many_gaps_cost_one_search_each(talk):
     for number in range(1, 50):
         talk.ask(get(number), captured=20)
     turn(talk, 60)
-    assert outcomes(talk) == [("/60", "complete")]
+    assert outcomes(talk)[-1] == ("/60", "complete")
+    assert [outcome for _, outcome in outcomes(talk)[:-1]] == ["aborted"] * 49
+    assert all(row[2] is None for row in talk.rows[:-1])
     talk.close()
 
 

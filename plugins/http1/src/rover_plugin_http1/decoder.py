@@ -12,7 +12,7 @@ from rover.exchange import Outcome
 from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.records import Direction, Role
 from rover_plugin_http1.exchange import Request, new
-from rover_plugin_http1.framing import INVALID, UNTIL_CLOSE, request_content, response_content
+from rover_plugin_http1.framing import INVALID, UNSEEN, UNTIL_CLOSE, request_content, response_content
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.pairing import Pairing
 from rover_plugin_http1.reader import (
@@ -215,8 +215,10 @@ class Http1Decoder:
             request.last = True
             reader.accept(request.owner, content)
             self._finish_request(request, None)
-        elif reader.accept(request.owner, content) is END:
+        elif (event := reader.accept(request.owner, content)) is END:
             self._finish_request(request, reader.content)
+        elif event is CUT:
+            self._end_request(reader, event)
         return True
 
     def _is_quiet(self, responses: Reader | None) -> bool:
@@ -270,7 +272,7 @@ class Http1Decoder:
         status = head.status
         owner = None if request is None or request.reported else request.owner
         if status < 200 and status != 101:
-            reader.accept(owner, 0)
+            reader.accept(owner, UNSEEN if head.content == UNSEEN else 0)
             reader.fresh = True  # what some servers send as its content is passed over
             if request is not None:
                 request.continued = True
@@ -286,8 +288,9 @@ class Http1Decoder:
             self._break(reader, "framing", "a response whose Content-Length cannot be trusted")
             return
         # Not knowing what it answers is not knowing whether it answers HEAD.
-        if reader.accept(owner, content, optional=request is None) is END:
-            self._end_response(reader, END)
+        event = reader.accept(owner, content, optional=request is None)
+        if event is END or event is CUT:
+            self._end_response(reader, event)
 
     def _believe(self, start: int) -> bool:
         """Takes a doubtful line for a request when nothing else can be what a response answers.
@@ -339,7 +342,8 @@ class Http1Decoder:
                 self._report(request)
             elif request.head.expects and not request.continued and self._requests is not None:
                 self._requests.optional = not self._requests.content
-        if event is END and (head.status == 101 or (request and request.head.method == "CONNECT")):
+        whole = event is END or head.content == UNSEEN
+        if whole and (head.status == 101 or (request and request.head.method == "CONNECT")):
             self._switch(reader, head, request)
 
     def _switch(self, reader: Reader, head: ResponseHead, request: Request | None) -> None:

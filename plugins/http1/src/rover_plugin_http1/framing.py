@@ -18,6 +18,9 @@ UNTIL_CLOSE = -5
 """Of a response: everything that follows, up to the end of the stream. Of a request: where it
 ends cannot be told, and nothing that follows can be trusted."""
 
+UNSEEN = -6
+"""The end of the head was not captured: nothing is known of the content."""
+
 MAX_LENGTH = (1 << 63) - 1
 """Stream positions are 63 bits wide wherever they are kept: a longer content is an attack."""
 MAX_DIGITS = 20
@@ -51,17 +54,19 @@ def declared(codings: Iterable[bytes], lengths: Iterable[bytes]) -> int:
 
 
 def request_content(declaration: int) -> int:
-    """Length, CHUNKED or UNTIL_CLOSE of a request's content."""
+    """Length, CHUNKED, UNTIL_CLOSE or UNSEEN of a request's content."""
     if declaration == NOTHING:
         return 0
     return UNTIL_CLOSE if declaration in (CODED, INVALID) else declaration
 
 
 def response_content(declaration: int, status: int, method: str | None) -> int:
-    """Length, CHUNKED, UNTIL_CLOSE or INVALID of a response's content.
+    """Length, CHUNKED, UNTIL_CLOSE, INVALID or UNSEEN of a response's content.
 
     `method` of the request it answers; None when that is not known.
     """
+    if declaration == UNSEEN:
+        return UNSEEN
     if status < 200 or status == 204 or status == 304 or method == "HEAD":
         return 0
     if method == "CONNECT" and status < 300:

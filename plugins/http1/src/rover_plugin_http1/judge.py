@@ -17,9 +17,14 @@ from collections.abc import Iterable, Iterator
 import h11
 
 from rover.http import Headers, text
-from rover_plugin_http1.framing import declared
+from rover_plugin_http1.framing import UNSEEN, declared
 from rover_plugin_http1.head import RequestHead, ResponseHead
-from rover_plugin_http1.startline import split_doubtful_line, split_request_line, split_status_line
+from rover_plugin_http1.startline import (
+    split_cut_line,
+    split_doubtful_line,
+    split_request_line,
+    split_status_line,
+)
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -73,6 +78,28 @@ def doubtful_request(head: bytes) -> RequestHead | None:
         _content(fields),
         expects=False,
     )
+
+
+def cut_request(start: bytes) -> RequestHead | None:
+    """What was captured of a head, up to where bytes are missing; None without a start line."""
+    lines = start.split(b"\n")
+    line = split_request_line(lines[0]) if len(lines) > 1 else split_cut_line(lines[0])
+    if line is None:
+        return None
+    method, target, version = line
+    headers = _headers(list(tolerant_fields(lines[1:-1])))
+    return RequestHead(text(method), text(target), text(version), headers, len(start), UNSEEN, expects=False)
+
+
+def cut_response(start: bytes) -> ResponseHead | None:
+    """The same of a response."""
+    lines = start.split(b"\n")
+    line = split_status_line(lines[0])
+    if line is None:
+        return None
+    version, status = line
+    headers = _headers(list(tolerant_fields(lines[1:-1])))
+    return ResponseHead(status, text(version), headers, len(start), UNSEEN)
 
 
 def judged_response(head: bytes) -> ResponseHead | None:

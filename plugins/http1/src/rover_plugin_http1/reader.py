@@ -13,9 +13,11 @@ import re
 
 from rover.buffer import StreamBuffer
 from rover.http import Headers, text
-from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH
+from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH, UNSEEN
 from rover_plugin_http1.head import RequestHead, ResponseHead
 from rover_plugin_http1.judge import (
+    cut_request,
+    cut_response,
     doubtful_request,
     judged_request,
     judged_response,
@@ -213,9 +215,10 @@ class Reader:
                 return event
 
     def accept(self, owner: int | None, content: int, *, optional: bool = False) -> Event:
-        """Takes the head, on behalf of `owner`. END when the message is complete with it.
+        """Takes the head, on behalf of `owner`. END when the message is complete with it, CUT
+        when nothing more of it can be read.
 
-        `content` is a length, CHUNKED or UNTIL_CLOSE. With `optional` the next bytes tell
+        `content` is a length, CHUNKED, UNTIL_CLOSE or UNSEEN. With `optional` the next bytes tell
         whether there is any.
         """
         size = self._size
@@ -238,6 +241,9 @@ class Reader:
             self.state = LENGTH
             return NEED_MORE
         self.buffer.consume(size, owner)
+        if content == UNSEEN:
+            self.known = self.optional = False
+            return self._cut_by_gap()
         if content > 0:
             self._left = content
             self.state = LENGTH
@@ -352,7 +358,26 @@ class Reader:
             self._misled()
             return None
         self._examined = size
+        if buffer.gap and self._cut_head(bytes(data[offset:]), requests=requests):
+            return HEAD
         return self._wait_or_search()
+
+    def _cut_head(self, start: bytes, *, requests: bool) -> bool:
+        """Takes the beginning of a head for it, the rest being missing. False if it tells too little."""
+        if requests:
+            request = cut_request(start)
+            if request is None:
+                return False
+            self.request = request
+            self.kind = Kind.REQUESTS
+        else:
+            response = cut_response(start)
+            if response is None:
+                return False
+            self.response = response
+            self.kind = Kind.RESPONSES
+        self._found(len(start))
+        return True
 
     # -- doubtful heads ----------------------------------------------------------------------
 

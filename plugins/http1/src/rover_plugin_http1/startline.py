@@ -30,6 +30,9 @@ KNOWN_METHODS = frozenset(
 _METHOD = re.compile(TOKEN_CHAR + b"{1,%d}" % MAX_METHOD)
 _REQUEST_PREFIX = re.compile(TOKEN_CHAR + rb"{1,%d}(?:[ \t]|\r?\Z)" % MAX_METHOD)
 _VERSION = re.compile(rb"[ \t]HTTP/1\.[0-9]")
+_CUT_LINE = re.compile(
+    rb"(%b+) ([\x21-\x7e]+) (?:H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\.(?:([0-9])\r?)?)?" % TOKEN_CHAR
+)
 _DIGITS = re.compile(rb"[0-9](?:\.[0-9])?")
 _UNKNOWN_METHOD = re.compile(rb"[A-Z_-]+[ \t]+/[^\n]*?HTTP/[^\n]*+")
 _OTHER_PROTOCOL = re.compile(rb".*[ \t](?!HTTP/)[A-Z]{2,12}/[0-9.]+", re.DOTALL)
@@ -86,6 +89,17 @@ def split_doubtful_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] |
         target = target[: -len(last)].rstrip(b" \t")
         version = last[5:] if _DIGITS.fullmatch(last, 5) else b""
     return method, target, version
+
+
+def split_cut_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | None:
+    """(method, target, version) of a request line whose end was not captured, else None.
+
+    Only with a known method, and a target that is whole; the version is empty when it is not.
+    """
+    match = _CUT_LINE.fullmatch(line)
+    if match is None or match[1] not in KNOWN_METHODS:
+        return None
+    return match[1], match[2], b"1." + match[3] if match[3] else b""
 
 
 def split_status_line(line: bytes | bytearray) -> tuple[bytes, int] | None:
