@@ -215,6 +215,9 @@ def test_kernel_records_are_read_alike():
             rng.choice([0, 1, 1, 2]),
             0,
         )
+        if made[0] == 2:
+            ends = (rng.choice([7, 1 << 62]), rng.randbytes(16), bytes(10) + b"\xff\xff\1\2\3\4", 5, 6)
+            body = record.ENDS.pack(*ends, rng.randrange(4)) + body
         made = (made + body)[: rng.choice([1000, 1000, 1000, 63, 0])]
         records.append((len(memory), len(made)))
         memory += made

@@ -4,14 +4,26 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.string cimport memcpy
 
-from rover.records import Detail
+from rover.records import Address, Closed, Detail, Opened
 from rover_source_ebpf import record
 
 cdef type DETAIL = Detail
 cdef object new = tuple.__new__
 cdef unsigned int DATA = record.KIND_DATA
+cdef unsigned int CLOSED = record.KIND_CLOSED
+cdef unsigned int OPENED = record.KIND_OPENED
+cdef unsigned int WITH_DETAIL = record.FLAG_DETAIL
+cdef unsigned int LATE = record.FLAG_LATE
+cdef unsigned int RESET = record.FLAG_RESET
+cdef tuple ROLES = record.ROLES
+
+
+assert len(Detail._fields) == 11
 
 
 cdef packed struct Header:  # struct header of c/wire.h
@@ -31,13 +43,57 @@ cdef packed struct Header:  # struct header of c/wire.h
     unsigned char error
 
 
+cdef packed struct Ends:  # the rest of struct opened_record
+    unsigned long long time
+    char local[16]
+    char remote[16]
+    unsigned short local_port
+    unsigned short remote_port
+    unsigned char role
+    unsigned char unused[3]
+
+
+cdef extern from *:
+    """
+    /* An instance of a class derived from tuple without further fields, as tuple_subtype_new in
+       Objects/tupleobject.c makes one, but not filled yet. */
+    static PyObject *empty(PyObject *type, Py_ssize_t size) {
+        return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
+    }
+    """
+    object empty(object type, Py_ssize_t size)
+
+
+cdef inline void put(object to, Py_ssize_t at, object value) noexcept:
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(to, at, value)
+
+
+cdef object detail_of(const Header *header):
+    detail = empty(DETAIL, 11)
+    put(detail, 0, header.connection)
+    put(detail, 1, header.sequence)
+    put(detail, 2, header.start)
+    put(detail, 3, header.end)
+    put(detail, 4, header.position)
+    put(detail, 5, header.size)
+    put(detail, 6, header.pid)
+    put(detail, 7, header.fd)
+    put(detail, 8, header.syscall)
+    put(detail, 9, header.direction)
+    put(detail, 10, header.error)
+    return detail
+
+
 cdef class Decoder:
     cdef object _plain
+    cdef object _role_of
 
     def __init__(self, role_of):
-        if sizeof(Header) != record.HEADER.size:
+        if sizeof(Header) != record.HEADER.size or sizeof(Ends) != record.ENDS.size:
             raise ImportError("another layout")
         self._plain = record.Decoder(role_of)
+        self._role_of = role_of
 
     @property
     def malformed(self):
@@ -48,28 +104,43 @@ cdef class Decoder:
         cdef const char *start
         cdef Py_ssize_t offset, length, room
         cdef Header header
+        cdef Ends ends
         plain = self._plain.deliver
         data = handler.data
         PyObject_GetBuffer(memory, &view, PyBUF_SIMPLE)
         try:
             for offset, length in records:
-                if length >= sizeof(Header) and 0 <= offset <= view.len - length:
+                if length >= <Py_ssize_t>sizeof(Header) and 0 <= offset <= view.len - length:
                     start = <const char *>view.buf + offset
                     memcpy(&header, start, sizeof(Header))
                     room = length - sizeof(Header)
                     if header.kind == DATA and regular(&header, room):
                         data(
-                            new(DETAIL, (
-                                header.connection, header.sequence, header.start, header.end, header.position,
-                                header.size, header.pid, header.fd, header.syscall, header.direction,
-                                header.error,
-                            )),
+                            detail_of(&header),
                             PyBytes_FromStringAndSize(start + sizeof(Header), header.captured),
                         )
                         continue
+                    if header.kind == CLOSED and regular(&header, room):
+                        call = detail_of(&header) if header.flags & WITH_DETAIL else None
+                        reset = (header.flags & RESET) != 0
+                        handler.closed(new(Closed, (header.connection, header.end, reset, call)))
+                        continue
+                    if header.kind == OPENED and room >= <Py_ssize_t>sizeof(Ends) and regular(&header, room):
+                        memcpy(&ends, start + sizeof(Header), sizeof(Ends))
+                        if ends.role <= 2 and not ends.time >> 62:
+                            handler.opened(self._opened(&header, &ends))
+                            continue
                 plain(handler, memory, offset, length)
         finally:
             PyBuffer_Release(&view)
+
+    cdef object _opened(self, const Header *header, const Ends *ends):
+        local = new(Address, (record.host(ends.local[:16]), ends.local_port))
+        remote = new(Address, (record.host(ends.remote[:16]), ends.remote_port))
+        role = ROLES[ends.role] or self._role_of(header.pid, ends.local_port)
+        late = (header.flags & LATE) != 0
+        call = detail_of(header) if header.flags & WITH_DETAIL else None
+        return new(Opened, (header.connection, ends.time, local, remote, role, header.pid, late, call))
 
 
 cdef inline bint regular(const Header *header, Py_ssize_t room) noexcept nogil:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 from rover.records import Address, Direction, Process, Role
@@ -27,8 +26,7 @@ class ProtocolBreak(NamedTuple):
     """What led to the upgrade, handed to the decoder of a plugin that claims it."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """A snapshot: a change (protocol recognised, broken, role known) makes a new value."""
 
     id: int

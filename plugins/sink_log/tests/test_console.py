@@ -1,6 +1,5 @@
 """The terminal: aligned, told at a glance, and safe from what strangers send."""
 
-import dataclasses
 import os
 import re
 
@@ -49,17 +48,17 @@ def test_a_line_lies_under_its_columns(shown):
 
 
 def test_a_client_shows_the_server_as_its_peer(shown):
-    client = dataclasses.replace(CONNECTION, role=Role.CLIENT)
+    client = CONNECTION._replace(role=Role.CLIENT)
     assert "10.0.0.2:4000" in shown(LOG._replace(connection=client))[1]
 
 
 def test_an_ipv6_address_stands_in_brackets(shown):
-    six = dataclasses.replace(CONNECTION, remote=Address("::1", 4000))
+    six = CONNECTION._replace(remote=Address("::1", 4000))
     assert "[::1]:4000" in shown(LOG._replace(connection=six))[1]
 
 
 def test_a_break_is_visible(shown):
-    broken = dataclasses.replace(CONNECTION, protocol_break=ProtocolBreak("upgrade", "websocket", "http1"))
+    broken = CONNECTION._replace(protocol_break=ProtocolBreak("upgrade", "websocket", "http1"))
     line = shown(AccessLog(broken, 0, 0, outcome=Outcome.BREAK))[1]
     assert line.endswith("break   http1 to tcp: upgrade (websocket)")
 
@@ -83,7 +82,7 @@ def test_a_strangers_protocol_shows_its_attributes(shown):
 @pytest.mark.parametrize("hostile", ["\x1b[2J", "\r", "\n", "\x9b31m", "\u202e", "\x07"])
 def test_nothing_on_the_wire_steers_the_terminal(shown, hostile):
     attributes = ATTRIBUTES | {"url.original": f"/{hostile}x", "http.request.method": f"G{hostile}"}
-    connection = dataclasses.replace(CONNECTION, process=Process(42, f"a{hostile}"))
+    connection = CONNECTION._replace(process=Process(42, f"a{hostile}"))
     lines = shown(LOG._replace(attributes=attributes, connection=connection), color="never")
     assert len(lines) == 2
     assert hostile not in lines[1]

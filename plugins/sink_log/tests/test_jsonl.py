@@ -1,6 +1,5 @@
 """JSON lines: the keys, absent when not known, and every log a line of valid JSON."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -105,16 +104,14 @@ def test_what_is_not_known_is_absent(written):
 
 
 def test_without_a_role_the_ends_are_local_and_peer(written):
-    (line,) = written(LOG._replace(connection=dataclasses.replace(CONNECTION, role=None)))
+    (line,) = written(LOG._replace(connection=CONNECTION._replace(role=None)))
     assert (line["network.local.port"], line["network.peer.port"]) == (80, 4000)
     assert "client.address" not in line
     assert "rover.role" not in line
 
 
 def test_a_break(written):
-    broken = dataclasses.replace(
-        CONNECTION, protocol="", protocol_break=ProtocolBreak("hpack", "index 70", "http2")
-    )
+    broken = CONNECTION._replace(protocol="", protocol_break=ProtocolBreak("hpack", "index 70", "http2"))
     (line,) = written(AccessLog(broken, 5, 5, details=(DETAIL,), outcome=Outcome.BREAK))
     assert line["rover.outcome"] == "break"
     assert line["rover.break.reason"] == "hpack"

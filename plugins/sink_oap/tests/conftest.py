@@ -97,10 +97,9 @@ class Traffic:
 
     def broken(self, connection: Connection) -> AccessLog:
         """The break of its protocol."""
-        import dataclasses
 
-        after = dataclasses.replace(
-            connection, protocol="", protocol_break=ProtocolBreak("upgrade", protocol=connection.protocol)
+        after = connection._replace(
+            protocol="", protocol_break=ProtocolBreak("upgrade", protocol=connection.protocol)
         )
         return AccessLog(after, self._time, self._time, outcome=Outcome.BREAK)
 

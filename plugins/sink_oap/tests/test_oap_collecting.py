@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +91,7 @@ def test_the_node_comes_first_and_once(make: Make, traffic: Any) -> None:
 def test_a_stream_has_one_boot_time(make: Make, traffic: Any) -> None:
     collector = make()
     early = traffic.connection()
-    late = dataclasses.replace(traffic.connection(), epoch=early.epoch + 10**9)
+    late = traffic.connection()._replace(epoch=early.epoch + 10**9)
     for connection, path in ((early, "/0"), (late, "/1"), (late, "/2"), (early, "/3")):
         collector.add(traffic.exchange(connection, path), 0.0)
     collector.ripen(None)
@@ -120,8 +119,8 @@ def test_a_break_sends_the_connection_again_as_tcp(make: Make, traffic: Any) -> 
 def test_changes_of_a_connection_are_sent_as_they_become_known(make: Make, traffic: Any) -> None:
     collector = make()
     plain = traffic.connection(role=None, protocol="")
-    secured = dataclasses.replace(plain, tls=True)
-    spoken = dataclasses.replace(secured, role=Role.CLIENT, protocol="http2")
+    secured = plain._replace(tls=True)
+    spoken = secured._replace(role=Role.CLIENT, protocol="http2")
     for connection in (plain, secured, spoken):
         collector.add(traffic.call(connection), 0.0)
     collector.ripen(None)
@@ -150,7 +149,7 @@ def _process(name: str) -> Any:
 
 
 def unbuilt(log: AccessLog) -> AccessLog:
-    return log._replace(connection=dataclasses.replace(log.connection, local=None, remote=None, role=None))
+    return log._replace(connection=log.connection._replace(local=None, remote=None, role=None))
 
 
 def test_logs_wait_for_their_connection_and_keep_their_order(make: Make, traffic: Any) -> None:

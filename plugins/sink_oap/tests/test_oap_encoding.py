@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -239,7 +238,7 @@ def test_a_break_alone_sends_its_connection(traffic: Any) -> None:
     ],
 )
 def test_connection_fields(traffic: Any, changes: dict[str, Any], fields: tuple[int, int, int]) -> None:
-    connection = dataclasses.replace(traffic.connection(), **changes)
+    connection = traffic.connection()._replace(**changes)
     ends = Ends(HERE, THERE, connection.role is Role.SERVER)
     sent = EBPFAccessLogMessage.FromString(Encoder().connection(connection, ends)).connection
     assert (sent.role, sent.tlsMode, sent.protocol) == fields

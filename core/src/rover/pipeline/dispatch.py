@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -200,8 +201,9 @@ class Pipeline:
     def _add(self, state: ConnectionState) -> ConnectionState:
         states = self._states
         if len(states) >= self._max_connections:
-            oldest = (identity for identity, _ in zip(states, range(EVICTION_SAMPLE), strict=False))
-            victim = states.pop(min(oldest, key=lambda identity: states[identity].seen))
+            oldest = itertools.islice(states.values(), EVICTION_SAMPLE)
+            victim = min(oldest, key=operator.attrgetter("seen"))
+            del states[victim.connection.id]
             self.totals.evicted += 1
             self._finish(victim, state.seen)
             self._release(victim)
@@ -229,8 +231,7 @@ class Pipeline:
     def _build(self, state: ConnectionState, facts: Connection) -> None:
         """The opening record came after data: what was learned meanwhile holds."""
         known = state.connection
-        state.connection = dataclasses.replace(
-            facts,
+        state.connection = facts._replace(
             role=known.role or facts.role,
             protocol=known.protocol,
             protocol_break=known.protocol_break,
@@ -279,7 +280,7 @@ class Pipeline:
         self, state: ConnectionState, spec: ProtocolSpec, now: int, upgrade: ProtocolBreak | None = None
     ) -> None:
         state.spec = spec
-        connection = state.connection = dataclasses.replace(state.connection, protocol=spec.name)
+        connection = state.connection = state.connection._replace(protocol=spec.name)
         try:
             state.decoder = spec.make(connection, self._settings.get(spec.name, {}), upgrade)
         except Exception as error:
@@ -353,12 +354,12 @@ class Pipeline:
         details = state.ledger.take(exchange.owner)
         connection = state.connection
         if state.decoder is not None and (role := state.decoder.role) and role is not connection.role:
-            connection = state.connection = dataclasses.replace(connection, role=role)
+            connection = state.connection = connection._replace(role=role)
         process = connection.process
         if details and (process is None or process.pid != details[0].pid):
             pid = details[0].pid
             user = self._processes.get(pid) or Process(pid, "")
-            connection = state.connection = dataclasses.replace(connection, process=user)
+            connection = state.connection = connection._replace(process=user)
         self.totals.exchanges += 1
         if isinstance(exchange, HttpExchange):
             log = self._ask(self._http_hooks, (connection, exchange.request, exchange.response, details))
@@ -422,7 +423,7 @@ class Pipeline:
         self.totals.breaks[protocol_break.reason] += 1
         state.decoder = None
         self._hook.on_protocol_break(connection=before, protocol_break=protocol_break)
-        state.connection = dataclasses.replace(before, protocol="", protocol_break=protocol_break)
+        state.connection = before._replace(protocol="", protocol_break=protocol_break)
         self._source.set_upload(before.id, UPLOAD_NONE)
         self._make_plain(state)
         details = state.ledger.drain()
@@ -434,7 +435,7 @@ class Pipeline:
 
     def _finish(self, state: ConnectionState, now: int) -> None:
         """Nothing follows: messages ended by close are complete, others are cut."""
-        for direction in Direction:
+        for direction in (0, 1):
             buffer = state.buffers[direction]
             if state.decoder is not None and not buffer.ended:
                 buffer.ended = True
@@ -475,8 +476,7 @@ class Pipeline:
         """Sends what waited, with the addresses if they are known by now."""
         facts = state.connection
         for log in state.held or ():
-            connection = dataclasses.replace(
-                log.connection,
+            connection = log.connection._replace(
                 local=facts.local,
                 remote=facts.remote,
                 role=log.connection.role or facts.role,

@@ -13,14 +13,16 @@ from rover_plugin_http1.access_log import access_log
 from rover_plugin_http1.decoder import Http1Decoder
 from rover_plugin_http1.sniff import sniff
 
+# Four times what nginx and Node.js take by default (32 and 16 KiB), above Tomcat and IIS;
+# curl reads up to 300 KiB of response heads, which nobody sends.
+MAX_HEAD = 128 << 10
+# Long polls and slow reports answer within minutes; proxies give up after one (nginx) to ten.
+TIMEOUT = 600
 SETTINGS = (
-    # Four times what nginx and Node.js take by default (32 and 16 KiB), above Tomcat and IIS;
-    # curl reads up to 300 KiB of response heads, which nobody sends.
-    Setting("max_head", 128 << 10, "bytes of a message's head; a longer one is not read", minimum=1024),
-    # Long polls and slow reports answer within minutes; proxies give up after one (nginx) to ten.
+    Setting("max_head", MAX_HEAD, "bytes of a message's head; a longer one is not read", minimum=1024),
     Setting(
         "exchange_timeout",
-        600,
+        TIMEOUT,
         "seconds of silence after which unfinished exchanges are logged as aborted; 0 for never",
         minimum=0,
     ),
@@ -33,8 +35,7 @@ def make(
     upgrade: ProtocolBreak | None,  # noqa: ARG001
 ) -> Http1Decoder:
     """A decoder for one connection."""
-    values = {setting.name: setting.default for setting in SETTINGS} | dict(settings)
-    return Http1Decoder(values["max_head"], values["exchange_timeout"])
+    return Http1Decoder(settings.get("max_head", MAX_HEAD), settings.get("exchange_timeout", TIMEOUT))
 
 
 @hookimpl

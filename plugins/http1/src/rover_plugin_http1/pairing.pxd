@@ -11,6 +11,7 @@ cdef class Pairing:
     cdef bint _probing
     cdef Py_ssize_t _answers
 
+    cpdef bint begin(self, Request request, bint quiet) except -1
     cpdef bint answerable(self, object start)
     cpdef object answer(self)
     cpdef answered(self, bint paired)

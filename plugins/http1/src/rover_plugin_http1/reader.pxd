@@ -28,6 +28,8 @@ cdef class Reader:
     cdef Py_ssize_t _max_head
 
     cpdef object read(self)
+    cpdef object accept(self, object owner, object content, bint optional=*)
+    cdef _found(self, Py_ssize_t size)
     @cython.locals(offset="Py_ssize_t", size="Py_ssize_t", examined="Py_ssize_t", blank="Py_ssize_t",
                    end="Py_ssize_t", requests="bint", found="bint")
     cdef object _read_head(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -63,6 +62,4 @@ class Unaddressed:
 
 
 def _addressed(connection: Connection, known: Connection) -> Connection:
-    return dataclasses.replace(
-        connection, local=known.local, remote=known.remote, role=connection.role or known.role
-    )
+    return connection._replace(local=known.local, remote=known.remote, role=connection.role or known.role)
