@@ -329,6 +329,13 @@ def test_what_is_missing_makes_nothing_up(
     check_nothing_made_up(capture, replay(kept))
 
 
+@settings(SOME, max_examples=150)
+@given(captures, st.integers(30, 400))
+def test_packets_cut_by_the_capture_make_nothing_up(replay: Replay, capture: Capture, snap: int) -> None:
+    cut = [segment._replace(payload=segment.payload[:snap]) for segment in capture.segments]
+    check_nothing_made_up(capture, replay(cut))
+
+
 @SOME
 @given(captures, drops, seeds)
 def test_a_loss_is_the_loss_of_its_connection_alone(
