@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from rover.collector import relax_collector
 from rover.configuration import Catalogue
 from rover.errors import RoverError, UsageError
 from rover.pipeline.dispatch import Pipeline
@@ -111,6 +112,7 @@ class Agent:
         """
         source, pipeline = self._source, self.pipeline
         failure = ""
+        relax_collector()
         next_tick = source.now() + TICK_INTERVAL
         next_progress = time.monotonic() + PROGRESS_INTERVAL
         try:

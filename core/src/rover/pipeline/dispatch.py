@@ -288,8 +288,8 @@ class Pipeline:
             return
         self._source.set_upload(connection.id, spec.upload)
         ingress, egress = state.buffers
-        first = Direction.EGRESS if 0 < egress.since < (ingress.since or now + 1) else Direction.INGRESS
-        for direction in (first, Direction(1 - first)):
+        first = int(0 < egress.since < (ingress.since or now + 1))
+        for direction in (first, 1 - first):
             if state.decoder is not None and (len(state.buffers[direction]) or state.buffers[direction].gap):
                 self._decode(state, direction, now)
 

@@ -1,0 +1,8 @@
+"""Fuzzing, guided by coverage: see docs/contributing.md. A harness is a module with
+
+- `WORDS`: byte strings that the fuzzer may not find by itself;
+- `seeds()`: inputs to begin with;
+- `check(data)`: raises whatever it likes when these bytes break a promise.
+"""
+
+HARNESSES = ("http1", "http2", "captures", "kernel_records", "recordings")

@@ -1,0 +1,112 @@
+"""The HTTP/2 decoder: frames and bytes, lost or not captured, in one piece or cut anywhere."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from rover.access_log import AccessLog
+from rover.connection import ProtocolBreak
+from rover.http.values import HttpStream
+from rover.records import Detail
+from rover.testing import connection
+from rover_plugin_http2 import SETTINGS, access_log
+from rover_plugin_http2.decoder import Http2Decoder
+from rover_plugin_http2.sniff import sniff
+
+from . import conversation
+from .conversation import DOWN, FIN, LATER, LOST, UNSEEN, UP, control
+from .script import read, write
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+WORDS = (
+    *(PREFACE, b"\x82\x86\x84\x41\x01a", b"\x88", b"\x8d", b"\x44\x02/a", b"\x40\x01a\x01b", b"\x3f\xe1\x1f"),
+    *(b"\x0f\x2f\x01a", b"\xbe", b"\xbf", b"\x20", b"\x40\x0bgrpc-status\x010", b"\x48\x03200"),
+    *(b"\1\4\0\1", b"\1\5\0\1", b"\0\1\0\1", b"\0\0\0\1", b"\x09\4\0\1", b"\3\0\0\1\0\0\0\x08"),
+    *(b"\7\0\0\0\0\0\0\1\0\0\0\0", b"\5\4\0\1\0\0\0\2\x82", b"\4\0\0\0\0\1\0\0\0\0", b"\x5f\x10application/grpc"),
+)
+FRAMED, UPGRADED, SMALL = 1, 2, 4
+"""Bits of the second setting. FRAMED: what is sent begins with type, flags and two bytes of stream,
+and gets a frame header around it, so that the fuzzer need not find lengths. UPGRADED: joined by an
+HTTP/1.1 Upgrade. SMALL: little memory."""
+
+
+def _make_decoder(number: int) -> Any:
+    settings = {setting.name: setting.default for setting in SETTINGS}
+    if number & SMALL:
+        settings["memory"] = 64
+    upgrade = ProtocolBreak("upgrade", upgrade="h2c") if number & UPGRADED else None
+    return Http2Decoder(connection(None), settings, upgrade)
+
+
+def _log(exchange: HttpStream, details: tuple[Detail, ...]) -> AccessLog | None:
+    return access_log(connection(), exchange, details)
+
+
+def frame(brief: bytes) -> bytes:
+    """(type, flags, stream in two bytes, payload), with a whole frame header (RFC 9113 section 4.1)."""
+    if len(brief) < 4 or brief.startswith(PREFACE[:4]):
+        return brief
+    kind, flags, stream = struct.unpack_from(">BBH", brief)
+    return struct.pack(">I", len(brief) - 4)[1:] + struct.pack(">BBI", kind, flags, stream) + brief[4:]
+
+
+def check(data: bytes) -> None:
+    """See FRAMED for what the second setting is."""
+    settings, steps = read(data)
+    if settings[1] & FRAMED:
+        steps = [step._replace(payload=frame(step.payload)) for step in steps]
+    for step in steps[:2]:
+        conversation.check_sniff(sniff, step.payload)
+    conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
+
+
+HEADERS, DATA, RESET, SET, PUSH, GOAWAY, CONTINUED = 1, 0, 3, 4, 5, 7, 9
+GET = b"\x82\x86\x84\x41\x01a"
+POST = b"\x83\x86\x44\x07/p.S/Me\x41\x01a\x5f\x10application/grpc"
+OK = b"\x88\x40\x01x\x01y"
+
+
+def _brief(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">BBH", kind, flags, stream) + payload
+
+
+def seeds() -> list[bytes]:
+    """Conversations of whole frames, and the same as bytes."""
+    opening = [(UP, PREFACE), (UP, _brief(SET, 0, 0)), (DOWN, _brief(SET, 0, 0, b"\0\1\0\0\0\0"))]
+    get = [(UP, _brief(HEADERS, 5, 1, GET)), (DOWN, _brief(HEADERS, 4, 1, OK)), (DOWN, _brief(DATA, 1, 1, b"body"))]
+    call = [
+        (UP, _brief(HEADERS, 4, 3, POST)),
+        (UP, _brief(DATA, 1, 3, b"\0\0\0\0\1a")),
+        (DOWN, _brief(HEADERS, 4, 3, b"\x88")),
+        (DOWN, _brief(DATA, 8, 3, b"\2ab\0\0")),
+        (DOWN, _brief(HEADERS, 5, 3, b"\x40\x0bgrpc-status\x010")),
+    ]
+    again = [(UP, _brief(HEADERS, 5, 5, b"\x82\x86\x84\xbe")), (DOWN, _brief(HEADERS, 5, 5, b"\x88\xbe"))]
+    parts = [
+        (UP, _brief(HEADERS, 0x29, 7, b"\2\0\0\0\0\x0f" + GET[:2] + b"\0\0")),
+        (UP, _brief(CONTINUED, 4, 7, GET[2:])),
+        (DOWN, _brief(PUSH, 4, 7, b"\0\0\0\2" + GET)),
+        (DOWN, _brief(HEADERS, 5, 2, b"\x88")),
+        (DOWN, _brief(RESET, 0, 7, b"\0\0\0\x08")),
+    ]
+    leaving = [(DOWN, _brief(GOAWAY, 0, 0, b"\0\0\0\1\0\0\0\0bye")), (UP, _brief(6, 0, 0, b"pingpong"))]
+    table = [(UP, _brief(SET, 0, 0, b"\0\1\0\0\0\x40\0\5\0\0\x40\0")), (DOWN, _brief(HEADERS, 5, 1, b"\x3f\x21\x88"))]
+    early = [(DOWN, _brief(HEADERS, 4, 1, b"\x08\x03103"))]
+    talks: list[Iterable[tuple[int, bytes]]] = [
+        [*opening, *get, *call, *again],
+        [*opening, *call, *parts],
+        [*opening, get[0], *early, *get[1:], *leaving],
+        [*opening, *table, *get],
+        [*get, *call],
+        [*opening, get[0], (control(UP, LATER), b""), *get[1:], (control(UP, FIN), b"")],
+        [*opening, *get[:2], (control(DOWN, UNSEEN, 4), _brief(DATA, 0, 1, b"1")), get[2]],
+        [*opening, get[0], (control(DOWN, LOST, 6), b""), *get[1:], *call],
+    ]
+    framed = [write(bytes([n, FRAMED | (n & 1) * SMALL]), talk) for n, talk in enumerate(talks)]
+    plain = [
+        write(bytes([n, (n & 1) * UPGRADED]), [(c, frame(payload)) for c, payload in talk])
+        for n, talk in enumerate(talks)
+    ]
+    return framed + plain
