@@ -1,16 +1,19 @@
-"""Runs the benchmarks and prints their tables. Names choose: `make bench ARGS=decode`."""
+"""Runs the benchmarks and prints their tables. Names choose: `make bench ARGS="decode live"`."""
 
 from __future__ import annotations
 
+import platform
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import decode
+from bench import decode, live, memory
 
+NAMES = ("decode", "live", "memory")
 ROUNDS = 5
 
 
@@ -21,11 +24,21 @@ def median(measure: Callable[[], float]) -> float:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["decode"]
+    wanted = sys.argv[1:] or NAMES
+    if unknown := set(wanted) - set(NAMES):
+        sys.exit(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    print(f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}")
     if "decode" in wanted:
         print("decode: kernel records in memory to finished JSON lines, one core")
         for name, cost, ratio in decode.rows(median):
-            print(f"  {name:55} {cost:8.1f} us  {ratio:6.2f} x")
+            print(f"  {name:55} {cost:8.1f} us  {ratio:6.2f} x", flush=True)
+    if "live" in wanted:
+        print("live: nginx and wrk at full speed")
+        with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
+            live.rows(Path(directory), ROUNDS, lambda line: print(line, flush=True))
+    if "memory" in wanted:
+        print("memory: resident size of an agent that is handed these connections")
+        memory.rows(lambda line: print(line, flush=True))
 
 
 main()

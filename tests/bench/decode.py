@@ -46,12 +46,8 @@ def batches(records: Sequence[bytes]) -> list[Batch]:
     return found
 
 
-def decode(records: Sequence[Batch], expected: int | None, path: str = "/dev/null") -> float:
-    """Seconds of processor time (all threads) from the first record to the last line written.
-
-    Checks that no exchange is missing. Processor time, so that what else the machine does matters
-    less; the threads share one core anyway, as they share the interpreter's lock.
-    """
+def pipeline_to(path: str) -> tuple[Pipeline, Outlet]:
+    """Every installed plugin, and JSON lines into a file."""
     manager = PluginManager()
     manager.load_entry_points()
     catalogue = Catalogue(manager)
@@ -66,6 +62,16 @@ def decode(records: Sequence[Batch], expected: int | None, path: str = "/dev/nul
         epoch=1_700_000_000_000_000_000,
         protocol_settings={name: settings.section(f"protocol.{name}") for name in catalogue.protocols},
     )
+    return pipeline, outlet
+
+
+def decode(records: Sequence[Batch], expected: int | None, path: str = "/dev/null") -> float:
+    """Seconds of processor time (all threads) from the first record to the last line written.
+
+    Checks that no exchange is missing. Processor time, so that what else the machine does matters
+    less; the threads share one core anyway, as they share the interpreter's lock.
+    """
+    pipeline, outlet = pipeline_to(path)
     relax_collector()
     decoder = Decoder(lambda pid, port: None)
     started = time.process_time()

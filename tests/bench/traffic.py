@@ -88,6 +88,9 @@ class Kernel:
         self.records.append(
             self._header(KIND_CLOSED, FLAG_DETAIL, identity, Syscall.CLOSE, Direction.EGRESS, 0, 0)
         )
+        del self._sequences[identity]
+        for direction in Direction:
+            self._positions.pop((identity, direction), None)
 
     def _header(
         self, kind: int, flags: int, identity: int, syscall: int, direction: int, size: int, captured: int

@@ -57,6 +57,11 @@ class Outlet:
         """Access logs of exchanges that the sink took and did not give back."""
         return self._taken - self.lost["unwritten"]
 
+    @property
+    def waiting(self) -> int:
+        """Access logs that were put and are not with the sink yet."""
+        return len(self._queue) + len(self._in_hand)
+
     def start(self) -> None:
         """Begins to write."""
         self._thread.start()

@@ -15,7 +15,7 @@ cdef class Http1Decoder:
     cdef Reader _requests
     cdef Reader _responses
     cdef Pairing _pairing
-    cdef object _out
+    cdef list _out
     cdef Request _asking
     cdef Request _answering
     cdef Request _tunnel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from rover.buffer import MAX_SIZE, StreamBuffer
@@ -60,7 +59,7 @@ class Http1Decoder:
         self._requests: Reader | None = None
         self._responses: Reader | None = None
         self._pairing = Pairing()
-        self._out: deque[HttpExchange | Outcomes | ProtocolBreak] = deque()
+        self._out: list[HttpExchange | Outcomes | ProtocolBreak] = []
         self._asking: Request | None = None  # whose content is coming
         self._answering: Request | None = None  # whose response is coming
         self._tunnel: Request | None = None  # a CONNECT without answer
@@ -85,9 +84,9 @@ class Http1Decoder:
             if not out and other is not None and other.buffer.end != other.buffer.position:
                 self._run(other)
                 while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
-                    out.popleft()
+                    out.pop(0)
                     self._run(other)
-        return out.popleft() if out else NEED_MORE
+        return out.pop(0) if out else NEED_MORE
 
     def expire(self, now: int) -> Iterable[HttpExchange]:
         """Reports exchanges on a connection that has been silent for too long, as aborted."""

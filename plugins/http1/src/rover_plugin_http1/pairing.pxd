@@ -4,7 +4,7 @@ from rover_plugin_http1.exchange cimport Request
 
 
 cdef class Pairing:
-    cdef public object waiting
+    cdef public list waiting
     cdef public Py_ssize_t size
     cdef public bint sure
     cdef Py_ssize_t _turns

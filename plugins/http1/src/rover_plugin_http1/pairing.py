@@ -14,7 +14,6 @@ answers are still on their way.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Pairing:
     __slots__ = ("_answers", "_probing", "_turns", "size", "sure", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[Request] = deque()
+        self.waiting: list[Request] = []
         """In the order sent. Empty while in doubt."""
         self.size = 0
         """Bytes of their heads."""
@@ -63,7 +62,7 @@ class Pairing:
 
     def answer(self) -> Request:
         """The request that the response beginning now answers."""
-        request = self.waiting.popleft()
+        request = self.waiting.pop(0)
         self.size -= request.head.size
         return request
 
