@@ -111,6 +111,15 @@ def test_pcapng_time_offset_is_signed_seconds(build: Any, order: str) -> None:
     assert packets_of(pcapng(build, order, options, ticks=12_000_000))[0][0] == 2 * NS
 
 
+@pytest.mark.parametrize("seconds", [5_000_000_000, -5_000_000_000, 2**63 - 1])
+def test_pcapng_times_beyond_what_records_hold_are_damage(build: Any, seconds: int) -> None:
+    capture = pcapng(build, options=build.option(14, struct.pack("<q", seconds)))
+    count, damage = damage_of(capture)
+    assert count == 0
+    assert damage is not None
+    assert "seconds from 1970" in damage.what
+
+
 def test_pcapng_sections_have_their_own_order_and_interfaces(build: Any) -> None:
     capture = (
         build.section("<")

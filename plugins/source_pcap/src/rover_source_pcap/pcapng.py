@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from rover.records import MAX_NUMBER
 from rover_source_pcap.reader import MAX_PACKET, Backlog, Damage, Packet
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
@@ -164,7 +165,10 @@ class PcapngReader:
         if identity >= len(self._interfaces):
             raise Damage(here, f"a packet of interface {identity}, which was not described")
         link_type, _, multiplier, divisor, since = self._interfaces[identity]
-        time = self._time = (high << 32 | low) * multiplier // divisor + since
+        time = (high << 32 | low) * multiplier // divisor + since
+        if abs(time) > MAX_NUMBER:
+            raise Damage(here, f"a packet {abs(time) // SECOND} seconds from 1970")
+        self._time = time
         cut = length - captured if length > captured else 0
         return time, link_type, data, start, start + captured, cut
 
