@@ -116,7 +116,6 @@ RECORDS: list[Any] = [
 # -- round trip ----------------------------------------------------------------------------------
 
 u64 = st.integers(0, 2**64 - 1)
-i64 = st.integers(-(2**63), 2**63 - 1)
 i32 = st.integers(-(2**31), 2**31 - 1)
 u62 = st.integers(0, MAX_NUMBER)
 i62 = st.integers(-MAX_NUMBER, MAX_NUMBER)
@@ -133,10 +132,10 @@ records = st.one_of(
     st.builds(Process, i32, names),
     st.builds(
         Opened,
-        *(u64, i64, addresses, addresses, st.sampled_from([None, *Role]), i32),
+        *(u64, i62, addresses, addresses, st.sampled_from([None, *Role]), i32),
         *(st.booleans(), st.none() | details),
     ),
-    st.builds(Closed, u64, i64, st.booleans(), st.none() | details),
+    st.builds(Closed, u64, i62, st.booleans(), st.none() | details),
     st.builds(Loss, u64, words),
     calls,
 )
@@ -153,8 +152,13 @@ def test_what_goes_in_comes_out(content, flush_each):
 
 def test_epoch_clocks_and_end(tmp_path):
     path = tmp_path / "x"
-    content = [("clock", 10, [1, 4]), RECORDS[0], ("clock", 2**62, []), ("clock", 2**62 + 1, [8])]
-    write(path, content, end=2**62 + 2)
+    content = [
+        ("clock", 10, [1, 4]),
+        RECORDS[0],
+        ("clock", MAX_NUMBER - 2, []),
+        ("clock", MAX_NUMBER - 1, [8]),
+    ]
+    write(path, content, end=MAX_NUMBER)
     recording = Recording(str(path))
     recording.start()
     assert (recording.epoch, recording.now()) == (EPOCH, 5)
@@ -319,6 +323,8 @@ def loss(text: bytes, size: int | None = None) -> bytes:
 LOSS = loss(b"ring")
 END = entry(form.END, struct.pack("<q", 9))
 TOLD = [Loss(3, "ring")]
+ENDS = (b"\x03::1" + bytes(2)) * 2
+TIME = "a time of more than 62 bits"
 
 
 @pytest.mark.parametrize(
@@ -361,6 +367,12 @@ TOLD = [Loss(3, "ring")]
             [],
             "a number of more than 62 bits",
         ),
+        (header() + block(entry(form.OPENED, struct.pack("<QqiBB", 7, 1 << 62, 1, 1, 0) + ENDS)), [], TIME),
+        (header() + block(entry(form.CLOSED, struct.pack("<QqB", 7, -(1 << 62), 0))), [], TIME),
+        (header() + block(entry(form.CLOCK, struct.pack("<qI", 1 << 62, 0))), [], TIME),
+        (header() + block(entry(form.END, struct.pack("<q", 1 << 62))), [], TIME),
+        (form.pack_header(form.Header(1 << 62, 0)), [], TIME),
+        (form.pack_header(form.Header(0, -(1 << 62))), [], TIME),
         (
             header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL, 6) + b"longer")),
             [],

@@ -545,7 +545,6 @@ def test_damage_ends_a_replay_with_the_logs_before_it(tmp_path):
 u64 = st.sampled_from([0, 1, 2, 5, 1000, 2**32, 2**63, 2**64 - 1])
 u62 = st.sampled_from([0, 1, 2, 5, 1000, 2**32, MAX_NUMBER])
 i62 = st.sampled_from([0, 1, 1000, 10**10, -1, EPOCH, -MAX_NUMBER, MAX_NUMBER])
-i64 = st.sampled_from([0, 1, 1000, 10**10, -1, EPOCH, -(2**63), 2**63 - 1])
 i32 = st.sampled_from([0, 42, -1, 2**31 - 1])
 details = st.none() | st.builds(
     Detail, u64, u62, i62, i62, u62, u62, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
@@ -553,12 +552,12 @@ details = st.none() | st.builds(
 ends = st.builds(Address, st.sampled_from(["", "::1"]), st.sampled_from([0, 80, 65535]))
 packed = st.one_of(
     st.builds(Process, i32, st.text(st.characters(codec=None), max_size=5)).map(form.pack_process),
-    st.builds(Opened, u64, i64, ends, ends, st.sampled_from([None, *Role]), i32, st.booleans(), details).map(
+    st.builds(Opened, u64, i62, ends, ends, st.sampled_from([None, *Role]), i32, st.booleans(), details).map(
         form.pack_opened
     ),
-    st.builds(Closed, u64, i64, st.booleans(), details).map(form.pack_closed),
+    st.builds(Closed, u64, i62, st.booleans(), details).map(form.pack_closed),
     st.builds(Loss, u64, st.just("ring_full")).map(form.pack_loss),
-    st.builds(form.Clock, i64, st.lists(u64, max_size=3)).map(form.pack_clock),
+    st.builds(form.Clock, i62, st.lists(u64, max_size=3)).map(form.pack_clock),
     st.tuples(details.filter(bool), lines)
     .map(lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1]))
     .map(lambda call: form.pack_call(*call) + call[1]),
@@ -566,7 +565,7 @@ packed = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@given(i64, i64, st.lists(packed, min_size=1, max_size=20))
+@given(i62, i62, st.lists(packed, min_size=1, max_size=20))
 def test_a_made_file_harms_nobody(epoch, clock, entries):
     """Its checksums are right and its values are not: it is read to its end, with nothing failing."""
     with tempfile.TemporaryDirectory() as directory:

@@ -123,7 +123,7 @@ def unpack_header(data: bytes) -> Header:
     *_, epoch, clock, checksum = _HEADER.unpack(data)
     if checksum != zlib.crc32(data[: -_SIZE.size]):
         raise DamageError("wrong checksum of the header")
-    return Header(epoch, clock)
+    return Header(_checked_time(epoch), _checked_time(clock))
 
 
 def pack_block_header(entries: bytes | bytearray) -> bytes:
@@ -277,13 +277,15 @@ def _unpack_opened(content: bytes) -> Opened:
     local, at = _unpack_address(content, _OPENED.size)
     remote, at = _unpack_address(content, at)
     detail = _unpack_detail(content, at) if flags & DETAIL else None
-    return Opened(connection, time, local, remote, ROLES[role], pid, bool(flags & LATE), detail)
+    return Opened(
+        connection, _checked_time(time), local, remote, ROLES[role], pid, bool(flags & LATE), detail
+    )
 
 
 def _unpack_closed(content: bytes) -> Closed:
     connection, time, flags = _CLOSED.unpack_from(content)
     detail = _unpack_detail(content, _CLOSED.size) if flags & DETAIL else None
-    return Closed(connection, time, bool(flags & RESET), detail)
+    return Closed(connection, _checked_time(time), bool(flags & RESET), detail)
 
 
 def _unpack_loss(content: bytes) -> Loss:
@@ -296,11 +298,12 @@ def _unpack_clock(content: bytes) -> Clock:
     time, number = _CLOCK.unpack_from(content)
     if number > (len(content) - _CLOCK.size) // 8:
         raise DamageError(f"{number} connections in an entry of {len(content)} bytes")
-    return Clock(time, struct.unpack_from(f"<{number}Q", content, _CLOCK.size))
+    return Clock(_checked_time(time), struct.unpack_from(f"<{number}Q", content, _CLOCK.size))
 
 
 def _unpack_end(content: bytes) -> End:
-    return End(*_END.unpack_from(content))
+    (time,) = _END.unpack_from(content)
+    return End(_checked_time(time))
 
 
 _UNPACK: dict[int, Callable[[bytes], Record]] = {
@@ -346,3 +349,9 @@ def _checked(detail: Detail) -> Detail:
     if max(detail.sequence, detail.position, detail.size, abs(detail.start), abs(detail.end)) > MAX_NUMBER:
         raise DamageError("a number of more than 62 bits")
     return detail
+
+
+def _checked_time(time: int) -> int:
+    if abs(time) > MAX_NUMBER:
+        raise DamageError("a time of more than 62 bits")
+    return time
