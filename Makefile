@@ -12,6 +12,7 @@ EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
 RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
 TEST_PACKAGES := curl nginx-light nghttp2-client nghttp2-server procps tcpdump wrk
+BENCH_PACKAGES := httpry tshark
 
 .PHONY: run test lint bench fuzz compile clean
 
@@ -27,7 +28,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/.test $(VENV)/.compiled
+bench: $(VENV)/.test $(VENV)/.bench $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m tests.bench $(ARGS)
 
 compile: $(VENV)/.compiled
@@ -72,4 +73,8 @@ $(VENV)/.dev: $(VENV)/.run
 
 $(VENV)/.test: $(VENV)/.dev
 	$(call debian,$(TEST_PACKAGES),$(VENV)/.debian-test)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.venv
+	$(call debian,$(BENCH_PACKAGES),$(VENV)/.debian-bench)
 	@touch $@
