@@ -2,6 +2,7 @@
 
 VENV := .venv
 PYTHON ?= python3
+FUZZ_SECONDS ?= 20
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/sink_oap plugins/source_pcap
 COMPILED := core bpf plugins/http1 plugins/sink_log
@@ -30,6 +31,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.test $(VENV)/.bench $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m tests.bench $(ARGS)
+
+fuzz: $(VENV)/.fuzz $(VENV)/.compiled
+	$(VENV)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
 compile: $(VENV)/.compiled
 
@@ -69,6 +73,11 @@ $(VENV)/.compiled: $(VENV)/.run $(HOT)
 
 $(VENV)/.dev: $(VENV)/.run
 	ROVER_COMPILE=0 $(VENV)/bin/pip install -q --disable-pip-version-check $(EDITABLE)'[dev]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@$(VENV)/bin/pip install -q --disable-pip-version-check atheris || \
+	  { echo "make fuzz needs atheris, which cannot be installed for $$($(VENV)/bin/python --version)"; exit 1; }
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev

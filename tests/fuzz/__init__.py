@@ -2,7 +2,8 @@
 
 - `WORDS`: byte strings that the fuzzer may not find by itself;
 - `seeds()`: inputs to begin with;
-- `check(data)`: raises whatever it likes when these bytes break a promise.
+- `check(data)`: raises whatever it likes when these bytes break a promise; else returns how many
+  exchanges were in them.
 """
 
 HARNESSES = ("http1", "http2", "captures", "kernel_records", "recordings")

@@ -1,7 +1,7 @@
 """`python -m tests.fuzz [NAME...] [--seconds N]`: fuzzes each harness, or those named, in turn.
 
-build/fuzz keeps the inputs that are worth it, a log per harness, and what was found.
-`--check FILE...` runs one harness over such files, with neither fuzzer nor instruments.
+The fuzzer sees the plain Python; what it kept is then checked with what is compiled, too. build/fuzz
+has these inputs, the findings, and a log per harness. `--check FILE...` runs one harness over files.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 TESTS = Path(__file__).parent.parent
 sys.path.insert(0, str(TESTS))
 
-import plain
-from fuzz import HARNESSES
-from fuzz.script import MARK
+import plain  # noqa: E402
+from fuzz import HARNESSES  # noqa: E402
+from fuzz.script import MARK  # noqa: E402
 
 KEPT = TESTS.parent / "build/fuzz"
 SECONDS = 20
-LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=4096")
+LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=4096", "-len_control=20")
 """Of one input: ten seconds, where milliseconds are usual; a gigabyte, where a tenth is; and 4 kB,
 which hold a conversation."""
 INSTRUMENTED = (*plain.PACKAGES, "rover_plugin_http2", "rover_source_pcap", "hpack")
@@ -58,37 +58,52 @@ def fuzz(name: str, seconds: int) -> None:
 def fuzz_in_turn(names: Sequence[str], seconds: int) -> bool:
     """Each in a process of its own. Whether all were clean."""
     if importlib.util.find_spec("atheris") is None:
-        sys.exit("fuzzing needs atheris, and there is none for this Python: pip install atheris")
+        sys.exit("fuzzing needs atheris (pip install atheris)")
     KEPT.mkdir(parents=True, exist_ok=True)
     clean = True
     for name in names:
         log = KEPT / f"{name}.log"
         with log.open("wb") as output:
-            command = [sys.executable, str(Path(__file__).parent), "--alone", "--seconds", str(seconds), name]
-            code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
-        lines = log.read_text(errors="replace").splitlines()
-        last = [line for line in lines if re.match(r"#\d+\s", line)][-1:]
-        print(f"{name}: {'clean' if code == 0 else f'A FINDING, see {log}'}; {' '.join(last).strip()}", flush=True)
-        clean &= code == 0
+            steps = (["--alone", "--seconds", str(seconds)], ["--check", str(KEPT / name)])
+            found = not all(_succeeds([*step, "--", name], output) for step in steps)
+        counts = re.findall(r"^#\d+\s.*", log.read_text(errors="replace"), re.MULTILINE)
+        verdict = f"A FINDING, see {log}" if found else "clean"
+        print(f"{name}: {verdict}; {counts[-1] if counts else 'no input was run'}", flush=True)
+        clean &= not found
     return clean
 
 
+def _succeeds(arguments: Sequence[str], output: IO[bytes]) -> bool:
+    command = [sys.executable, str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode == 0
+
+
+def check_files(name: str, paths: Iterable[Path]) -> None:
+    """Runs a harness over files, and all in directories. Says which one it fails at."""
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            try:
+                harness(name).check(file.read_bytes())
+            except BaseException:
+                print(f"{name} fails at {file}", file=sys.stderr)
+                raise
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(HARNESSES))
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of each harness")
     parser.add_argument("--check", nargs="+", metavar="FILE", type=Path, default=())
-    parser.add_argument("--alone", action="store_true", help="in this process")
+    parser.add_argument("--alone", action="store_true", help="the fuzzer in this process")
     given = parser.parse_args()
     if unknown := set(given.names) - set(HARNESSES):
         parser.error(f"no such harness: {', '.join(sorted(unknown))}")
+    if (given.check or given.alone) and len(given.names) != 1:
+        parser.error("--check and --alone need one name")
     if given.check:
-        (name,) = given.names
-        for path in given.check:
-            harness(name).check(path.read_bytes())
+        check_files(given.names[0], given.check)
     elif given.alone:
-        (name,) = given.names
-        fuzz(name, given.seconds)
+        fuzz(given.names[0], given.seconds)
     elif not fuzz_in_turn(given.names or HARNESSES, given.seconds):
         sys.exit(1)
 

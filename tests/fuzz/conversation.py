@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rover.access_log import AccessLog
-from rover.decoder import Decoder, Verdict
+from rover.decoder import Decoder
+from rover.exchange import Outcome
 from rover.http.values import HttpExchange, HttpStream
 from rover.records import Detail, Direction
 from rover.testing import Play
@@ -24,8 +25,6 @@ SEND, UNSEEN, LOST, FIN, LATER = 0, 4, 5, 6, 7
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 LONG = 1000 * 1_000_000_000
 """ns that pass in LATER: beyond every timeout."""
-OPENING = 64
-"""Bytes on which a sniff must have decided."""
 
 
 def control(direction: Direction, action: int = SEND, size: int = 0) -> int:
@@ -34,17 +33,29 @@ def control(direction: Direction, action: int = SEND, size: int = 0) -> int:
 
 
 def play(decoder: Decoder, steps: Sequence[Step], seed: int | None) -> Play:
-    """Neighbours of one direction in one call; or, with a seed, every call cut."""
+    """Neighbours of one direction in one call; or, with a seed, every call cut.
+
+    But a call is not cut while bytes of the other direction wait to be read: how many of these bytes
+    they met with is a matter of time.
+    """
     played = Play(decoder)
     for sends, group in itertools.groupby(steps, lambda s: s.control & 1 if s.bits(1, 3) < UNSEEN else None):
         if sends is not None:
+            direction = Direction(sends)
             data = b"".join(step.payload for step in group)
-            played.send_all(Direction(sends), [data] if seed is None and data else cut(data, seed or 0))
+            played.send_all(direction, _pieces(played, direction, data, seed))
             continue
         for step in group:
             _do(played, step, seed)
     played.close()
     return played
+
+
+def _pieces(played: Play, direction: Direction, data: bytes, seed: int | None) -> list[bytes]:
+    other = played.buffers[Direction(1 - direction)]
+    if seed is None or not data or other.end != other.position:
+        return [data]
+    return list(cut(data, seed))
 
 
 def _do(played: Play, step: Step, seed: int | None) -> None:
@@ -54,7 +65,7 @@ def _do(played: Play, step: Step, seed: int | None) -> None:
     elif action == LOST:
         played.lose(direction, size)
     elif action == UNSEEN:
-        *pieces, last = [step.payload] if seed is None or not step.payload else cut(step.payload, seed)
+        *pieces, last = _pieces(played, direction, step.payload, seed)
         played.send_all(direction, pieces)
         played.send(direction, last, size=len(last) + size)
     elif not played.buffers[direction].ended:
@@ -66,8 +77,8 @@ def check(
     seed: int,
     make: Callable[[], Decoder],
     log: Callable[[Any, tuple[Detail, ...]], AccessLog | None],
-) -> None:
-    """`log` makes the access log of an exchange."""
+) -> int:
+    """The number of exchanges. `log` makes the access log of one."""
     ended: set[int] = set()
     alive = []
     for step in steps:
@@ -85,6 +96,7 @@ def check(
         made = log(exchange, details)
         assert made is not None
         json.dumps(made.attributes, ensure_ascii=False).encode()
+    return len(whole.exchanges)
 
 
 def check_delivery(played: Play) -> None:
@@ -97,24 +109,23 @@ def check_delivery(played: Play) -> None:
 
 def told(played: Play) -> list[Any]:
     """What does not depend on when which bytes came."""
-    found: list[Any] = [_timeless(exchange) for exchange in played.exchanges]
-    if played.protocol_break is not None:
-        found.append((played.protocol_break.reason, played.protocol_break.upgrade))
+    broke = played.protocol_break
+    found: list[Any] = [_told(exchange, broken=broke is not None) for exchange in played.exchanges]
+    if broke is not None:
+        found.append((broke.reason, broke.upgrade))
     return found
 
 
-def _timeless(exchange: Any) -> Any:
+def _told(exchange: Any, *, broken: bool) -> Any:
+    """Without times. Where a break of one direction met the content of the other is a matter of time."""
     assert isinstance(exchange, HttpExchange | HttpStream)
-    messages = [m and m._replace(start=0, end=0) for m in (exchange.request, exchange.response)]
-    for message in messages:
-        assert message is None or (message.header_size >= 0 and (message.body_size or 0) >= 0), message
+    messages = []
+    for message in (exchange.request, exchange.response):
+        if message is not None:
+            assert message.header_size >= 0
+            assert (message.body_size or 0) >= 0
+            message = message._replace(start=0, end=0)
+            if broken and exchange.outcome is Outcome.ABORTED:
+                message = message._replace(body_size=None)
+        messages.append(message)
     return exchange._replace(request=messages[0], response=messages[1])
-
-
-def check_sniff(sniff: Callable[[bytes], Verdict], data: bytes) -> None:
-    """YES or NO stays so, however many bytes follow."""
-    verdict = Verdict.MAYBE
-    for size in range(1, min(len(data), OPENING) + 1):
-        said = sniff(data[:size])
-        assert verdict in (Verdict.MAYBE, said), f"{verdict}, and {said} after {size} bytes"
-        verdict = said

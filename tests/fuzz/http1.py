@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rover.access_log import AccessLog
+from rover.decoder import Verdict
 from rover.http.values import HttpExchange
 from rover.records import Detail
 from rover.testing import connection
@@ -16,7 +17,15 @@ from .conversation import DOWN, FIN, LATER, LOST, UNSEEN, UP, control
 from .script import read, write
 
 WORDS = (
-    *(b"GET / HTTP/1.1\r\n", b"POST ", b"HEAD ", b"CONNECT ", b"PURGE ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 "),
+    *(
+        b"GET / HTTP/1.1\r\n",
+        b"POST ",
+        b"HEAD ",
+        b"CONNECT ",
+        b"PURGE ",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.0 ",
+    ),
     *(b" 204 ", b" 304 ", b" 101 ", b" 100 ", b" 103 ", b"\r\n\r\n", b"\n\n", b"\r\n ", b": "),
     *(b"Host: a", b"Content-Length: ", b"Transfer-Encoding: ", b"chunked", b"gzip, chunked", b"identity"),
     *(b"Connection: Upgrade\r\n", b"Upgrade: h2c\r\n", b"Connection: close\r\n", b"Expect: 100-continue\r\n"),
@@ -33,12 +42,12 @@ def _log(exchange: HttpExchange, details: tuple[Detail, ...]) -> AccessLog:
     return handle_http_data(connection(), exchange.request, exchange.response, details)
 
 
-def check(data: bytes) -> None:
+def check(data: bytes) -> int:
     """The second setting chooses the largest head."""
     settings, steps = read(data)
-    for step in steps[:2]:
-        conversation.check_sniff(sniff, step.payload)
-    conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
+    for step in steps:
+        assert sniff(step.payload) in Verdict
+    return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
 
 
 def seeds() -> list[bytes]:
@@ -59,8 +68,17 @@ def seeds() -> list[bytes]:
         [(UP, chunked), (DOWN, early), (DOWN, b"HTTP/1.1 204 No Content\r\n\r\n"), (UP, get), (DOWN, ok)],
         [(UP, get), (DOWN, closing), (control(DOWN, FIN), b"")],
         [(UP, upgrade), (DOWN, switching), (DOWN, b"\0\0\0\4\0\0\0\0\0")],
-        [(UP, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"), (DOWN, b"HTTP/1.1 200 \r\n\r\n"), (UP, b"\x16\3")],
-        [(UP, b"HEAD / HTTP/1.1\r\n\r\n"), (DOWN, large[:-3]), (UP, get), (DOWN, b"HTTP/1.1 304 Same\r\n\r\n")],
+        [
+            (UP, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"),
+            (DOWN, b"HTTP/1.1 200 \r\n\r\n"),
+            (UP, b"\x16\3"),
+        ],
+        [
+            (UP, b"HEAD / HTTP/1.1\r\n\r\n"),
+            (DOWN, large[:-3]),
+            (UP, get),
+            (DOWN, b"HTTP/1.1 304 Same\r\n\r\n"),
+        ],
         [(UP, get), (control(DOWN, UNSEEN, 8), large), (UP, get), (DOWN, ok)],
         [(UP, get), (DOWN, large), (control(DOWN, LOST, 8), b""), (UP, get), (DOWN, ok + ok)],
         [(control(UP, LOST, 7), b""), (UP, b"tail\r\n\r\n" + get), (DOWN, ok + ok), (UP, post), (DOWN, ok)],

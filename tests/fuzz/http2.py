@@ -8,6 +8,7 @@ from typing import Any
 
 from rover.access_log import AccessLog
 from rover.connection import ProtocolBreak
+from rover.decoder import Verdict
 from rover.http.values import HttpStream
 from rover.records import Detail
 from rover.testing import connection
@@ -24,7 +25,12 @@ WORDS = (
     *(PREFACE, b"\x82\x86\x84\x41\x01a", b"\x88", b"\x8d", b"\x44\x02/a", b"\x40\x01a\x01b", b"\x3f\xe1\x1f"),
     *(b"\x0f\x2f\x01a", b"\xbe", b"\xbf", b"\x20", b"\x40\x0bgrpc-status\x010", b"\x48\x03200"),
     *(b"\1\4\0\1", b"\1\5\0\1", b"\0\1\0\1", b"\0\0\0\1", b"\x09\4\0\1", b"\3\0\0\1\0\0\0\x08"),
-    *(b"\7\0\0\0\0\0\0\1\0\0\0\0", b"\5\4\0\1\0\0\0\2\x82", b"\4\0\0\0\0\1\0\0\0\0", b"\x5f\x10application/grpc"),
+    *(
+        b"\7\0\0\0\0\0\0\1\0\0\0\0",
+        b"\5\4\0\1\0\0\0\2\x82",
+        b"\4\0\0\0\0\1\0\0\0\0",
+        b"\x5f\x10application/grpc",
+    ),
 )
 FRAMED, UPGRADED, SMALL = 1, 2, 4
 """Bits of the second setting. FRAMED: what is sent begins with type, flags and two bytes of stream,
@@ -52,14 +58,14 @@ def frame(brief: bytes) -> bytes:
     return struct.pack(">I", len(brief) - 4)[1:] + struct.pack(">BBI", kind, flags, stream) + brief[4:]
 
 
-def check(data: bytes) -> None:
+def check(data: bytes) -> int:
     """See FRAMED for what the second setting is."""
     settings, steps = read(data)
     if settings[1] & FRAMED:
         steps = [step._replace(payload=frame(step.payload)) for step in steps]
-    for step in steps[:2]:
-        conversation.check_sniff(sniff, step.payload)
-    conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
+    for step in steps:
+        assert sniff(step.payload) in Verdict
+    return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
 
 
 HEADERS, DATA, RESET, SET, PUSH, GOAWAY, CONTINUED = 1, 0, 3, 4, 5, 7, 9
@@ -75,7 +81,11 @@ def _brief(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 def seeds() -> list[bytes]:
     """Conversations of whole frames, and the same as bytes."""
     opening = [(UP, PREFACE), (UP, _brief(SET, 0, 0)), (DOWN, _brief(SET, 0, 0, b"\0\1\0\0\0\0"))]
-    get = [(UP, _brief(HEADERS, 5, 1, GET)), (DOWN, _brief(HEADERS, 4, 1, OK)), (DOWN, _brief(DATA, 1, 1, b"body"))]
+    get = [
+        (UP, _brief(HEADERS, 5, 1, GET)),
+        (DOWN, _brief(HEADERS, 4, 1, OK)),
+        (DOWN, _brief(DATA, 1, 1, b"body")),
+    ]
     call = [
         (UP, _brief(HEADERS, 4, 3, POST)),
         (UP, _brief(DATA, 1, 3, b"\0\0\0\0\1a")),
@@ -92,7 +102,10 @@ def seeds() -> list[bytes]:
         (DOWN, _brief(RESET, 0, 7, b"\0\0\0\x08")),
     ]
     leaving = [(DOWN, _brief(GOAWAY, 0, 0, b"\0\0\0\1\0\0\0\0bye")), (UP, _brief(6, 0, 0, b"pingpong"))]
-    table = [(UP, _brief(SET, 0, 0, b"\0\1\0\0\0\x40\0\5\0\0\x40\0")), (DOWN, _brief(HEADERS, 5, 1, b"\x3f\x21\x88"))]
+    table = [
+        (UP, _brief(SET, 0, 0, b"\0\1\0\0\0\x40\0\5\0\0\x40\0")),
+        (DOWN, _brief(HEADERS, 5, 1, b"\x3f\x21\x88")),
+    ]
     early = [(DOWN, _brief(HEADERS, 4, 1, b"\x08\x03103"))]
     talks: list[Iterable[tuple[int, bytes]]] = [
         [*opening, *get, *call, *again],

@@ -1,0 +1,26 @@
+"""Socket calls as a source numbers them, so that a fuzzer need not find numbers that fit."""
+
+from __future__ import annotations
+
+from rover.records import Detail, Direction, Syscall
+
+
+class Calls:
+    """Of any number of connections. Each call takes 10 ns."""
+
+    def __init__(self) -> None:
+        self.time = 1000
+        self._sequences: dict[int, int] = {}
+        self._positions: dict[tuple[int, int], int] = {}
+
+    def next(self, connection: int, direction: int, size: int) -> Detail:
+        """A read or write of that many bytes."""
+        self.time += 10
+        sequence = self._sequences.get(connection, 0)
+        position = self._positions.get((connection, direction), 0)
+        self._sequences[connection] = sequence + 1
+        self._positions[connection, direction] = position + size
+        call = Syscall.READ if direction == Direction.INGRESS else Syscall.WRITE
+        return Detail(
+            *(connection, sequence, self.time - 5, self.time, position, size, 42, 3, int(call), direction, 0)
+        )

@@ -1,0 +1,123 @@
+"""The pipeline with every installed protocol, and what each source owes it checked on the way."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from rover.access_log import AccessLog
+from rover.configuration import Catalogue
+from rover.pipeline.dispatch import Pipeline
+from rover.pipeline.recognition import Recogniser
+from rover.plugins import PluginManager
+from rover.records import MAX_NUMBER, Closed, Detail, Loss, Opened, Process
+from rover_plugin_sink_log.line import Lines
+
+
+class _Outlet:
+    """Stands where an outlet does: makes the line of each access log, and counts its calls."""
+
+    kernel_logs = True
+
+    def __init__(self) -> None:
+        self.delivered: list[Detail] = []
+        self._lines = Lines(True)
+
+    def put(self, log: AccessLog) -> None:
+        self.delivered += log.details
+        said = json.loads(self._lines.line(log))
+        assert isinstance(said, dict)
+        assert None not in said.values(), "absent is absent"
+
+
+class _Switch:
+    """The way back to the source: nothing is there."""
+
+    def set_upload(self, connection: int, limit: int) -> None:
+        pass
+
+    def is_open(self, connection: int) -> bool:
+        return True
+
+
+@functools.cache
+def _installed() -> tuple[PluginManager, Catalogue, Any]:
+    manager = PluginManager()
+    manager.load_entry_points()
+    catalogue = Catalogue(manager)
+    return manager, catalogue, catalogue.settings(None, (), {})
+
+
+class Watched:
+    """A `RecordHandler` that passes on what it checks."""
+
+    def __init__(self, epoch: int = 0) -> None:
+        self._manager, catalogue, settings = _installed()
+        protocols = list(catalogue.protocols.values())
+        self._outlet = _Outlet()
+        outlets: Any = [self._outlet]
+        self.pipeline = Pipeline(
+            self._manager,
+            Recogniser(self._manager, protocols, {}),
+            outlets,
+            _Switch(),
+            epoch=epoch,
+            protocol_settings={spec.name: settings.section(f"protocol.{spec.name}") for spec in protocols},
+            max_connections=100,
+        )
+        self.got: list[Any] = []
+        """Every record, in order; a call with its payload."""
+        self._calls: list[Detail] = []
+
+    @property
+    def exchanges(self) -> int:
+        """How many there were."""
+        return self.pipeline.totals.exchanges
+
+    def process(self, process: Process) -> None:
+        self.got.append(process)
+        self.pipeline.process(process)
+
+    def opened(self, opened: Opened) -> None:
+        self.got.append(opened)
+        assert -MAX_NUMBER <= opened.time <= MAX_NUMBER
+        self._take(opened.detail)
+        self.pipeline.opened(opened)
+
+    def data(self, detail: Detail, payload: bytes) -> None:
+        self.got.append((detail, payload))
+        assert type(payload) is bytes
+        assert len(payload) <= detail.size
+        self._take(detail)
+        self.pipeline.data(detail, payload)
+
+    def closed(self, closed: Closed) -> None:
+        self.got.append(closed)
+        assert -MAX_NUMBER <= closed.time <= MAX_NUMBER
+        self._take(closed.detail)
+        self.pipeline.closed(closed)
+
+    def lost(self, loss: Loss) -> None:
+        self.got.append(loss)
+        self.pipeline.lost(loss)
+
+    def _take(self, detail: Detail | None) -> None:
+        if detail is None:
+            return
+        assert 0 <= detail.connection < 1 << 64
+        assert max(detail.sequence, detail.position, detail.size) <= MAX_NUMBER
+        assert min(detail.sequence, detail.position, detail.size) >= 0
+        assert max(abs(detail.start), abs(detail.end)) <= MAX_NUMBER
+        assert detail.direction in (0, 1)
+        self._calls.append(detail)
+
+    def finish(self, now: int) -> None:
+        """The end: each call was delivered once, and no plugin failed."""
+        assert -MAX_NUMBER <= now <= MAX_NUMBER
+        self.pipeline.finish(now)
+        totals = self.pipeline.totals
+        assert sorted(self._outlet.delivered) == sorted(self._calls), "each call exactly once"
+        assert totals.calls == len(self._calls) == totals.in_exchanges + totals.alone
+        failures = list(self._manager.failures())
+        assert not failures, failures
