@@ -11,6 +11,8 @@ cdef class StreamBuffer:
     cdef list _calls
     cdef bint _assigned
     cdef bint _incoming
+    cdef long long _first
+    cdef long long _first_end
     cdef readonly object direction
     cdef public object data
     cdef public Py_ssize_t offset
@@ -31,4 +33,5 @@ cdef class StreamBuffer:
     cpdef object skip(self, object size, object owner=*)
     @cython.locals(position="long long", calls=list)
     cdef _advance(self, long long size, object owner)
+    cdef _next_call(self)
     cpdef clear(self)

@@ -26,6 +26,8 @@ class StreamBuffer:
         "_assigned",
         "_behind",
         "_calls",
+        "_first",
+        "_first_end",
         "_incoming",
         "_ledger",
         "data",
@@ -58,10 +60,16 @@ class StreamBuffer:
         self._incoming = direction == Direction.INGRESS
         self._calls: list[Detail] = []  # whose bytes are not all consumed, oldest first
         self._assigned = False  # whether _calls[0] has its owner already
+        self._first = self._first_end = 0  # the positions between which _calls[0] moved its bytes
 
     def __len__(self) -> int:
         """Unread contiguous bytes."""
         return len(self.data) - self.offset
+
+    @property
+    def unread(self) -> int:
+        """Bytes known of that were not consumed, captured or missing."""
+        return self.end - self.position
 
     @property
     def at_gap(self) -> bool:
@@ -99,8 +107,9 @@ class StreamBuffer:
         if len(calls) >= MAX_WAITING:
             if not self._assigned:
                 self._ledger.free(calls[0])
-            del calls[0]
-            self._assigned = False
+            self._next_call()
+        if not calls:
+            self._first, self._first_end = position, position + size
         calls.append(detail)
         captured = len(payload)
         if captured:
@@ -189,18 +198,23 @@ class StreamBuffer:
         self.position = position = self.position + size
         calls = self._calls
         while calls:
-            call = calls[0]
-            if call.position >= position:
+            if self._first >= position:
                 return
             if owner is not None and not self._assigned:
-                self._ledger.assign(owner, call)
+                self._ledger.assign(owner, calls[0])
                 self._assigned = True
-            if call.position + call.size > position:
+            if self._first_end > position:
                 return
             if not self._assigned:
-                self._ledger.free(call)
-            del calls[0]
-            self._assigned = False
+                self._ledger.free(calls[0])
+            self._next_call()
+
+    def _next_call(self) -> None:
+        del self._calls[0]
+        self._assigned = False
+        if self._calls:
+            call = self._calls[0]
+            self._first, self._first_end = call.position, call.position + call.size
 
     def clear(self) -> None:
         """Forgets every byte; details not yet assigned go free. Positions go on from `end`."""

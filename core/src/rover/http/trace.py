@@ -12,12 +12,15 @@ import re
 from typing import NamedTuple
 
 from rover.http.values import Headers
+from rover.tuples import new
 
 # https://github.com/openzipkin/b3-propagation: a trace id of 64 or 128 bits.
 _B3_SINGLE = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})(?:-[01d](?:-[0-9a-f]{16})?)?")
 _B3_TRACE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}")
 _B3_SPAN_ID = re.compile(r"[0-9a-f]{16}")
-_HEXADECIMAL = "0123456789abcdef"
+# https://www.w3.org/TR/trace-context/#traceparent-header: version 00 is exactly four fields, a
+# later version may append more; ff is never valid, nor are ids of zeros.
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _MAX_SW8 = 8192
 """Characters of an sw8 value that are looked at; agents send some 300."""
@@ -51,19 +54,13 @@ def trace_context(headers: Headers) -> TraceContext | None:
 
 
 def _traceparent(value: str) -> TraceContext | None:
-    """https://www.w3.org/TR/trace-context/#traceparent-header: version 00 is exactly four fields, a
-    later version may append more; ff is never valid, nor are ids of zeros."""
-    fields = value.strip().split("-", 4)
-    if len(fields) < 4:
+    match = _TRACEPARENT.fullmatch(value.strip())
+    if match is None:
         return None
-    version, trace_id, span_id, flags = fields[:4]
-    if [len(version), len(trace_id), len(span_id), len(flags)] != [2, 32, 16, 2]:
+    version, trace_id, span_id, more = match.groups()
+    if version == "ff" or trace_id == _NO_TRACE or span_id == _NO_SPAN or (more and version == "00"):
         return None
-    if (version + trace_id + span_id + flags).strip(_HEXADECIMAL) or version == "ff":
-        return None
-    if trace_id == _NO_TRACE or span_id == _NO_SPAN or (version == "00" and len(fields) > 4):
-        return None
-    return TraceContext("w3c", trace_id, span_id)
+    return new(TraceContext, ("w3c", trace_id, span_id, ""))
 
 
 def _sw8(value: str) -> TraceContext | None:

@@ -6,6 +6,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from rover.http import HeadFields
+from rover.tuples import new
 from rover_plugin_http1 import framing, startline
 from rover_plugin_http1.head import RequestHead, ResponseHead
 
@@ -16,7 +17,6 @@ cdef enum:
     MAX_DIGITS = 18
 
 cdef Py_ssize_t MAX_METHOD = startline.MAX_METHOD
-cdef object new = tuple.__new__
 cdef dict METHODS = {name: name.decode() for name in (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH")}
 cdef unsigned char TOKEN[256]  # RFC 9110 section 5.6.2
 cdef unsigned char FIELD[256]  # what a value or a reason phrase may hold
@@ -53,8 +53,10 @@ cdef inline bint same(const unsigned char *text, const char *lower, Py_ssize_t s
     return True
 
 
-cdef bint fields(const unsigned char *at, const unsigned char *end, Found *found) noexcept nogil:
-    """Whether fields, and the blank line, are all there is from `at` to `end`."""
+cdef const unsigned char *fields(
+    const unsigned char *at, const unsigned char *end, Found *found
+) noexcept nogil:
+    """Where fields and a blank line that begin at `at` end; NULL when they do not, before `end`."""
     cdef const unsigned char *name
     cdef const unsigned char *value
     cdef const unsigned char *last
@@ -68,13 +70,13 @@ cdef bint fields(const unsigned char *at, const unsigned char *end, Found *found
             at += 1
         size = at - name
         if size == 0 or at >= end or at[0] != 58:
-            return False
+            return NULL
         at += 1
         value = at
         while at < end and FIELD[at[0]]:
             at += 1
         if end - at < 2 or at[0] != 13 or at[1] != 10:
-            return False
+            return NULL
         last = at
         at += 2
         if size == 4:
@@ -94,7 +96,7 @@ cdef bint fields(const unsigned char *at, const unsigned char *end, Found *found
             found.content = CHUNKED if last - value == 7 and same(value, b"chunked", 7) else UNUSUAL
     if found.lengths + found.codings > 1:
         found.content = UNUSUAL
-    return end - at == 2 and at[0] == 13 and at[1] == 10
+    return at + 2 if end - at >= 2 and at[0] == 13 and at[1] == 10 else NULL
 
 
 cdef void trim(const unsigned char **value, const unsigned char **end) noexcept nogil:
@@ -128,10 +130,11 @@ cdef const unsigned char *bytes_of(object data, Py_ssize_t start, Py_ssize_t end
     raise ValueError("a head that is longer than its bytes")
 
 
-def ordinary_request(data, Py_ssize_t start, Py_ssize_t end):
-    """The head `data[start:end]`, None when it is not an ordinary one."""
-    cdef const unsigned char *begin = bytes_of(data, start, end) + start
-    cdef const unsigned char *stop = begin + (end - start)
+def ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
+    """The head at `start`, if it is an ordinary one and whole before `limit`."""
+    cdef const unsigned char *begin = bytes_of(data, start, limit) + start
+    cdef const unsigned char *stop = begin + (limit - start)
+    cdef const unsigned char *end
     cdef const unsigned char *at = begin
     cdef const unsigned char *target
     cdef const unsigned char *target_end
@@ -150,7 +153,8 @@ def ordinary_request(data, Py_ssize_t start, Py_ssize_t end):
     target_end = at
     if at == target or stop - at < 11 or not version(at + 1) or at[0] != 32 or at[9] != 13 or at[10] != 10:
         return None
-    if not fields(at + 11, stop, &found) or found.hosts > 1 or found.content == UNUSUAL:
+    end = fields(at + 11, stop, &found)
+    if end == NULL or found.hosts > 1 or found.content == UNUSUAL:
         return None
     if at[8] == 49 and not found.hosts:
         return None
@@ -163,17 +167,18 @@ def ordinary_request(data, Py_ssize_t start, Py_ssize_t end):
         METHODS.get(method) or method.decode("ascii"),
         PyUnicode_DecodeASCII(<const char *>target, target_end - target, NULL),
         "1.1" if at[8] == 49 else "1.0",
-        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - start)),
-        end - start,
+        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - begin)),
+        end - begin,
         found.content,
         expects,
     ))
 
 
-def ordinary_response(data, Py_ssize_t start, Py_ssize_t end):
-    """The head `data[start:end]`, None when it is not an ordinary one."""
-    cdef const unsigned char *begin = bytes_of(data, start, end) + start
-    cdef const unsigned char *stop = begin + (end - start)
+def ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
+    """The head at `start`, if it is an ordinary one and whole before `limit`."""
+    cdef const unsigned char *begin = bytes_of(data, start, limit) + start
+    cdef const unsigned char *stop = begin + (limit - start)
+    cdef const unsigned char *end
     cdef const unsigned char *at = begin + 12
     cdef Found found
     if stop - begin < 14 or not version(begin) or begin[8] != 32:
@@ -186,13 +191,14 @@ def ordinary_response(data, Py_ssize_t start, Py_ssize_t end):
             at += 1
     if stop - at < 2 or at[0] != 13 or at[1] != 10:
         return None
-    if not fields(at + 2, stop, &found) or found.content == UNUSUAL:
+    end = fields(at + 2, stop, &found)
+    if end == NULL or found.content == UNUSUAL:
         return None
     return new(ResponseHead, (
         100 * (begin[9] - 48) + 10 * (begin[10] - 48) + begin[11] - 48,
         "1.1" if begin[7] == 49 else "1.0",
-        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - start)),
-        end - start,
+        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - begin)),
+        end - begin,
         found.content,
     ))
 

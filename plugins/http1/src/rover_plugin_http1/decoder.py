@@ -10,7 +10,8 @@ from rover.decoder import NEED_MORE, RESYNCHRONISED, Outcomes
 from rover.exchange import Outcome
 from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.records import Direction, Role
-from rover_plugin_http1.exchange import Request, new
+from rover.tuples import new
+from rover_plugin_http1.exchange import Request
 from rover_plugin_http1.framing import INVALID, UNSEEN, UNTIL_CLOSE, request_content, response_content
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.pairing import Pairing
@@ -77,11 +78,11 @@ class Http1Decoder:
         if not out:
             self._now = self._active = now
             reader = self._readers[direction] or self._add(direction, buffer)
-            if buffer.end != buffer.position or buffer.ended:
+            if buffer.unread or buffer.ended:
                 self._run(reader)
             # What this direction has brought may be what the other one waits for.
             other = self._readers[1 - direction]
-            if not out and other is not None and other.buffer.end != other.buffer.position:
+            if not out and other is not None and other.buffer.unread:
                 self._run(other)
                 while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
                     out.pop(0)
@@ -171,7 +172,7 @@ class Http1Decoder:
             else:
                 self._pause(reader)
                 return
-            if buffer.end == buffer.position and not buffer.ended:
+            if not buffer.unread and not buffer.ended:
                 return
 
     def _is_early(self, reader: Reader) -> bool:

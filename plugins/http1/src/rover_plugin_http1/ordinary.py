@@ -28,11 +28,12 @@ _MAX_DIGITS = 18
 """Of a length that certainly fits 63 bits."""
 
 
-def ordinary_request(data: bytes | bytearray, start: int, end: int) -> RequestHead | None:
-    """The head `data[start:end]`, None when it is not an ordinary one."""
-    match = _REQUEST.fullmatch(data, start, end)
+def ordinary_request(data: bytes | bytearray, start: int, limit: int) -> RequestHead | None:
+    """The head at `start`, if it is an ordinary one and whole before `limit`."""
+    match = _REQUEST.match(data, start, limit)
     if match is None:
         return None
+    end = match.end()
     head = bytes(data[start:end])
     lower = head.lower()
     method, target, version = match.groups()
@@ -57,11 +58,12 @@ def ordinary_request(data: bytes | bytearray, start: int, end: int) -> RequestHe
     )
 
 
-def ordinary_response(data: bytes | bytearray, start: int, end: int) -> ResponseHead | None:
-    """The head `data[start:end]`, None when it is not an ordinary one."""
-    match = _RESPONSE.fullmatch(data, start, end)
+def ordinary_response(data: bytes | bytearray, start: int, limit: int) -> ResponseHead | None:
+    """The head at `start`, if it is an ordinary one and whole before `limit`."""
+    match = _RESPONSE.match(data, start, limit)
     if match is None:
         return None
+    end = match.end()
     head = bytes(data[start:end])
     lower = head.lower()
     content = _declared(lower)

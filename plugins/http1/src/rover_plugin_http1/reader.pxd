@@ -31,7 +31,7 @@ cdef class Reader:
     cpdef object accept(self, object owner, object content, bint optional=*)
     cdef _found(self, Py_ssize_t size)
     @cython.locals(offset="Py_ssize_t", size="Py_ssize_t", examined="Py_ssize_t", blank="Py_ssize_t",
-                   end="Py_ssize_t", requests="bint", found="bint")
+                   end="Py_ssize_t", limit="Py_ssize_t", requests="bint")
     cdef object _read_head(self)
     cdef bint _judge(self, bytes head, bint requests) except -1
     cdef object _read_length(self)

@@ -50,6 +50,8 @@ What has shown no message by then speaks another protocol."""
 MAX_LINE = 4096
 """Bytes of a line that is compared with a request line where content may have been left out."""
 
+SHORTEST = len(b"A * HTTP/1.0\r\n\r\n")
+"""Bytes of the shortest head."""
 _CR, _LF = 13, 10
 _BLANK_LINE = re.compile(rb"\n\r{0,2}\n")  # where h11 sees one, or behind a stray CR
 # RFC 9112 section 7.1; white space before the extension and at the end is common enough.
@@ -176,7 +178,7 @@ class Reader:
     @property
     def unread(self) -> int:
         """Bytes known of, captured or missing, that were not passed over yet."""
-        return self.buffer.end - self.buffer.position
+        return self.buffer.unread
 
     @property
     def idle(self) -> bool:
@@ -293,17 +295,22 @@ class Reader:
             else:
                 return self._wait_or_search()
         requests = kind is REQUESTS
-        end = data.find(b"\r\n\r\n", offset + examined - 3 if examined > 3 else offset) + 4
-        found = False
-        if end >= 4 and end - offset <= self._max_head:
-            if requests:
-                if request := ordinary_request(data, offset, end):
-                    self.request = request
-                    found = True
-            elif response := ordinary_response(data, offset, end):
-                self.response = response
-                found = True
-        if not found:
+        if not examined:
+            limit = len(data)
+        else:  # only once it is whole: it may come byte by byte
+            limit = data.find(b"\r\n\r\n", offset + examined - 3 if examined > 3 else offset) + 4
+        limit = min(limit, offset + self._max_head)
+        end = offset
+        if limit - offset < SHORTEST:
+            pass
+        elif requests:
+            if request := ordinary_request(data, offset, limit):
+                self.request = request
+                end += request.size
+        elif response := ordinary_response(data, offset, limit):
+            self.response = response
+            end += response.size
+        if end == offset:
             blank_line = _BLANK_LINE.search(data, offset + max(0, examined - 3))
             end = blank_line.end() if blank_line else len(data)
             if blank_line is None or end - offset > self._max_head:
@@ -425,7 +432,7 @@ class Reader:
 
     def _read_to_close(self) -> Event | None:
         buffer = self.buffer
-        self.content += buffer.skip(buffer.end - buffer.position, self.owner)
+        self.content += buffer.skip(buffer.unread, self.owner)
         return self._end() if buffer.ended else NEED_MORE
 
     def _read_chunks(self) -> Event | None:
