@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import httptools
 
-from bench.traffic import Messages, http1, http1_records
+from bench.traffic import Messages, grpc_records, http1, http1_records
 from rover.collector import relax_collector
 from rover.configuration import Catalogue
 from rover.pipeline.dispatch import Pipeline
@@ -122,4 +122,8 @@ def rows(median: Callable[[Callable[[], float]], float]) -> list[tuple[str, floa
         records = batches(http1_records(exchanges, connections, each))
         cost = median(lambda records=records: decode(records, count)) / count * 1e6
         table.append((f"HTTP/1.1 exchange, {name}", cost, cost / bare))
+    for name, connections in [("1 connection", 1), ("100 interleaved connections", 100)]:
+        records = batches(grpc_records(rng, count, connections))
+        cost = median(lambda records=records: decode(records, count)) / count * 1e6
+        table.append((f"gRPC call, {name}", cost, cost / bare))
     return table

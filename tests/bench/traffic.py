@@ -6,6 +6,8 @@ import dataclasses
 import random
 import struct
 
+import hpack
+
 from rover import Direction, Syscall
 from rover_source_ebpf.record import ENDS, FLAG_DETAIL, HEADER, KIND_CLOSED, KIND_DATA, KIND_OPENED
 
@@ -123,5 +125,118 @@ def http1_records(exchanges: list[Messages], connections: int, per_connection: i
             kernel.close(identity)
             open_.remove(identity)
     for identity in open_:
+        kernel.close(identity)
+    return kernel.records
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HTTP2_DATA, HTTP2_HEADERS, HTTP2_SETTINGS, HTTP2_WINDOW_UPDATE = 0, 1, 4, 8
+END_STREAM, END_HEADERS = 1, 4
+TIMEOUTS = ["1S", "30S", "250m", "4999m", "10S"]
+GRPC_AGENTS = ["grpc-go/1.64.0", "grpc-python/1.62.1 grpc-c/39.0.0 (linux; chttp2)", "grpc-java-netty/1.60.0"]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """An HTTP/2 frame (RFC 9113 section 4.1)."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+class Grpc:
+    """One gRPC connection, and its calls as client and server put them on the wire."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._client = hpack.Encoder()
+        self._server = hpack.Encoder()
+        self._next = 1
+        self._authority = f"{rng.choice(WORDS)}-{rng.randrange(1000)}.example.com:443"
+        self._agent = rng.choice(GRPC_AGENTS)
+
+    def opening(self) -> Messages:
+        """What each side sends before all else."""
+        announced = struct.pack(
+            ">HIHI", 3, self._rng.randint(100, 1000), 4, self._rng.randint(65_535, 1 << 20)
+        )
+        settings = frame(HTTP2_SETTINGS, 0, 0, announced)
+        return Messages(PREFACE + settings + self._window(0), settings + frame(HTTP2_SETTINGS, 1, 0, b""))
+
+    def _window(self, stream: int) -> bytes:
+        return frame(HTTP2_WINDOW_UPDATE, 0, stream, struct.pack(">I", self._rng.randint(1, 1 << 20)))
+
+    def _message(self) -> bytes:
+        body = self._rng.randbytes(self._rng.choice([0, 20, 60, 120, 300, 600, 2_000]))
+        return struct.pack(">BI", 0, len(body)) + body
+
+    def call(self) -> tuple[int, bytes]:
+        """The next call's stream, and its request: head and one message."""
+        rng, stream = self._rng, self._next
+        self._next += 2
+        service = f"{rng.choice(WORDS)}.{rng.choice(WORDS)}.{rng.choice(WORDS).title()}Service"
+        head = self._client.encode(
+            [
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":path", f"/{service}/{rng.choice(['Get', 'List', 'Put'])}{rng.choice(WORDS).title()}"),
+                (":authority", self._authority),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+                ("user-agent", self._agent),
+                ("grpc-timeout", rng.choice(TIMEOUTS)),
+                ("x-request-id", hexadecimal(rng, 32)),
+                ("traceparent", f"00-{hexadecimal(rng, 32)}-{hexadecimal(rng, 16)}-01"),
+            ]
+        )
+        frames = frame(HTTP2_HEADERS, END_HEADERS, stream, head)
+        frames += frame(HTTP2_DATA, END_STREAM, stream, self._message())
+        return stream, frames
+
+    def answer(self, stream: int) -> bytes:
+        """The response to a call: head, one message, trailers; windows are updated now and then."""
+        rng = self._rng
+        head = self._server.encode(
+            [
+                (":status", "200"),
+                ("content-type", "application/grpc"),
+                ("grpc-accept-encoding", "identity,deflate,gzip"),
+                ("x-served-in", f"{rng.getrandbits(20)}us"),
+            ]
+        )
+        trailers = [("grpc-status", rng.choice(["0", "0", "0", "5", "14"]))]
+        if trailers[0][1] != "0":
+            trailers.append(("grpc-message", f"no {rng.choice(WORDS)} {rng.getrandbits(24)}"))
+        frames = self._window(0) if rng.random() < 0.2 else b""
+        frames += frame(HTTP2_HEADERS, END_HEADERS, stream, head)
+        frames += frame(HTTP2_DATA, 0, stream, self._message())
+        return frames + frame(HTTP2_HEADERS, END_HEADERS | END_STREAM, stream, self._server.encode(trailers))
+
+
+def grpc_records(rng: random.Random, calls: int, connections: int) -> list[bytes]:
+    """So many calls over so many connections, interleaved, with one to four open on each at a time."""
+    kernel = Kernel()
+    lanes: list[tuple[int, Grpc]] = []
+    for _ in range(connections):
+        identity, grpc = kernel.open(), Grpc(rng)
+        lanes.append((identity, grpc))
+        opening = grpc.opening()
+        kernel.data(identity, Syscall.RECVMSG, Direction.INGRESS, opening.request)
+        kernel.data(identity, Syscall.SENDMSG, Direction.EGRESS, opening.response)
+    open_: dict[int, list[int]] = {identity: [] for identity, _ in lanes}
+
+    def answer(identity: int, grpc: Grpc) -> None:
+        streams = open_[identity]
+        rng.shuffle(streams)
+        for stream in streams:
+            kernel.data(identity, Syscall.SENDMSG, Direction.EGRESS, grpc.answer(stream))
+        streams.clear()
+
+    for number in range(calls):
+        identity, grpc = lanes[number % connections]
+        stream, request = grpc.call()
+        kernel.data(identity, Syscall.RECVMSG, Direction.INGRESS, request)
+        open_[identity].append(stream)
+        if len(open_[identity]) == 4 or rng.random() < 0.4:
+            answer(identity, grpc)
+    for identity, grpc in lanes:
+        answer(identity, grpc)
         kernel.close(identity)
     return kernel.records
