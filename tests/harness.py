@@ -255,6 +255,37 @@ http {{
 """
 
 
+def curl(*arguments: str) -> None:
+    """Bodies are thrown away."""
+    command = ["curl", "-sS", "-o", "/dev/null", *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=3 * DEADLINE)
+
+
+def ask_every_kind(nginx: Nginx, directory: Path) -> None:
+    """Every kind of HTTP/1.x exchange that curl and nginx have, and pipelining. `directory` is for a body."""
+    base = nginx.url
+    body = directory / "body"
+    body.write_bytes(b"z" * 70_000)
+    curl(base + "/", base + "/index.html?a=b", base + "/nowhere", base + "/moved", base + "/nothing")
+    curl("-I", base + "/", base + "/big.bin")
+    curl("-X", "OPTIONS", base + "/")
+    curl("-d", "short=body", base + "/upload")
+    curl("-H", "Expect: 100-continue", "--data-binary", f"@{body}", base + "/upload")
+    curl("-T", str(body), base + "/upload")
+    curl("-H", "Transfer-Encoding: chunked", "--data-binary", f"@{body}", base + "/upload")
+    curl("-H", "If-Modified-Since: Sat, 01 Jan 2050 00:00:00 GMT", base + "/")
+    curl("-r", "0-9", base + "/big.bin")
+    curl(base + "/big.bin")
+    curl("-0", base + "/")
+    curl(base + "/back/index.html")
+    with tcp_connection(nginx.port) as pipelined:
+        requests = [b"GET /?n=%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(5)]
+        requests.append(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        pipelined.sendall(b"".join(requests))
+        while pipelined.recv(65536):
+            pass
+
+
 def key_of(line: dict[str, Any]) -> tuple[str, str, int, int]:
     """What an exchange is compared by: method, target, status, response body bytes."""
     return (

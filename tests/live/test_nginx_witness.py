@@ -7,15 +7,9 @@ import time
 
 import pytest
 
-from harness import counted, tcp_connection
+from harness import ask_every_kind, counted, curl
 
 pytestmark = pytest.mark.live
-
-
-def curl(*arguments: str) -> None:
-    subprocess.run(
-        ["curl", "-sS", "-o", "/dev/null", *arguments], check=True, capture_output=True, timeout=60
-    )
 
 
 CONTINUE = len(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -45,27 +39,7 @@ def watched(nginx, start_agent):
 
 
 def test_every_kind_of_exchange(nginx, watched, tmp_path):
-    base = nginx.url
-    body = tmp_path / "body"
-    body.write_bytes(b"z" * 70_000)
-    curl(base + "/", base + "/index.html?a=b", base + "/nowhere", base + "/moved", base + "/nothing")
-    curl("-I", base + "/", base + "/big.bin")
-    curl("-X", "OPTIONS", base + "/")
-    curl("-d", "short=body", base + "/upload")
-    curl("-H", "Expect: 100-continue", "--data-binary", f"@{body}", base + "/upload")
-    curl("-T", str(body), base + "/upload")
-    curl("-H", "Transfer-Encoding: chunked", "--data-binary", f"@{body}", base + "/upload")
-    curl("-H", "If-Modified-Since: Sat, 01 Jan 2050 00:00:00 GMT", base + "/")
-    curl("-r", "0-9", base + "/big.bin")
-    curl(base + "/big.bin")
-    curl("-0", base + "/")
-    curl(base + "/back/index.html")
-    with tcp_connection(nginx.port) as pipelined:
-        requests = [b"GET /?n=%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(5)]
-        requests.append(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        pipelined.sendall(b"".join(requests))
-        while pipelined.recv(65536):
-            pass
+    ask_every_kind(nginx, tmp_path)
     served = compare(watched, nginx)
     assert {line["http.response.status_code"] for line in served} >= {200, 204, 206, 301, 304, 404}
 
