@@ -5,10 +5,10 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 20
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/sink_oap plugins/source_pcap
-COMPILED := core bpf plugins/http1 plugins/sink_log
+COMPILED := core bpf plugins/http1 plugins/sink_log plugins/source_pcap
 TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
 HOT := $(TYPED) $(TYPED:.pxd=.py) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx')
-PLAIN_TESTS := core/tests plugins/http1 plugins/sink_log bpf/tests/test_record.py
+PLAIN_TESTS := core/tests plugins/http1 plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
 RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
@@ -62,7 +62,7 @@ $(VENV)/.venv:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.venv pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
-	ROVER_COMPILE=0 $(VENV)/bin/pip install -q --disable-pip-version-check cython setuptools $(EDITABLE)
+	ROVER_COMPILE=0 $(VENV)/bin/pip install -q --disable-pip-version-check 'cython>=3.1' 'setuptools>=77' $(EDITABLE)
 	@touch $@
 
 # What is hot, compiled where it changed; see setup.py. Without a compiler the Python beside it runs.
