@@ -10,10 +10,10 @@ from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.string cimport memcpy
 
 from rover.records import Address, Closed, Detail, Opened
+from rover.tuples import new
 from rover_source_ebpf import record
 
 cdef type DETAIL = Detail
-cdef object new = tuple.__new__
 cdef unsigned int DATA = record.KIND_DATA
 cdef unsigned int CLOSED = record.KIND_CLOSED
 cdef unsigned int OPENED = record.KIND_OPENED
