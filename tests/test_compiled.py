@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -226,3 +228,22 @@ def test_kernel_records_are_read_alike():
     assert second.records == first.records
     assert [type(detail) for detail in second.records] == [type(detail) for detail in first.records]
     assert compiled.malformed == plain.malformed > 0
+
+
+def test_a_package_installs_without_a_compiler(tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(
+        TESTS.parent / "plugins/sink_log", copy, ignore=shutil.ignore_patterns("build", "*.so", "*.egg-info")
+    )
+    installed = tmp_path / "installed"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"),
+            *("--no-build-isolation", "--no-deps", "-t", installed, copy),
+        ],
+        env=os.environ | {"CC": "/bin/false"},
+        check=True,
+        timeout=100,
+    )
+    assert (installed / "rover_plugin_sink_log/line.py").exists()
+    assert not list(installed.rglob("*.so"))
