@@ -6,7 +6,7 @@ import importlib.machinery
 import sys
 from collections.abc import Sequence
 
-PACKAGES = ("rover", "rover_source_ebpf", "rover_plugin_http1", "rover_plugin_sink_log")
+PACKAGES = ("rover", "rover_source_ebpf", "rover_source_pcap", "rover_plugin_http1", "rover_plugin_sink_log")
 
 
 class PlainFinder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +11,12 @@ from rover.errors import RoverError, UsageError
 from rover.records import RecordHandler
 from rover.source import Selection
 from rover_source_pcap.capture_file import CaptureFile
+from rover_source_pcap.frames import Frames
 from rover_source_pcap.ip import Network
-from rover_source_pcap.link import LINK_TYPES
 from rover_source_pcap.tcp import Assembler
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_source_pcap._frames import Frames  # type: ignore[no-redef]
 
 
 class PcapSource:
@@ -30,10 +34,7 @@ class PcapSource:
         self._file = CaptureFile(path)
         self._tcp = Assembler(selection.ports)
         self._network = Network(self._tcp)
-        self._time = 0
-        self._packets = 0
-        self._foreign: Counter[int] = Counter()
-        """Packets of link types we cannot read."""
+        self._frames = Frames(self._network, self._tcp)
         self._over = False
 
     def start(self) -> None:
@@ -46,44 +47,31 @@ class PcapSource:
         if self._over:
             return False
         self._tcp.handler = handler
-        links, network = LINK_TYPES, self._network
-        time, packets = self._time, 0
+        frames = self._frames
+        before = frames.packets
         try:
-            for time, link_type, data, start, end, cut in self._file.packets(timeout):
-                packets += 1
-                decode = links.get(link_type)
-                if decode is None:
-                    self._foreign[link_type] += 1
-                    continue
-                kind, offset = decode(data, start, end)
-                network.packet(time, kind, data, offset, end, cut)
+            frames.take(self._file.packets(timeout))
         except RoverError:
-            self._account(time, packets)
             self._finish(handler)
             raise
-        self._account(time, packets)
         if not self._file.ended:
-            self._tcp.age(time, packets)
+            self._tcp.age(frames.time, frames.packets - before)
             return True
         self._finish(handler)
-        if self._foreign and self._foreign.total() == self._packets:
-            types = ", ".join(str(number) for number in sorted(self._foreign))
+        if frames.foreign and frames.foreign.total() == frames.packets:
+            types = ", ".join(str(number) for number in sorted(frames.foreign))
             raise RoverError(f"{self._path}: no packet could be read: link type {types} is not known here")
         return False
-
-    def _account(self, time: int, packets: int) -> None:
-        self._time = time
-        self._packets += packets
 
     def _finish(self, handler: RecordHandler) -> None:
         self._over = True
         self._tcp.handler = handler
         self._network.give_up()
-        self._tcp.finish(self._time)
+        self._tcp.finish(self._frames.time)
 
     def now(self) -> int:
         """The time of the packet read last."""
-        return self._time
+        return self._frames.time
 
     def set_upload(self, connection: int, limit: int) -> None:
         """Nothing: the payload is here already, and costs nobody anything."""
@@ -94,8 +82,8 @@ class PcapSource:
 
     def counters(self) -> Mapping[str, int]:
         """Packets read, and what became of those that yielded nothing."""
-        tcp = self._tcp
-        counters = Counter({"packets": self._packets, "unknown_link_type": self._foreign.total()})
+        tcp, frames = self._tcp, self._frames
+        counters = Counter({"packets": frames.packets, "unknown_link_type": frames.foreign.total()})
         counters.update(self._network.skipped)
         counters.update(tcp.skipped)
         counters.update(

@@ -13,6 +13,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Collection
+from functools import lru_cache
 
 from rover.records import Address, Closed, Detail, Direction, Opened, RecordHandler, Role, Syscall
 from rover_source_pcap.pieces import Pieces
@@ -51,6 +52,11 @@ _HEADER = struct.Struct(">4xIIBB").unpack_from
 _PORTS = struct.Struct(">HH").unpack
 _MAPPED = bytes(10) + b"\xff\xff"
 _UNKNOWN = -1
+_INGRESS, _EGRESS = int(Direction.INGRESS), int(Direction.EGRESS)
+_CLIENT = Role.CLIENT
+_NO_CALL = int(Syscall.NONE)
+_new = tuple.__new__
+"""A named tuple's own constructor costs twice as much."""
 
 
 class _Connection:
@@ -95,7 +101,7 @@ class _Half:
         self.connection = connection
         self.key = key
         self.other = self
-        self.direction = int(Direction.EGRESS)
+        self.direction = _EGRESS
         self.isn = _UNKNOWN
         """Sequence number of its SYN."""
         self.next = _UNKNOWN
@@ -151,6 +157,21 @@ class Assembler:
         if length < 0x50 or size < 0:
             self.skipped["bad_tcp"] += 1
             return
+        self.arrived(time, key, seq, ack, flags, size, data, start, end)
+
+    def arrived(
+        self,
+        time: int,
+        key: bytes,
+        seq: int,
+        ack: int,
+        flags: int,
+        size: int,
+        data: bytes,
+        start: int,
+        end: int,
+    ) -> None:
+        """A segment whose header was read: `size` bytes, captured of them `data[start:end]`."""
         half = self._halves.get(key)
         if half is None:
             if flags & _RST or not self._selected(key):
@@ -262,7 +283,10 @@ class Assembler:
         position = half.position
         half.position = position + size
         self.handler.data(
-            Detail(connection.id, sequence, time, time, position, size, 0, -1, _NO_CALL, half.direction, 0),
+            _new(
+                Detail,
+                (connection.id, sequence, time, time, position, size, 0, -1, _NO_CALL, half.direction, 0),
+            ),
             payload,
         )
 
@@ -381,7 +405,7 @@ class Assembler:
         self._reported += 1
         connection.id = self._reported
         client = connection.client
-        role = Role.CLIENT if client is not None else None
+        role = _CLIENT if client is not None else None
         if client is None:
             # A guess, and not told as more: servers have the lower port.
             client = connection.first
@@ -389,11 +413,11 @@ class Assembler:
             if source < destination:
                 client = client.other
             connection.client = client
-        client.other.direction = int(Direction.INGRESS)
-        client.direction = int(Direction.EGRESS)
+        client.other.direction = _INGRESS
+        client.direction = _EGRESS
         local, remote = _addresses(client.key)
         self.handler.opened(
-            Opened(connection.id, connection.begun, local, remote, role, 0, connection.late, None)
+            _new(Opened, (connection.id, connection.begun, local, remote, role, 0, connection.late, None))
         )
 
     def _finish(self, time: int, half: _Half, seq: int) -> None:
@@ -432,7 +456,7 @@ class Assembler:
         connection.closed = True
         client.orderly = client.other.orderly = False
         if connection.id:
-            self.handler.closed(Closed(connection.id, time, connection.reset, None))
+            self.handler.closed(_new(Closed, (connection.id, time, connection.reset, None)))
 
     def _forget(self, time: int, connection: _Connection) -> None:
         self._close(time, connection)
@@ -472,9 +496,6 @@ class Assembler:
             self._forget(time, connection)
 
 
-_NO_CALL = int(Syscall.NONE)
-
-
 def _distance(here: int, there: int) -> int:
     """How far a sequence number is ahead of another (RFC 9293 section 3.4)."""
     ahead = there - here & _MASK
@@ -485,9 +506,11 @@ def _addresses(key: bytes) -> tuple[Address, Address]:
     """(source, destination) of a key."""
     size = len(key) // 2 - 2
     source, destination = _PORTS(key[-4:])
-    return Address(_host(key[:size]), source), Address(_host(key[size : 2 * size]), destination)
+    ends = (_host(key[:size]), source), (_host(key[size : 2 * size]), destination)
+    return _new(Address, ends[0]), _new(Address, ends[1])
 
 
+@lru_cache(4096)
 def _host(packed: bytes) -> str:
     if len(packed) == 4:
         return socket.inet_ntop(socket.AF_INET, packed)
