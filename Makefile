@@ -5,10 +5,10 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 20
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/sink_oap plugins/source_pcap
-COMPILED := core bpf plugins/http1 plugins/sink_log plugins/source_pcap
+COMPILED := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/source_pcap
 TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
 HOT := $(TYPED) $(TYPED:.pxd=.py) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx')
-PLAIN_TESTS := core/tests plugins/http1 plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
+PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
 RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev

@@ -6,7 +6,14 @@ import importlib.machinery
 import sys
 from collections.abc import Sequence
 
-PACKAGES = ("rover", "rover_source_ebpf", "rover_source_pcap", "rover_plugin_http1", "rover_plugin_sink_log")
+PACKAGES = (
+    "rover",
+    "rover_plugin_http1",
+    "rover_plugin_http2",
+    "rover_plugin_sink_log",
+    "rover_source_ebpf",
+    "rover_source_pcap",
+)
 
 
 class PlainFinder:

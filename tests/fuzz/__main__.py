@@ -29,7 +29,7 @@ SECONDS = 20
 LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=4096", "-len_control=20")
 """Of one input: ten seconds, where milliseconds are usual; a gigabyte, where a tenth is; and 4 kB,
 which hold a conversation."""
-INSTRUMENTED = (*plain.PACKAGES, "rover_plugin_http2", "rover_source_pcap", "hpack")
+INSTRUMENTED = (*plain.PACKAGES, "hpack")
 
 
 def harness(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rover import AccessLog, Connection, Detail
 from rover.http import HttpStream, http_attributes
+from rover.tuples import new
 from rover_plugin_http2.grpc import grpc_attributes
 
 ERROR_CODES = (
@@ -30,18 +31,10 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
 
     `error.type` names what a reset or GOAWAY said, where one cut the stream.
     """
-    request, response = stream.request, stream.response
+    _, request, response, outcome, code = stream
     attributes = http_attributes(request, response)
     attributes.update(grpc_attributes(request, response))
-    if code := stream.error_code:
+    if code:
         attributes["error.type"] = ERROR_CODES[code] if code < len(ERROR_CODES) else f"{code:#x}"
-    return AccessLog(
-        connection,
-        request.start,
-        request.end if response is None else max(request.end, response.end),
-        protocol="http",
-        version="2",
-        attributes=attributes,
-        details=details,
-        outcome=stream.outcome,
-    )
+    end = request.end if response is None else max(request.end, response.end)
+    return new(AccessLog, (connection, request.start, end, "http", "2", attributes, details, outcome))

@@ -1,4 +1,7 @@
-"""Header fields of a message, packed."""
+"""Header fields of a message, packed.
+
+`_fields.pyx` is the same, compiled.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterable
 from rover.http import Headers, text
 
 _COOKIE = b"\ncookie\0"
+_COLON = 0x3A
 
 
 def pack(lines: Iterable[bytes]) -> bytes:
@@ -31,6 +35,28 @@ def _join_cookies(lines: list[bytes]) -> list[bytes]:
     return [*others[:first], b"cookie\0" + b"; ".join(crumbs), *others[first:]]
 
 
+def split(lines: list[bytes]) -> tuple[bytes, bytes]:
+    """Packed pseudo-header fields, and packed others: the former come first (RFC 9113 section 8.3)."""
+    packed = pack(lines)
+    end = 0
+    for line in lines:
+        if line[0] != _COLON:
+            break
+        end += len(line) + 1
+    return packed[:end], packed[end:]
+
+
+def value_of(packed: bytes, name: str) -> str | None:
+    """The first value of a name, None when absent."""
+    key = _key(name)
+    start = packed.find(key)
+    if start < 0:
+        return None
+    start += len(key)
+    end = packed.find(b"\n", start)
+    return text(packed[start:] if end < 0 else packed[start:end])
+
+
 class PackedHeaders(Headers):
     """Headers over packed lines, read only when asked for.
 
@@ -51,14 +77,7 @@ class PackedHeaders(Headers):
 
     def get(self, name: str) -> str | None:
         """The first value of a lower-case name, None when absent."""
-        packed = self._packed
-        key = _key(name)
-        start = packed.find(key)
-        if start < 0:
-            return None
-        start += len(key)
-        end = packed.find(b"\n", start)
-        return text(packed[start:] if end < 0 else packed[start:end])
+        return value_of(self._packed, name)
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ import urllib.parse
 from rover.http import HttpRequest, HttpResponse
 
 _CONTENT_TYPE = "application/grpc"
+_VARIANTS = (_CONTENT_TYPE + "+", _CONTENT_TYPE + ";")
 _MAX_STATUS_DIGITS = 9
 """A status code is an int; codes in use have one or two digits."""
 
@@ -22,25 +23,23 @@ def grpc_attributes(request: HttpRequest, response: HttpResponse | None) -> dict
     """
     content_type = request.headers.get("content-type") or ""
     # application/grpc-web is another protocol: its status is in the body.
-    if not content_type.startswith(_CONTENT_TYPE) or content_type[len(_CONTENT_TYPE) :][:1] not in (
-        "",
-        "+",
-        ";",
-    ):
+    if content_type != _CONTENT_TYPE and not content_type.startswith(_VARIANTS):
         return {}
     attributes: dict[str, str | int] = {"rpc.system": "grpc"}
     if method := request.target.removeprefix("/"):
         attributes["rpc.method"] = method
     if response is None:
         return attributes
-    # "Trailers-Only": a call that fails at once has its status in the only header block.
-    for headers in (response.trailers, response.headers):
+    headers = response.trailers
+    status = headers.get("grpc-status")
+    if status is None:
+        # "Trailers-Only": a call that fails at once has its status in the only header block.
+        headers = response.headers
         status = headers.get("grpc-status")
-        if status is None:
-            continue
-        if status.isascii() and status.isdigit() and len(status) <= _MAX_STATUS_DIGITS:
-            attributes["rpc.grpc.status_code"] = int(status)
-        if message := headers.get("grpc-message"):
-            attributes["rpc.grpc.status_message"] = urllib.parse.unquote(message)
-        break
+    if status is None:
+        return attributes
+    if status.isascii() and status.isdigit() and len(status) <= _MAX_STATUS_DIGITS:
+        attributes["rpc.grpc.status_code"] = int(status)
+    if message := headers.get("grpc-message"):
+        attributes["rpc.grpc.status_message"] = urllib.parse.unquote(message)
     return attributes

@@ -36,10 +36,10 @@ ENTRY_OVERHEAD = 32
 """Bytes an entry takes beyond what RFC 7541 counts for it, at most: with those 32 the object's
 header (33), its rounding to 16, and its place in the table."""
 
-_UNLIMITED = (1 << 32) - 1
-_STATIC = tuple(name + b"\0" + value for name, value in HeaderTable.STATIC_TABLE)
-_STATIC_NAMES = tuple(name + b"\0" for name, _ in HeaderTable.STATIC_TABLE)
-_STATIC_COUNT = len(_STATIC)
+UNLIMITED = (1 << 32) - 1
+STATIC = tuple(name + b"\0" + value for name, value in HeaderTable.STATIC_TABLE)
+STATIC_NAMES = tuple(name + b"\0" for name, _ in HeaderTable.STATIC_TABLE)
+_STATIC_COUNT = len(STATIC)
 _FIRST_DYNAMIC = _STATIC_COUNT + 1
 _PSEUDO = 14
 """Static entries 1 to 14 are pseudo-header fields, 1 to 7 of requests (RFC 7541 appendix A)."""
@@ -67,7 +67,7 @@ class HeaderBlocks:
 
         `limit`: bytes of the table the receiver allows; None where it is not known.
         """
-        self._limit = _UNLIMITED if limit is None else limit
+        self._limit = UNLIMITED if limit is None else limit
         try:
             return self._decode(block)
         except IndexError:
@@ -88,7 +88,7 @@ class HeaderBlocks:
                 if index > _STATIC_COUNT:
                     line = entries[index - _FIRST_DYNAMIC] if index < behind else self._unseen(index)
                 elif index:
-                    line = _STATIC[index - 1]
+                    line = STATIC[index - 1]
                 else:
                     raise Undecodable("hpack", "index 0")
             elif first & 0xE0 == 0x20:  # a change of the table's size
@@ -109,7 +109,7 @@ class HeaderBlocks:
                     name = entries[index - _FIRST_DYNAMIC] if index < behind else self._unseen(index)
                     name = name[: name.index(0) + 1]
                 elif index:
-                    name = _STATIC_NAMES[index - 1]
+                    name = STATIC_NAMES[index - 1]
                 else:
                     name, position = _string(block, position, end)
                     if 0 in name:

@@ -6,13 +6,25 @@ frames, positions or HPACK.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from rover.exchange import Outcome
 from rover.http import Headers, HttpRequest, HttpResponse, HttpStream
 from rover.records import Direction
-from rover_plugin_http2.fields import PackedHeaders, pack
+from rover.tuples import new
+from rover_plugin_http2.fields import PackedHeaders, pack, split, value_of
 from rover_plugin_http2.undecodable import Undecodable
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_plugin_http2._fields import (  # type: ignore[no-redef]
+        PackedHeaders,
+        split,
+        value_of,
+    )
+
+INGRESS, EGRESS = Direction
+COMPLETE, ABORTED, SPLIT = Outcome.COMPLETE, Outcome.ABORTED, Outcome.SPLIT
 
 STREAM_MEMORY = 384
 """Bytes an open stream takes while nothing is known of it: itself, its two messages, its place
@@ -21,18 +33,19 @@ MESSAGE_MEMORY = 160
 """What a message whose head is known takes more, besides its fields: times, counts, two objects."""
 
 NO_ERROR = 0x0
-_COLON = 0x3A
 _NO_HEADERS = Headers()
 
 
 class Message:
     """One direction of a stream, as far as it was seen."""
 
-    __slots__ = ("body_size", "end", "ended", "fields", "header_size", "pseudo", "start", "trailers")
+    __slots__ = ("body_size", "end", "ended", "fields", "header_size", "known", "pseudo", "start", "trailers")
 
     def __init__(self) -> None:
+        self.known = False
+        """Whether the head has been seen."""
         self.pseudo = b""
-        """Packed pseudo-header fields; empty while the message's head has not been seen."""
+        """Packed pseudo-header fields."""
         self.fields = b""
         self.trailers = b""
         self.start = 0
@@ -42,13 +55,9 @@ class Message:
         """None when the number of padding bytes was not captured."""
         self.ended = False
 
-    @property
-    def known(self) -> bool:
-        """Whether the head has been seen."""
-        return self.pseudo != b""
-
     def begin(self, pseudo: bytes, fields: bytes, size: int, start: int, now: int) -> None:
         """The head has been seen."""
+        self.known = True
         self.pseudo = pseudo
         self.fields = fields
         self.header_size = size
@@ -80,33 +89,39 @@ class Stream:
     def value(self, outcome: Outcome, error: int | None) -> HttpStream:
         """What is known, as hooks see it. The request's head has been seen."""
         sent, answer = self.request, self.response
-        pseudo = PackedHeaders(sent.pseudo)
-        authority = pseudo.get(":authority") or ""
-        request = HttpRequest(
-            method=pseudo.get(":method") or "",
-            target=pseudo.get(":path") or authority,
-            version="2",
-            headers=PackedHeaders(sent.fields),
-            start=sent.start,
-            end=sent.end,
-            header_size=sent.header_size,
-            body_size=sent.body_size,
-            authority=authority,
-            scheme=pseudo.get(":scheme") or "",
+        pseudo = sent.pseudo
+        authority = value_of(pseudo, ":authority") or ""
+        request = new(
+            HttpRequest,
+            (
+                value_of(pseudo, ":method") or "",
+                value_of(pseudo, ":path") or authority,
+                "2",
+                PackedHeaders(sent.fields),
+                sent.start,
+                sent.end,
+                sent.header_size,
+                sent.body_size,
+                authority,
+                value_of(pseudo, ":scheme") or "",
+            ),
         )
         response = None
         if answer.known:
-            response = HttpResponse(
-                status=int(PackedHeaders(answer.pseudo).get(":status") or 0),
-                version="2",
-                headers=PackedHeaders(answer.fields),
-                start=answer.start,
-                end=answer.end,
-                header_size=answer.header_size,
-                body_size=answer.body_size,
-                trailers=PackedHeaders(answer.trailers) if answer.trailers else _NO_HEADERS,
+            response = new(
+                HttpResponse,
+                (
+                    int(value_of(answer.pseudo, ":status") or 0),
+                    "2",
+                    PackedHeaders(answer.fields),
+                    answer.start,
+                    answer.end,
+                    answer.header_size,
+                    answer.body_size,
+                    PackedHeaders(answer.trailers) if answer.trailers else _NO_HEADERS,
+                ),
             )
-        return HttpStream(self.number, request, response, outcome, error)
+        return new(HttpStream, (self.number, request, response, outcome, error))
 
 
 class Streams:
@@ -179,17 +194,17 @@ class Streams:
 
         Returns the stream when it is to be logged. Raises Undecodable.
         """
-        pseudo, fields = _split(lines)
-        if b"\n:method\0" in pseudo:
+        pseudo, fields = split(lines)
+        if (method := value_of(pseudo, ":method")) is not None:
             self.found_client(direction)
             stream = self._requested(number, now)
             message = stream.request
-            if not message.known and not _well_formed(pseudo):
+            if not message.known and not _well_formed(pseudo, method):
                 # RFC 9113 section 8.1.1: the server will refuse it. There is no exchange to log.
                 self._remove(stream)
                 return None
-        elif (status := PackedHeaders(pseudo).get(":status")) is not None:
-            self.found_client(Direction(1 - direction))
+        elif (status := value_of(pseudo, ":status")) is not None:
+            self.found_client(_opposite(direction))
             if len(status) != 3 or not (status.isascii() and status.isdigit()):
                 raise Undecodable("framing", f"status {status[:20]!r}")
             answered = self._answered(number, now)
@@ -261,12 +276,12 @@ class Streams:
         self, direction: Direction, number: int, lines: list[bytes], size: int, start: int, now: int
     ) -> Stream | None:
         """A PUSH_PROMISE: the request that stream `number` will answer, complete."""
-        self.found_client(Direction(1 - direction))
+        self.found_client(_opposite(direction))
         if number & 1 or number <= self._last_promise:
             raise Undecodable("framing", f"stream {number} promised behind stream {self._last_promise}")
         self._last_promise = number
-        pseudo, fields = _split(lines)
-        if not _well_formed(pseudo):
+        pseudo, fields = split(lines)
+        if not _well_formed(pseudo, value_of(pseudo, ":method")):
             return None
         stream = self._add(number, now)
         stream.request.begin(pseudo, fields, size, start, now)
@@ -307,7 +322,7 @@ class Streams:
             raise Undecodable(reason, found)
 
     def _server_is_late(self) -> bool:
-        return self.client is None or self.is_late(Direction(1 - self.client))
+        return self.client is None or self.is_late(_opposite(self.client))
 
     def data_begins(self, direction: Direction, number: int) -> Stream | None:
         """A DATA frame. Raises Undecodable (`unknown-stream`) for a stream never opened."""
@@ -341,10 +356,10 @@ class Streams:
         """The exchange, when both sides of the stream have ended."""
         request, response = stream.request, stream.response
         if request.known and stream.error is not None:
-            return self._finish(stream, Outcome.ABORTED, stream.error)
+            return self._finish(stream, ABORTED, stream.error)
         if not (request.ended and response.ended):
             return None
-        return self._finish(stream, Outcome.COMPLETE if response.known else Outcome.ABORTED, None)
+        return self._finish(stream, COMPLETE if response.known else ABORTED, None)
 
     def reset(self, direction: Direction, number: int, error: int, now: int) -> HttpStream | None:
         """RST_STREAM."""
@@ -358,11 +373,11 @@ class Streams:
         (message if message.known else stream.request).end = now
         if error == NO_ERROR and stream.response.ended and stream.response.known:
             # RFC 9113 section 8.1: a server that has answered asks for no more of the request.
-            return self._finish(stream, Outcome.COMPLETE, error)
+            return self._finish(stream, COMPLETE, error)
         if not stream.request.known:
             stream.error = error
             return None
-        return self._finish(stream, Outcome.ABORTED, error)
+        return self._finish(stream, ABORTED, error)
 
     def going_away(self, direction: Direction, last: int, error: int) -> list[HttpStream]:
         """GOAWAY: the other side's streams above `last` will not be answered."""
@@ -370,7 +385,7 @@ class Streams:
             return []
         parity = 0 if direction is self.client else 1
         cut = [s for s in self._open.values() if s.number > last and s.number & 1 == parity]
-        return [value for s in cut if (value := self._finish(s, Outcome.ABORTED, error)) is not None]
+        return [value for s in cut if (value := self._finish(s, ABORTED, error)) is not None]
 
     def _finish(self, stream: Stream, outcome: Outcome, error: int | None) -> HttpStream | None:
         self._remove(stream)
@@ -389,7 +404,7 @@ class Streams:
                 # Its request was lost. What calls it has been given go out when the connection ends.
                 self._remove(stream)
                 continue
-            values.append(stream.value(Outcome.SPLIT, None))
+            values.append(stream.value(SPLIT, None))
             stream.since = now
             stream.request.restart()
             stream.response.restart()
@@ -398,32 +413,21 @@ class Streams:
 
     def close(self) -> list[HttpStream]:
         """The connection is over: everything open is cut."""
-        values = [self._finish(stream, Outcome.ABORTED, None) for stream in list(self._open.values())]
+        values = [self._finish(stream, ABORTED, None) for stream in list(self._open.values())]
         return [value for value in values if value is not None]
 
 
-def _split(lines: list[bytes]) -> tuple[bytes, bytes]:
-    """Packed pseudo-header fields, and packed others: the former come first (section 8.3)."""
-    packed = pack(lines)
-    end = 0
-    for line in lines:
-        if line[0] != _COLON:
-            break
-        end += len(line) + 1
-    return packed[:end], packed[end:]
+def _opposite(direction: Direction) -> Direction:
+    return INGRESS if direction is EGRESS else EGRESS
 
 
-def _has(pseudo: bytes, key: bytes) -> bool:
-    """Whether a field is there, and not empty."""
-    at = pseudo.find(key)
-    return at >= 0 and pseudo[at + len(key) : at + len(key) + 1] not in b"\n"
-
-
-def _well_formed(pseudo: bytes) -> bool:
+def _well_formed(pseudo: bytes, method: str | None) -> bool:
     """Whether a request says what it wants: a method, and a path or (CONNECT) an authority."""
-    return _has(pseudo, b"\n:method\0") and (
-        _has(pseudo, b"\n:path\0") or (b"\n:method\0CONNECT" in pseudo and _has(pseudo, b"\n:authority\0"))
-    )
+    if not method:
+        return False
+    if value_of(pseudo, ":path"):
+        return True
+    return b"\n:method\0CONNECT" in pseudo and bool(value_of(pseudo, ":authority"))
 
 
 def _lines(fields: Iterable[tuple[str, str]]) -> list[bytes]:

@@ -1,0 +1,258 @@
+# cython: language_level=3, boundscheck=False, cdivision=True
+# The compiled form of HeaderBlocks of header_blocks.py, with what it takes of huffman.py.
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcpy
+
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+
+from rover_plugin_http2 import frames, header_blocks
+from rover_plugin_http2.undecodable import Undecodable
+
+cdef enum:
+    OVERHEAD = 31  # a line has its NUL besides name and value; RFC 7541 counts 32
+    SCRATCH = 1024  # bytes of a string that are decoded on the stack; longer ones are rare
+    SYMBOL = 1  # in Step.found: a symbol is complete
+    END_OF_STRING = 2  # in Step.found: the code that nobody sends
+
+cdef tuple STATIC = header_blocks.STATIC
+cdef tuple STATIC_NAMES = header_blocks.STATIC_NAMES
+cdef Py_ssize_t STATIC_COUNT = len(STATIC)
+cdef Py_ssize_t FIRST_DYNAMIC = STATIC_COUNT + 1
+cdef Py_ssize_t MAX_LIST = header_blocks.MAX_LIST
+cdef Py_ssize_t MAX_TABLE = header_blocks.MAX_TABLE
+cdef Py_ssize_t ENTRY_OVERHEAD = header_blocks.ENTRY_OVERHEAD
+cdef long long UNLIMITED = header_blocks.UNLIMITED
+
+
+# -- Huffman -------------------------------------------------------------------------------------
+
+
+cdef struct Step:
+    unsigned char prefix  # of codes, that these four bits leave
+    unsigned char found
+    unsigned char symbol
+
+
+cdef Step STEPS[256][16]  # by prefix, of which there are as many as symbols less one, and four bits
+cdef bint MAY_END[256]  # by prefix: at most 7 bits, all of them 1
+
+
+cdef int fill() except -1:
+    cdef int at, bits, bit, found
+    prefixes = {"": 0}
+    symbols = {}
+    for symbol, (code, length) in enumerate(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)):
+        digits = format(code, f"0{length}b")
+        symbols[digits] = symbol
+        for size in range(1, length):
+            prefixes.setdefault(digits[:size], len(prefixes))
+    assert len(prefixes) == 256
+    for prefix, at in prefixes.items():
+        MAY_END[at] = len(prefix) < 8 and "0" not in prefix
+        for bits in range(16):
+            left, found, complete = prefix, 0, 0
+            for digit in format(bits, "04b"):
+                left += digit
+                if left in symbols:
+                    if symbols[left] == 256:
+                        found |= END_OF_STRING
+                    else:
+                        complete = symbols[left]
+                        found |= SYMBOL
+                    left = ""
+            STEPS[at][bits] = Step(prefixes[left], found, complete)
+    return 0
+
+
+fill()
+
+
+cdef Py_ssize_t huffman(const unsigned char *coded, Py_ssize_t size, unsigned char *plain) except -1:
+    """Decodes to `plain`, which takes 8/5 of the size; the shortest code has five bits. The string's size."""
+    cdef unsigned char *begin = plain
+    cdef unsigned char prefix = 0
+    cdef Py_ssize_t at
+    cdef Step step
+    for at in range(size):
+        step = STEPS[prefix][coded[at] >> 4]
+        if step.found:
+            if step.found & END_OF_STRING:
+                raise Undecodable("hpack", "the end-of-string code inside a string")
+            plain[0] = step.symbol
+            plain += 1
+        step = STEPS[step.prefix][coded[at] & 15]
+        if step.found:
+            if step.found & END_OF_STRING:
+                raise Undecodable("hpack", "the end-of-string code inside a string")
+            plain[0] = step.symbol
+            plain += 1
+        prefix = step.prefix
+    if not MAY_END[prefix]:
+        raise Undecodable("hpack", "a string that ends inside a Huffman code")
+    return plain - begin
+
+
+# -- header blocks -------------------------------------------------------------------------------
+
+
+cdef struct Block:
+    const unsigned char *at
+    const unsigned char *end
+
+
+cdef int ended() except -1:
+    raise Undecodable("hpack", "the block ends inside a field")
+
+
+cdef long long integer(Block *block, long long mask) except -1:
+    """An integer whose prefix is the low bits of the byte before (section 5.1)."""
+    cdef long long value = (block.at - 1)[0] & mask
+    cdef int shift = 0
+    cdef unsigned char byte
+    if value < mask:
+        return value
+    while True:
+        if block.at == block.end:
+            ended()
+        byte = block.at[0]
+        block.at += 1
+        value += <long long>(byte & 0x7F) << shift
+        if byte < 0x80:
+            return value
+        shift += 7
+        if shift > 28:  # sizes and indices are below 2**32: prefix and five bytes
+            raise Undecodable("hpack", "an integer of more than five bytes")
+
+
+cdef bytes behind(const char *head, Py_ssize_t size, Block *block):
+    """What stands in `head`, then a string literal (section 5.2)."""
+    cdef unsigned char scratch[SCRATCH]
+    cdef const unsigned char *plain
+    cdef Py_ssize_t length, decoded
+    cdef bint coded
+    cdef bytearray room
+    cdef bytes made
+    if block.at == block.end:
+        ended()
+    coded = block.at[0] & 0x80
+    block.at += 1
+    length = integer(block, 0x7F)
+    if length > block.end - block.at:
+        raise Undecodable("hpack", "the block ends inside a string")
+    if not coded:
+        plain, decoded = block.at, length
+    elif length * 8 // 5 <= SCRATCH:
+        decoded = huffman(block.at, length, scratch)
+        plain = scratch
+    else:
+        room = PyByteArray_FromStringAndSize(NULL, length * 8 // 5)
+        decoded = huffman(block.at, length, <unsigned char *>PyByteArray_AS_STRING(room))
+        plain = <unsigned char *>PyByteArray_AS_STRING(room)
+    block.at += length
+    made = PyBytes_FromStringAndSize(NULL, size + decoded)
+    memcpy(PyBytes_AS_STRING(made), head, size)
+    memcpy(PyBytes_AS_STRING(made) + size, plain, decoded)
+    return made
+
+
+cdef class HeaderBlocks:
+    cdef list _entries  # the oldest first; those evicted are None, until they are half of all
+    cdef Py_ssize_t _evicted
+    cdef Py_ssize_t _maximum
+    cdef Py_ssize_t _size
+    cdef long long _limit
+
+    def __init__(self):
+        self._entries = []
+        self._evicted = 0
+        self._maximum = self._limit = frames.DEFAULT_TABLE_SIZE
+        self._size = 0
+
+    @property
+    def memory(self):
+        return self._size + (len(self._entries) - self._evicted) * ENTRY_OVERHEAD
+
+    def decode(self, bytes block not None, limit):
+        cdef Block left
+        cdef unsigned char first
+        cdef Py_ssize_t index, total = 0
+        cdef bytes line, name
+        cdef const char *text
+        cdef list lines = []
+        self._limit = UNLIMITED if limit is None else limit
+        left.at = <const unsigned char *>PyBytes_AS_STRING(block)
+        left.end = left.at + PyBytes_GET_SIZE(block)
+        while left.at < left.end:
+            first = left.at[0]
+            left.at += 1
+            if first & 0x80:  # an indexed field
+                index = integer(&left, 0x7F)
+                if index == 0:
+                    raise Undecodable("hpack", "index 0")
+                line = <bytes>STATIC[index - 1] if index <= STATIC_COUNT else self._entry(index)
+            elif first & 0xE0 == 0x20:  # a change of the table's size
+                if lines:
+                    raise Undecodable("hpack", "a table size update behind a field")
+                self._resize(integer(&left, 0x1F))
+                continue
+            else:  # a literal: added to the table, or not, or never
+                index = integer(&left, 0x3F if first & 0x40 else 0x0F)
+                if index > STATIC_COUNT:
+                    name = self._entry(index)
+                    text = PyBytes_AS_STRING(name)
+                    line = behind(text, <const char *>memchr(text, 0, PyBytes_GET_SIZE(name)) + 1 - text, &left)
+                else:
+                    if index:
+                        name = <bytes>STATIC_NAMES[index - 1]
+                    else:
+                        name = behind(b"", 0, &left)
+                        text = PyBytes_AS_STRING(name)
+                        if memchr(text, 0, PyBytes_GET_SIZE(name)) != NULL:
+                            raise Undecodable("hpack", "a NUL in a field name")
+                        name += b"\0"
+                    line = behind(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), &left)
+                if first & 0x40:
+                    self._add(line)
+            lines.append(line)
+            total += PyBytes_GET_SIZE(line) + OVERHEAD
+        if total > MAX_LIST:
+            raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
+        return lines
+
+    cdef bytes _entry(self, Py_ssize_t index):
+        """A dynamic entry; index FIRST_DYNAMIC is the newest."""
+        cdef Py_ssize_t known = len(self._entries) - self._evicted
+        if index - FIRST_DYNAMIC >= known:
+            raise Undecodable("hpack", f"index {index} was never seen added ({known} entries are known)")
+        return <bytes>self._entries[len(self._entries) - 1 - (index - FIRST_DYNAMIC)]
+
+    cdef int _add(self, bytes line) except -1:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(line) + OVERHEAD
+        if size > self._maximum:
+            self._entries.clear()
+            self._evicted = 0
+            self._size = 0
+            return 0
+        self._entries.append(line)
+        self._size += size
+        return self._evict()
+
+    cdef int _resize(self, long long size) except -1:
+        if size > self._limit:
+            raise Undecodable("hpack", f"a table of {size} bytes where {self._limit} were announced")
+        self._maximum = min(size, MAX_TABLE)
+        return self._evict()
+
+    cdef int _evict(self) except -1:
+        cdef bytes line
+        while self._size > self._maximum:
+            line = <bytes>self._entries[self._evicted]
+            self._entries[self._evicted] = None
+            self._evicted += 1
+            self._size -= PyBytes_GET_SIZE(line) + OVERHEAD
+        if self._evicted > len(self._entries) >> 1:
+            del self._entries[: self._evicted]
+            self._evicted = 0
+        return 0

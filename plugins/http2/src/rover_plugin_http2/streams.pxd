@@ -1,0 +1,85 @@
+# Types for the compiled form of streams.py. Stream identifiers have 31 bits, memory is bounded.
+
+cimport cython
+
+
+cdef class Message:
+    cdef public bint known
+    cdef public bytes pseudo
+    cdef public bytes fields
+    cdef public bytes trailers
+    cdef public object start
+    cdef public object end
+    cdef public object header_size
+    cdef public object body_size
+    cdef public bint ended
+
+    cpdef begin(self, bytes pseudo, bytes fields, object size, object start, object now)
+    cpdef restart(self)
+
+
+cdef class Stream:
+    cdef public object number
+    cdef public object since
+    cdef public Message request
+    cdef public Message response
+    cdef public object error
+    cdef public long long memory
+
+    @cython.locals(sent=Message, answer=Message, pseudo=bytes)
+    cpdef object value(self, object outcome, object error)
+
+
+cdef class Streams:
+    cdef public object client
+    cdef public bint preface
+    cdef public list opened
+    cdef public long long memory
+    cdef object _split_after
+    cdef readonly dict _open  # for tests
+    cdef long long _last_request
+    cdef long long _last_promise
+    cdef long long _last_odd
+
+    cpdef Stream get(self, object number)
+    cpdef bint is_late(self, object direction) except -1
+    cpdef found_client(self, object direction)
+    cdef Message _message(self, Stream stream, object direction)
+    @cython.locals(stream=Stream)
+    cdef Stream _add(self, object number, object now)
+    cdef _charge(self, Stream stream, long long size)
+    cdef _remove(self, Stream stream)
+    @cython.locals(stream=Stream, answered=Stream, message=Message, pseudo=bytes, fields=bytes)
+    cpdef Stream headers(
+        self, object direction, object number, list lines, object size, object start, object now, bint end
+    )
+    cdef _check_open(self, Message message)
+    @cython.locals(stream=Stream)
+    cdef Stream _requested(self, long long number, object now)
+    @cython.locals(stream=Stream, opened_before="bint")
+    cdef Stream _answered(self, long long number, object now)
+    @cython.locals(stream=Stream, message=Message)
+    cdef Stream _trailers(
+        self, object direction, object number, bytes fields, object size, object now, bint end
+    )
+    @cython.locals(stream=Stream)
+    cpdef Stream promised(
+        self, object direction, long long number, list lines, object size, object start, object now
+    )
+    @cython.locals(opened="bint")
+    cpdef check_opened(self, object direction, long long number, object reason, object found)
+    cdef bint _server_is_late(self) except -1
+    @cython.locals(stream=Stream, message=Message)
+    cpdef Stream data_begins(self, object direction, object number)
+    @cython.locals(message=Message)
+    cpdef data(self, object direction, Stream stream, object size, object now)
+    cpdef object end(self, object direction, Stream stream)
+    @cython.locals(request=Message, response=Message)
+    cpdef object finished(self, Stream stream)
+    @cython.locals(stream=Stream, message=Message)
+    cpdef object reset(self, object direction, object number, object error, object now)
+    cdef object _finish(self, Stream stream, object outcome, object error)
+
+
+cdef object _opposite(object direction)
+cdef bint _well_formed(bytes pseudo, method) except -1
