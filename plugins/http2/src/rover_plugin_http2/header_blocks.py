@@ -8,6 +8,8 @@ have the right index whatever was added before them. Both tables, the endpoints'
 the newest entries of the same sequence, and end somewhere in it; where theirs ends earlier,
 nobody refers to the rest of ours; where ours ends earlier (joined late, or a table larger than
 we keep), a reference behind its end is found out. Decoding is never wrong, it only ends.
+
+`_header_blocks.pyx` is the same, compiled, with `huffman` in it.
 """
 
 from __future__ import annotations
