@@ -72,7 +72,7 @@ $(VENV)/.compiled: $(VENV)/.run $(HOT)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	ROVER_COMPILE=0 $(VENV)/bin/pip install -q --disable-pip-version-check $(EDITABLE)'[dev]'
+	$(VENV)/bin/pip install -q --disable-pip-version-check -e .'[dev]'
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev
