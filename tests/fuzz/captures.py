@@ -16,6 +16,7 @@ from rover.records import Closed, Opened
 from rover.source import Selection
 from rover_source_pcap import pcap, pcapng
 from rover_source_pcap.capture_file import reader_for
+from rover_source_pcap.link import LINK_TYPES
 from rover_source_pcap.reader import Damage, Packet
 from rover_source_pcap.source import PcapSource
 
@@ -257,6 +258,18 @@ def _file(packets: Iterable[tuple[int, bytes, int]], link_type: int = 101) -> by
 SYN, FIN, RST, PLACED, CUT, OTHER = 2, 4, 8, 32, 64, 128
 
 
+TUNNEL_HEADERS = (
+    (2152, b"\x34\xff\0\0\0\0\0\1\0\0\0\x85\1\0\0\0"),
+    (3544, b"\0\1\0\0" + bytes(9) + b"\0\0" + bytes(6)),
+    (4754, b"\xb0\0\x08\0" + bytes(12)),
+    (4789, b"\x08\0\0\0\0\0\1\0" + bytes(12) + b"\x08\0"),
+    (4790, b"\x0c\0\0\1\0\0\1\0"),
+    (5072, b"\x44\x52\x11\x04" + bytes(40)),
+    (6081, b"\1\0\x08\0\0\0\1\0\0\0\0\0"),
+)
+"""Ports and what precedes the packet: GTP-U, Teredo, GRE in UDP, VXLAN and its extension, AYIYA, Geneve."""
+
+
 def _block(kind: int, body: bytes) -> bytes:
     body += bytes(-len(body) % 4)
     length = struct.pack("<I", len(body) + 12)
@@ -287,8 +300,11 @@ def _wrapped(ip: bytes) -> Iterator[tuple[int, bytes]]:
     yield 9, b"\xff\3\0\x21" + ip
     yield 101, _ipv4(4, ip)
     yield 101, _ipv4(47, b"\x20\0\x08\0\0\0\0\1" + ip)
-    vxlan = b"\x08\0\0\0\0\0\1\0" + macs + v4 + ip
-    yield 101, _ipv4(17, struct.pack(">HHHH", 5000, 4789, 8 + len(vxlan), 0) + vxlan)
+    for port, header in TUNNEL_HEADERS:
+        inside = header + ip
+        yield 101, _ipv4(17, struct.pack(">HHHH", 5000, port, 8 + len(inside), 0) + inside)
+    for link_type in LINK_TYPES:
+        yield link_type, ip
     extensions = b"\x2b\0" + bytes(6) + b"\x06\0" + bytes(6)
     inner = ip[20:]
     yield 101, struct.pack(">IHBB", 6 << 28, 16 + len(inner), 0, 64) + bytes(32) + extensions + inner

@@ -119,7 +119,7 @@ def told(played: Play) -> list[Any]:
 def _told(exchange: Any, *, broken: bool) -> Any:
     """Without times. Where a break of one direction met the content of the other is a matter of time."""
     assert isinstance(exchange, HttpExchange | HttpStream)
-    messages = []
+    messages: list[Any] = []
     for message in (exchange.request, exchange.response):
         if message is not None:
             assert message.header_size >= 0

@@ -12,7 +12,8 @@ from rover.decoder import Verdict
 from rover.http.values import HttpStream
 from rover.records import Detail
 from rover.testing import connection
-from rover_plugin_http2 import SETTINGS, access_log
+from rover_plugin_http2 import SETTINGS
+from rover_plugin_http2.access_log import access_log
 from rover_plugin_http2.decoder import Http2Decoder
 from rover_plugin_http2.sniff import sniff
 
