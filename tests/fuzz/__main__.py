@@ -29,6 +29,8 @@ SECONDS = 20
 LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=4096", "-len_control=20")
 """Of one input: ten seconds, where milliseconds are usual; a gigabyte, where a tenth is; and 4 kB,
 which hold a conversation."""
+INTERRUPTED = 72
+"""libFuzzer's exit code when a signal ended it."""
 INSTRUMENTED = (*plain.PACKAGES, "hpack")
 
 
@@ -65,17 +67,19 @@ def fuzz_in_turn(names: Sequence[str], seconds: int) -> bool:
         log = KEPT / f"{name}.log"
         with log.open("wb") as output:
             steps = (["--alone", "--seconds", str(seconds)], ["--check", str(KEPT / name)])
-            found = not all(_succeeds([*step, "--", name], output) for step in steps)
+            codes = [_run([*step, "--", name], output) for step in steps]
         counts = re.findall(r"^#\d+\s.*", log.read_text(errors="replace"), re.MULTILINE)
-        verdict = f"A FINDING, see {log}" if found else "clean"
+        verdict = "clean" if not any(codes) else f"A FINDING, see {log}"
+        if codes == [INTERRUPTED, 0]:
+            verdict = "interrupted"
         print(f"{name}: {verdict}; {counts[-1] if counts else 'no input was run'}", flush=True)
-        clean &= not found
+        clean &= not any(codes)
     return clean
 
 
-def _succeeds(arguments: Sequence[str], output: IO[bytes]) -> bool:
+def _run(arguments: Sequence[str], output: IO[bytes]) -> int:
     command = [sys.executable, str(Path(__file__).parent), *arguments]
-    return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode == 0
+    return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
 
 
 def check_files(name: str, paths: Iterable[Path]) -> None:
