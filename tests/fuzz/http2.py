@@ -9,7 +9,7 @@ from typing import Any
 from rover.access_log import AccessLog
 from rover.connection import ProtocolBreak
 from rover.decoder import Verdict
-from rover.http.values import HttpStream
+from rover.http.values import Headers, HttpRequest, HttpStream, text
 from rover.records import Detail
 from rover.testing import connection
 from rover_plugin_http2 import SETTINGS
@@ -36,14 +36,18 @@ WORDS = (
 FRAMED, UPGRADED, SMALL = 1, 2, 4
 """Bits of the second setting. FRAMED: what is sent begins with type, flags and two bytes of stream,
 and gets a frame header around it, so that the fuzzer need not find lengths. UPGRADED: joined by an
-HTTP/1.1 Upgrade. SMALL: little memory."""
+HTTP/1.1 Upgrade, the first step being its HTTP2-Settings. SMALL: little memory."""
 
 
-def _make_decoder(number: int) -> Any:
+def _make_decoder(number: int, asked: bytes) -> Any:
     settings = {setting.name: setting.default for setting in SETTINGS}
     if number & SMALL:
         settings["memory"] = 64
-    upgrade = ProtocolBreak("upgrade", upgrade="h2c") if number & UPGRADED else None
+    upgrade = None
+    if number & UPGRADED:
+        headers = Headers([("host", "a"), ("connection", "upgrade, x-hop"), ("http2-settings", text(asked))])
+        request = HttpRequest("GET", "/asked", "1.1", headers, 1, 2, 60, 0)
+        upgrade = ProtocolBreak("upgrade", direction=DOWN, upgrade="h2c", request=request)
     return Http2Decoder(connection(None), settings, upgrade)
 
 
@@ -62,11 +66,12 @@ def frame(brief: bytes) -> bytes:
 def check(data: bytes) -> int:
     """See FRAMED for what the second setting is."""
     settings, steps = read(data)
+    asked = steps.pop(0).payload if settings[1] & UPGRADED and steps else b""
     if settings[1] & FRAMED:
         steps = [step._replace(payload=frame(step.payload)) for step in steps]
     for step in steps:
         assert sniff(step.payload) in Verdict
-    return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
+    return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1], asked), _log)
 
 
 HEADERS, DATA, RESET, SET, PUSH, GOAWAY, CONTINUED = 1, 0, 3, 4, 5, 7, 9
@@ -120,7 +125,7 @@ def seeds() -> list[bytes]:
     ]
     framed = [write(bytes([n, FRAMED | (n & 1) * SMALL]), talk) for n, talk in enumerate(talks)]
     plain = [
-        write(bytes([n, (n & 1) * UPGRADED]), [(c, frame(payload)) for c, payload in talk])
-        for n, talk in enumerate(talks)
+        write(bytes([n, 0]), [(c, frame(payload)) for c, payload in talk]) for n, talk in enumerate(talks)
     ]
-    return framed + plain
+    asked = [(0, b"AAMAAABkAAQAoAAAAAIAAAAA"), *opening, (DOWN, _brief(HEADERS, 5, 1, OK)), *call]
+    return [*framed, *plain, write(bytes([9, FRAMED | UPGRADED]), asked)]
