@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core"
 MEMBERS = [CORE, ROOT / "bpf", *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))]
 PACKAGES = {
-    member: next(p.name for p in (member / "src").iterdir() if p.name.startswith("rover"))
+    member: next(p.name for p in (member / "src").glob("rover*") if p.suffix != ".egg-info")
     for member in MEMBERS
 }
 
