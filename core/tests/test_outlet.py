@@ -182,3 +182,40 @@ def test_reopening_happens_in_the_sinks_own_thread(sink, start, until):
     outlet = start()
     outlet.reopen()
     until(lambda: sink.reopened == 1)
+
+
+class Prepared(Scripted):
+    """Makes a text of each log, but of odd numbers only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[str] = set()
+
+    def prepare(self, log: AccessLog) -> str:
+        self.threads.add(threading.current_thread().name)
+        if log.start % 2 == 0:
+            raise ValueError("even")
+        return f"log {log.start}"
+
+
+def test_a_log_is_prepared_by_the_thread_that_puts_it_and_written_by_the_sinks():
+    sink = Prepared()
+    outlet = Outlet("prepared", sink)
+    outlet.start()
+    for log in logs(10):
+        outlet.put(log)
+    outlet.stop(time.monotonic() + 5)
+    assert sink.logs == ["log 1", "log 3", "log 5", "log 7", "log 9"]
+    assert sink.threads == {threading.current_thread().name}
+    assert (outlet.logged, outlet.lost) == (5, {"unprepared": 5})
+    assert outlet.failure == "ValueError: even"
+
+
+def test_what_is_shed_is_not_prepared():
+    sink = Prepared()
+    outlet = Outlet("prepared", sink, limit=3)
+    for log in logs(20)[1:7:2] + logs(20)[::2]:  # those of even numbers would be lost as "unprepared"
+        outlet.put(log)
+    outlet.start()
+    outlet.stop(time.monotonic() + 5)
+    assert (outlet.logged, outlet.lost) == (3, {"queue_full": 10})

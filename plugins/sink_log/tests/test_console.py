@@ -30,7 +30,8 @@ def shown():
         read, write = os.pipe()
         output = Output("-")
         output._descriptor = write
-        ConsoleSink(output, **options).write(logs)
+        sink = ConsoleSink(output, **options)
+        sink.write([sink.prepare(log) for log in logs])
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             return pipe.read().decode().splitlines()

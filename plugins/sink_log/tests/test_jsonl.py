@@ -47,7 +47,7 @@ def written(tmp_path):
 
     def write(*logs, **options):
         sink = JsonLinesSink(Output(str(path)), **options)
-        sink.write(logs)
+        sink.write([sink.prepare(log) for log in logs])
         assert sink.close() == 0
         return [json.loads(line) for line in path.read_bytes().splitlines()]
 
@@ -155,10 +155,10 @@ def test_a_path_that_cannot_be_opened_is_named():
 def test_reopening_follows_the_path_after_rotation(tmp_path):
     path = tmp_path / "log"
     sink = JsonLinesSink(Output(str(path)))
-    sink.write([LOG])
+    sink.write([sink.prepare(LOG)])
     path.rename(tmp_path / "log.1")
     sink.reopen()
-    sink.write([LOG, LOG])
+    sink.write([sink.prepare(LOG)] * 2)
     sink.close()
     assert len((tmp_path / "log.1").read_bytes().splitlines()) == 1
     assert len(path.read_bytes().splitlines()) == 2
@@ -169,8 +169,9 @@ def test_a_reader_that_left_closes_the_sink():
     os.close(read)
     output = Output("-")
     output._descriptor = write
+    sink = JsonLinesSink(output)
     with pytest.raises(SinkError, match="standard output was closed by its reader") as raised:
-        JsonLinesSink(output).write([LOG])
+        sink.write([sink.prepare(LOG)])
     assert raised.value.closed
     os.close(write)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import Any
 
 from rover.access_log import AccessLog
 from rover.errors import SinkError
@@ -39,11 +40,13 @@ class Outlet:
         """The last error, for the end of the run; empty when there was none."""
         self.lost: Counter[str] = Counter()
         """Access logs of exchanges that were not written, by cause."""
+        self._prepare: Callable[[AccessLog], object] | None = getattr(sink, "prepare", None)
         self._taken = 0
         self._limit = limit
         self._lossless = lossless
-        self._queue: deque[AccessLog] = deque()
-        self._in_hand: list[AccessLog] = []
+        # What the sink will get, and whether it tells of an exchange.
+        self._queue: deque[tuple[Any, bool]] = deque()
+        self._in_hand: list[tuple[Any, bool]] = []
         self._waiting = False
         self._wake = threading.Event()
         self._room = threading.Event()
@@ -75,7 +78,15 @@ class Outlet:
                     self.lost["closed" if self.closed else "queue_full"] += 1
                 return
             self._wait_for_room()
-        queue.append(log)
+        form: object = log
+        if self._prepare is not None:
+            try:
+                form = self._prepare(log)
+            except Exception as error:
+                self.lost["unprepared"] += bool(log.protocol)
+                self._fail(error)
+                return
+        queue.append((form, bool(log.protocol)))
         if self._waiting:
             # Once per rest: until the thread runs, every further log would pay for a wake-up.
             self._waiting = False
@@ -102,7 +113,7 @@ class Outlet:
             self._fail(SinkError("did not finish in time"))
             left = [*self._in_hand, *self._queue]
             self.closed = True
-            self.lost["unfinished"] += sum(1 for log in left if log.protocol)
+            self.lost["unfinished"] += sum(1 for _, counts in left if counts)
 
     # -- in the sink's thread ----------------------------------------------------------------
 
@@ -132,7 +143,7 @@ class Outlet:
                     self._rest(None)
         self._finish()
 
-    def _take(self) -> list[AccessLog]:
+    def _take(self) -> list[tuple[Any, bool]]:
         queue = self._queue
         batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
         self._in_hand = batch
@@ -146,10 +157,10 @@ class Outlet:
         self._waiting = False
         self._wake.clear()
 
-    def _write(self, batch: list[AccessLog]) -> bool:
-        exchanges = sum(1 for log in batch if log.protocol)
+    def _write(self, batch: list[tuple[Any, bool]]) -> bool:
+        exchanges = sum(1 for _, counts in batch if counts)
         try:
-            self.sink.write(batch)
+            self.sink.write([form for form, _ in batch])
         except SinkError as error:
             self._taken += exchanges
             self._in_hand = []
@@ -192,7 +203,7 @@ class Outlet:
         left, self._in_hand = [*self._in_hand, *self._queue], []
         self._queue.clear()
         self._room.set()
-        if exchanges := sum(1 for log in left if log.protocol):
+        if exchanges := sum(1 for _, counts in left if counts):
             self.lost["closed" if self.closed else "stalled"] += exchanges
         try:
             if unwritten := self.sink.close():

@@ -91,9 +91,6 @@ cdef class Lines:
         self._connections = {}
         self._keys = {}
 
-    def make(self, logs):
-        return [(self.line(log), True if log[3] else False) for log in logs]
-
     cpdef bytes line(self, log):
         if type(log) is not LOG:
             return self._plain.line(log)

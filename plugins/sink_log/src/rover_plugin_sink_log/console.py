@@ -32,12 +32,16 @@ class ConsoleSink:
         self._clock = Clock("%H:%M:%S", local=True)
         self._header = header
 
-    def write(self, logs: Sequence[AccessLog]) -> None:
-        """A line each; sizes are bodies, the target comes last because it is as long as it is."""
-        lines = [(self._line(log).encode(), bool(log.protocol)) for log in logs]
+    def prepare(self, log: AccessLog) -> tuple[bytes, bool]:
+        """Its line, and whether it tells of an exchange. Sizes are bodies; the target comes last
+        because it is as long as it is."""
+        return self._line(log).encode(), bool(log.protocol)
+
+    def write(self, lines: Sequence[tuple[bytes, bool]]) -> None:
+        """As prepared, below a header."""
         if self._header:
             self._header = False
-            lines.insert(0, (self._paint(HEADER.rstrip(), BOLD).encode() + b"\n", False))
+            lines = [(self._paint(HEADER.rstrip(), BOLD).encode() + b"\n", False), *lines]
         self._output.write(lines)
 
     def flush(self) -> None:

@@ -21,9 +21,13 @@ class JsonLinesSink:
         self._output = output
         self._lines = Lines(syscalls)
 
-    def write(self, logs: Sequence[AccessLog]) -> None:
-        """A line each."""
-        self._output.write(self._lines.make(logs))
+    def prepare(self, log: AccessLog) -> tuple[bytes, bool]:
+        """Its line, and whether it tells of an exchange."""
+        return self._lines.line(log), bool(log.protocol)
+
+    def write(self, lines: Sequence[tuple[bytes, bool]]) -> None:
+        """As prepared."""
+        self._output.write(lines)
 
     def flush(self) -> None:
         """Writes what a full disk held up."""

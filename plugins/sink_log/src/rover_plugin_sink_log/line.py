@@ -7,7 +7,6 @@ not ordinary.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -23,10 +22,6 @@ class Lines:
         """`syscalls`: whether to tell of each socket call of an exchange."""
         self._syscalls = syscalls
         self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
-
-    def make(self, logs: Sequence[AccessLog]) -> list[tuple[bytes, bool]]:
-        """A line each, and whether it tells of an exchange."""
-        return [(self.line(log), bool(log.protocol)) for log in logs]
 
     def line(self, log: AccessLog) -> bytes:
         """One line."""
