@@ -13,7 +13,7 @@ import hpack
 import pytest
 
 from rover import AccessLog, Address, Connection, Detail, Outcome, Process, Role
-from rover.http import head_fields
+from rover.http import head_fields, traceparent
 from rover_plugin_http1 import ordinary
 from rover_plugin_http2 import fields, header_blocks
 from rover_plugin_http2.undecodable import Undecodable
@@ -134,6 +134,33 @@ def test_fields_are_found_alike():
         for name in names[:-2]:
             assert compiled.get(name) == plain.get(name), (head, name)
         assert list(compiled) == list(plain)
+
+
+def test_trace_parents_are_read_alike():
+    from rover.http import _traceparent
+
+    rng = random.Random(7)
+    usual = f"00-{'0123456789abcdef' * 2}-{'00f067aa0ba902b7'}-01"
+    no_trace, no_span = f"00-{'0' * 32}{usual[35:]}", f"{usual[:36]}{'0' * 16}-01"
+    values = [
+        usual,
+        no_trace,
+        no_span,
+        f"{usual}-more",
+        f"01{usual[2:]}-more",
+        f" {usual}\t",
+        f"ff{usual[2:]}",
+    ]
+    accepted = 0
+    for number in range(20_000):
+        value = list(values[number % len(values)])
+        for _ in range(rng.randrange(3)):
+            value[rng.randrange(len(value))] = rng.choice("09afgAF-\xe9\u0660\ud800 \n")
+        text = "".join(value)
+        expected = traceparent.traceparent(text)
+        assert _traceparent.traceparent(text) == expected, text
+        accepted += expected is not None
+    assert 3_000 < accepted < 12_000
 
 
 FIELDS = (

@@ -5,6 +5,7 @@ cimport cython
 from rover.http.values cimport Headers
 
 
-cpdef tuple split_target(target)
+@cython.locals(rest=str, slash=Py_ssize_t, question=Py_ssize_t)
+cpdef tuple split_target(str target)
 @cython.locals(headers=Headers)
 cpdef dict http_attributes(request, response)

@@ -21,8 +21,10 @@ def split_target(target: str) -> tuple[str, str]:
         if slash < 0 or 0 <= question < slash:
             return "/", rest[question + 1 :] if question >= 0 else ""
         target = rest[slash:]
-    path, _, query = target.partition("?")
-    return path, query
+    question = target.find("?")
+    if question < 0:
+        return target, ""
+    return target[:question], target[question + 1 :]
 
 
 def http_attributes(request: HttpRequest, response: HttpResponse | None) -> Attributes:

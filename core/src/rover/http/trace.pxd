@@ -4,5 +4,4 @@ from rover.http.values cimport Headers
 
 
 cpdef trace_context(Headers headers)
-cdef _traceparent(value)
 cdef _sw8(value)

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from typing import NamedTuple
 
+from rover.http.traceparent import traceparent
 from rover.http.values import Headers
 from rover.tuples import new
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover.http._traceparent import traceparent  # type: ignore[no-redef]
 
 # https://github.com/openzipkin/b3-propagation: a trace id of 64 or 128 bits.
 _B3_SINGLE = re.compile(r"([0-9a-f]{32}|[0-9a-f]{16})-([0-9a-f]{16})(?:-[01d](?:-[0-9a-f]{16})?)?")
 _B3_TRACE_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}")
 _B3_SPAN_ID = re.compile(r"[0-9a-f]{16}")
-# https://www.w3.org/TR/trace-context/#traceparent-header: version 00 is exactly four fields, a
-# later version may append more; ff is never valid, nor are ids of zeros.
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
-_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _MAX_SW8 = 8192
 """Characters of an sw8 value that are looked at; agents send some 300."""
 
@@ -42,8 +43,8 @@ def trace_context(headers: Headers) -> TraceContext | None:
     """The trace context of a request's headers, None when it has none that is well-formed."""
     if (value := headers.get("sw8")) and (context := _sw8(value)):
         return context
-    if (value := headers.get("traceparent")) and (context := _traceparent(value)):
-        return context
+    if (value := headers.get("traceparent")) and (ids := traceparent(value)):
+        return new(TraceContext, ("w3c", *ids, ""))
     if (value := headers.get("b3")) and (match := _B3_SINGLE.fullmatch(value.lower())):
         return TraceContext("zipkin", match[1], match[2])
     if (value := headers.get("x-b3-traceid")) and _B3_TRACE_ID.fullmatch(value.lower()):
@@ -51,16 +52,6 @@ def trace_context(headers: Headers) -> TraceContext | None:
         if _B3_SPAN_ID.fullmatch(span):
             return TraceContext("zipkin", value.lower(), span)
     return None
-
-
-def _traceparent(value: str) -> TraceContext | None:
-    match = _TRACEPARENT.fullmatch(value.strip())
-    if match is None:
-        return None
-    version, trace_id, span_id, more = match.groups()
-    if version == "ff" or trace_id == _NO_TRACE or span_id == _NO_SPAN or (more and version == "00"):
-        return None
-    return new(TraceContext, ("w3c", trace_id, span_id, ""))
 
 
 def _sw8(value: str) -> TraceContext | None:

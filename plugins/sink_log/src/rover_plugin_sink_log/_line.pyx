@@ -9,6 +9,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 import orjson
@@ -21,11 +22,15 @@ cdef long long SECOND = 1_000_000_000
 cdef Py_ssize_t MAX_KEPT = 4096  # connections whose constant parts are kept, at some 400 bytes
 cdef Py_ssize_t MAX_KEYS = 1024  # attribute names kept encoded; plugins have a few dozen
 cdef long long FAR = 1 << 61  # ns: times beyond (or before minus) this could overflow in a sum
+# For eight bytes at once: https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
+cdef uint64_t EACH = 0x0101010101010101
+cdef uint64_t HIGHEST = 0x8080808080808080
 cdef object COMPLETE = Outcome.COMPLETE
 cdef object BREAK = Outcome.BREAK
 cdef type LOG = AccessLog
 cdef type DETAIL = Detail
 cdef dict OUTCOMES = {each: b',"rover.outcome":' + orjson.dumps(each.value) for each in Outcome}
+cdef bytes COMPLETED = OUTCOMES[COMPLETE]
 # By number: what precedes the sequence number.
 cdef dict CALLS = {
     number: b'{"name":' + orjson.dumps(name) + b',"sequence":' for number, name in SYSCALL_NAMES.items()
@@ -68,8 +73,10 @@ cdef inline long long time_of(object value) except? -1:
 cdef class Lines:
     cdef object _plain
     cdef object _clock
+    cdef long long _second  # the last one asked of the clock
+    cdef bytes _stamp  # and what precedes its fraction
     cdef bint _syscalls
-    cdef dict _connections  # id: (connection, what precedes the attributes, what follows them)
+    cdef dict _connections  # its address: (connection, what precedes the attributes, what follows them)
     cdef dict _keys  # attribute name: encoded, with the comma before and the colon behind it
     cdef char *_out
     cdef Py_ssize_t _size
@@ -87,9 +94,13 @@ cdef class Lines:
     def __init__(self, bint syscalls):
         self._plain = plain.Lines(syscalls)
         self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
+        self._second = -1
         self._syscalls = syscalls
         self._connections = {}
         self._keys = {}
+
+    def prepare(self, log):
+        return self.line(log), True if log[3] else False
 
     cpdef bytes line(self, log):
         if type(log) is not LOG:
@@ -110,11 +121,11 @@ cdef class Lines:
         if began < 0:
             overflowed()
         self._size = 0
-        self._put(b'{"timestamp":"')
-        second = self._clock.second(began)
-        cdef Py_ssize_t length
-        cdef const char *text = PyUnicode_AsUTF8AndSize(second, &length)
-        self._copy(text, length)
+        cdef long long second = began // SECOND
+        if second != self._second:
+            self._stamp = b'{"timestamp":"' + (<str>self._clock.second(began)).encode()
+            self._second = second
+        self._put(self._stamp)
         self._fraction(began % SECOND)
         self._put(b'Z","duration_ns":')
         self._number(time_of(end) - time_of(start))
@@ -134,23 +145,25 @@ cdef class Lines:
             self._attribute(<object>key, <object>value)
         self._put(<bytes>parts[2])
         if protocol:
-            self._put(<bytes>OUTCOMES[outcome])
+            # Most are, and a dictionary would call the enumeration's hash function.
+            self._put(COMPLETED if outcome is COMPLETE else <bytes>OUTCOMES[outcome])
         if self._syscalls and details:
             self._calls(<tuple?>details, epoch)
         self._put(b"}\n")
         return 0
 
     cdef tuple _parts(self, object connection):
-        cdef tuple parts = self._connections.get(id(connection))
+        cdef object key = <size_t><PyObject *>connection
+        cdef tuple parts = self._connections.get(key)
         if parts is not None:
             return parts
         ahead = b"," + orjson.dumps(plain.about(connection), default=str)[1:-1]
         behind = b',"rover.connection":"%016x"' % connection.id
-        # The connection itself is kept, so that no other one can have its id.
+        # The connection itself is kept, so that no other one can have its address.
         parts = (connection, ahead, behind, time_of(connection.epoch))
         if len(self._connections) >= MAX_KEPT:
             self._connections.clear()
-        self._connections[id(connection)] = parts
+        self._connections[key] = parts
         return parts
 
     cdef int _attribute(self, object key, object value) except -1:
@@ -273,13 +286,28 @@ cdef class Lines:
         cdef Py_ssize_t length, at
         cdef const unsigned char *text = <const unsigned char *>PyUnicode_AsUTF8AndSize(value, &length)
         cdef unsigned char c
+        cdef uint64_t eight, quote, backslash
         cdef char *out
         self._reserve(6 * length + 2)
         out = self._out + self._size
         out[0] = b'"'
         out += 1
-        for at in range(length):
+        at = 0
+        while at < length:
+            if length - at >= 8:
+                memcpy(&eight, text + at, 8)
+                quote = eight ^ 0x22 * EACH
+                backslash = eight ^ 0x5C * EACH
+                if not (
+                    (eight - 0x20 * EACH & ~eight | quote - EACH & ~quote | backslash - EACH & ~backslash)
+                    & HIGHEST
+                ):
+                    memcpy(out, &eight, 8)
+                    out += 8
+                    at += 8
+                    continue
             c = text[at]
+            at += 1
             if c >= 0x20 and c != 0x22 and c != 0x5C:
                 out[0] = <char>c
                 out += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from rover import AccessLog
 from rover_plugin_sink_log.line import Lines
 from rover_plugin_sink_log.output import Output
 
@@ -19,11 +18,7 @@ class JsonLinesSink:
     def __init__(self, output: Output, *, kernel_logs: bool = False, syscalls: bool = True) -> None:
         self.kernel_logs = kernel_logs
         self._output = output
-        self._lines = Lines(syscalls)
-
-    def prepare(self, log: AccessLog) -> tuple[bytes, bool]:
-        """Its line, and whether it tells of an exchange."""
-        return self._lines.line(log), bool(log.protocol)
+        self.prepare = Lines(syscalls).prepare
 
     def write(self, lines: Sequence[tuple[bytes, bool]]) -> None:
         """As prepared."""

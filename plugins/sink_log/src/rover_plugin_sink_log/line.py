@@ -23,6 +23,10 @@ class Lines:
         self._syscalls = syscalls
         self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
 
+    def prepare(self, log: AccessLog) -> tuple[bytes, bool]:
+        """Its line, and whether it tells of an exchange."""
+        return self.line(log), bool(log.protocol)
+
     def line(self, log: AccessLog) -> bytes:
         """One line."""
         record = self._record(log)

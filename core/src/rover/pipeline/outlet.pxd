@@ -1,0 +1,26 @@
+# Types for the compiled form of outlet.py.
+
+
+cdef class Outlet:
+    cdef readonly object name
+    cdef readonly object sink
+    cdef readonly object kernel_logs
+    cdef public bint closed
+    cdef public object failure
+    cdef readonly object lost
+    cdef object _prepare
+    cdef Py_ssize_t _taken
+    cdef Py_ssize_t _limit
+    cdef bint _lossless
+    cdef object _queue
+    cdef list _in_hand
+    cdef bint _waiting
+    cdef object _wake
+    cdef object _room
+    cdef bint _stopping
+    cdef bint _reopen
+    cdef double _reported
+    cdef object _thread
+
+    cpdef put(self, object log)
+    cdef list _take(self)
