@@ -8,7 +8,7 @@ import os
 import secrets
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rover.errors import RoverError, UsageError
@@ -19,8 +19,9 @@ from rover_source_ebpf import host, machine, selection
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, STAGES, Program
+from rover_source_ebpf.part import Part
+from rover_source_ebpf.reader import Reader
 from rover_source_ebpf.record import Decoder
-from rover_source_ebpf.ring import Ring, RingMap
 from rover_source_ebpf.under_way import calls_under_way
 
 with contextlib.suppress(ImportError):  # not compiled
@@ -33,24 +34,17 @@ SETTINGS = (
         "bytes captured of one call at most, a power of two up to 1048576",
         minimum=4096,
     ),
-    Setting("ring_size", 32, "MiB of memory between kernel and agent, a power of two", minimum=1),
+    Setting("ring_size", 32, "MiB of memory between kernel and each worker, a power of two", minimum=1),
     Setting("max_connections", 65536, "connections that are known at a time", minimum=16),
     Setting("opening_bytes", 4096, "bytes captured of each direction while no protocol is known", minimum=64),
 )
 
-BATCH = 128
-"""Records delivered in one poll: some milliseconds of work, after which the ring's space is given
-back and the caller sees to its clock."""
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
-PAUSE = 0.001
-"""Seconds between two looks into the ring while records come: a tenth of what a person notices, and
-long enough for a batch. To be woken for each record would cost the watched processes more than all
-the rest of the capture."""
-LINGER = 10_000_000
-"""ns without a record after which the source sleeps until the kernel wakes it."""
 LOSS_INTERVAL = 100_000_000
 """ns between two looks at the kernel's counters."""
+MAX_RINGS = 8
+"""c/maps.c declares as many."""
 MAX_PROCESSES = 16384
 """Verdicts remembered, the least recently used one is forgotten first: to judge anew costs a microsecond."""
 MAX_THREADS = 32768
@@ -89,14 +83,25 @@ class EbpfSource:
         check_settings(settings)
         selection.check(selected)
         self._program: Program | None = None
-        self._map: RingMap | None = None
-        self._decoder = Decoder(Listeners(self.now).role)
+        self._rings = 1
+        self._divided = False
+        self._reader: Reader | None = None
+        self._decoder = self._make_decoder()
         self._totals = dict.fromkeys(COUNTERS, 0)
         self._told = dict.fromkeys(LOSSES, 0)
         self._looked = 0
-        self._busy = 0
+
+    def _make_decoder(self) -> Decoder:
+        return Decoder(Listeners(self.now).role)
 
     # -- life ----------------------------------------------------------------------------------
+
+    def divide(self, count: int) -> Sequence[Part]:
+        """A ring and a part for each of `count` processes. See rover.source.DivisibleSource."""
+        if not 1 <= count <= MAX_RINGS:
+            raise UsageError(f"the ebpf source has parts for up to {MAX_RINGS} workers, not {count}")
+        self._rings, self._divided = count, True
+        return [Part(self, number, self._make_decoder) for number in range(count)]
 
     def start(self) -> None:
         """Compiles, loads and attaches. Raises RoverError: what is missing and the mend."""
@@ -108,16 +113,20 @@ class EbpfSource:
         self._program = program = Program(kernel.macros | self._macros() | {"MARKER": marker})
         self._fill_maps(program)
         program.prepare()
-        try:
-            self._map = RingMap(program.descriptor("events"), self._ring_bytes)
-        except OSError as error:
-            raise RoverError(f"the ring buffer cannot be mapped: {error.strerror}") from None
+        if not self._divided:
+            self._reader = self.reader(0, self._decoder)
         for name in kernel.tracepoints(*self._tracepoints()):
             program.attach(name)
         level = self._introduce_self(program, marker)
         if level == 0:  # else this process knows others by numbers that are not the kernel's
             self._adopt_calls(program)
         self.epoch = epoch()
+
+    def reader(self, ring: int, decoder: Decoder) -> Reader:
+        """Of one ring, for the one process that reads it. Raises RoverError."""
+        if self._program is None:
+            raise RoverError("the source has not started")
+        return Reader(self._program.descriptor(f"events_{ring}"), self._ring_bytes, decoder)
 
     def _tracepoints(self) -> list[str]:
         """Further ones that this selection needs."""
@@ -140,6 +149,7 @@ class EbpfSource:
             "MAX_CONNECTIONS": settings["max_connections"],
             "MAX_PROCESSES": MAX_PROCESSES,
             "MAX_THREADS": MAX_THREADS,
+            "RINGS": self._rings,
             "RING_PAGES": self._ring_bytes // 4096,
             "SEGMENTS": SEGMENTS,
             "RESUMES": RESUMES,
@@ -198,23 +208,27 @@ class EbpfSource:
             program.put("calls", (pid << 32 | thread).to_bytes(8, "little"), call, BPF_NOEXIST)
 
     def stop(self, handler: RecordHandler) -> None:
-        """Detaches, and delivers what is in the ring still."""
-        program, mapped = self._program, self._map
-        if program is None or mapped is None:
+        """Detaches, and delivers what is in the ring still; divided: what was lost, the parts do the rest."""
+        if self._program is None:
             return
-        program.detach()
-        while self._deliver(handler, mapped.ring):
-            pass
+        self.detach()
+        if self._reader is not None:
+            self._reader.drain(handler)
         self._report_losses(handler)
+
+    def detach(self) -> None:
+        """Lets go of the programs. They run on while a process forked from this one holds them."""
+        if self._program is not None:
+            self._program.detach()
 
     def close(self) -> None:
         """Detaches and unloads everything; again is nothing."""
         program, self._program = self._program, None
-        mapped, self._map = self._map, None
+        reader, self._reader = self._reader, None
         if program is not None:
             self._totals = self._read_counters(program)
-        if mapped is not None:
-            mapped.close()
+        if reader is not None:
+            reader.close()
         if program is not None:
             program.close()
 
@@ -222,34 +236,14 @@ class EbpfSource:
 
     def poll(self, handler: RecordHandler, timeout: float) -> bool:
         """Delivers a batch, waiting up to `timeout` seconds for its first record."""
-        mapped = self._map
-        if mapped is None:
+        if self._reader is None:
             return False
-        delivered = self._deliver(handler, mapped.ring)
+        self._reader.poll(handler, timeout)
         now = self.now()
-        if delivered:
-            self._busy = now
-        elif timeout > 0:
-            if now - self._busy < LINGER:
-                time.sleep(min(timeout, PAUSE))
-            else:
-                mapped.wait(timeout)
-            if self._deliver(handler, mapped.ring):
-                self._busy = self.now()
         if now - self._looked >= LOSS_INTERVAL:
             self._looked = now
             self._report_losses(handler)
         return True
-
-    def _deliver(self, handler: RecordHandler, ring: Ring) -> int:
-        """One batch; returns how many records it held."""
-        records = ring.take(BATCH)
-        if records:
-            try:
-                self._decoder.deliver_all(handler, ring.memory, records)
-            finally:
-                ring.release()
-        return len(records)
 
     def _read_counters(self, program: Program) -> dict[str, int]:
         cpus = host.possible_cpus()

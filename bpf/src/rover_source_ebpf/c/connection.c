@@ -1,26 +1,72 @@
 /* Connections: found or made, told of, and ended. The key is the struct sock, so that dup, fork and
  * descriptor passing keep one connection, and a connection is told of exactly once. */
 
-/* 1: it is in the ring. */
-static inline int offer(void *record, u64 size)
+/* The reader of a connection: each is told of its own ones by its own ring. */
+static inline u32 ring_of(u64 connection)
 {
-    if (events.ringbuf_output(record, size, 0))
+    return connection % RINGS;
+}
+
+static inline int output(u32 ring, void *record, u64 size)
+{
+#if RINGS > 7
+    if (ring == 7)
+        return events_7.ringbuf_output(record, size, 0);
+#endif
+#if RINGS > 6
+    if (ring == 6)
+        return events_6.ringbuf_output(record, size, 0);
+#endif
+#if RINGS > 5
+    if (ring == 5)
+        return events_5.ringbuf_output(record, size, 0);
+#endif
+#if RINGS > 4
+    if (ring == 4)
+        return events_4.ringbuf_output(record, size, 0);
+#endif
+#if RINGS > 3
+    if (ring == 3)
+        return events_3.ringbuf_output(record, size, 0);
+#endif
+#if RINGS > 2
+    if (ring == 2)
+        return events_2.ringbuf_output(record, size, 0);
+#endif
+#if RINGS > 1
+    if (ring == 1)
+        return events_1.ringbuf_output(record, size, 0);
+#endif
+    return events_0.ringbuf_output(record, size, 0);
+}
+
+/* 1: it is in the ring of its connection. */
+static inline int offer(u64 connection, void *record, u64 size)
+{
+    if (output(ring_of(connection), record, size))
         return 0;
     count(COUNT_RECORDS, 1);
     return 1;
 }
 
 /* The same for what is not tried again: without room it is lost. */
-static inline int send(void *record, u64 size)
+static inline int send(u64 connection, void *record, u64 size)
 {
-    int sent = offer(record, size);
+    int sent = offer(connection, record, size);
     if (!sent)
         count(COUNT_RING_FULL, 1);
     return sent;
 }
 
-/* The process, before its first record and again after an exec. Not sent: tried again. */
-static inline void announce_process(struct call *call, u64 now)
+/* Has the connection's reader been told of the process? */
+static inline int is_introduced(struct call *call, u64 connection)
+{
+    return call->told >> ring_of(connection) & 1;
+}
+
+/* The process, before its first record for a reader and again after an exec. Not sent: tried again.
+ * Two threads that set their bits at once may lose one; the process is told of twice then. */
+static inline void announce_process(struct call *call, u64 connection, u64 now)
 {
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     struct verdict *verdict = verdicts.lookup(&tgid);
@@ -30,9 +76,10 @@ static inline void announce_process(struct call *call, u64 now)
     record.header.end = now;
     record.header.pid = call->pid;
     read_kernel(record.comm, sizeof(record.comm), (void *)(leader + OFF_TASK_COMM));
-    if (offer(&record, sizeof(record)) && verdict)
-        verdict->announced = 1;
-    call->announce = 0;
+    u8 reader = 1 << ring_of(connection);
+    if (offer(connection, &record, sizeof(record)) && verdict)
+        verdict->announced |= reader;
+    call->told |= reader;
 }
 
 static inline void fill(struct header *header, struct call *call, u64 connection, u64 sequence)
@@ -68,7 +115,7 @@ static inline void announce(u64 sk, struct conn *conn, struct call *call, u64 en
     __builtin_memcpy(record.remote, tuple.remote, 16);
     record.local_port = tuple.local_port;
     record.remote_port = tuple.remote_port;
-    if (offer(&record, sizeof(record)))
+    if (offer(conn->id, &record, sizeof(record)))
         conn->announced = 1;
     else if (end)
         count(COUNT_RING_FULL, 1); /* the connection is told of later, this call never */
@@ -77,6 +124,20 @@ static inline void announce(u64 sk, struct conn *conn, struct call *call, u64 en
 static inline u64 random_id(void)
 {
     return ((u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32()) | 1; /* never 0 */
+}
+
+/* An id that chooses the reader by both port numbers, whichever is the local one: the two ends of a
+ * connection within this host have one reader, who may find that they are the same. */
+static inline u64 new_id(u32 ports)
+{
+    u64 id = random_id();
+#if RINGS > 1
+    u32 sum = (ports >> 16) + (ports & 0xffff);
+    u32 hash = sum * 0x9e3779b1u; /* Knuth's: client ports that follow each other are spread evenly */
+    id |= 1ULL << 32;
+    id = id - id % RINGS + (hash >> 16) % RINGS;
+#endif
+    return id;
 }
 
 /* Forgets a connection. 1 for the one caller that did it, who has to tell of it. */
@@ -96,7 +157,7 @@ static inline void end_without_call(u64 sk, struct conn *conn)
     record.flags = conn->reset ? FLAG_RESET : 0;
     int announced = conn->announced; /* else nobody has heard of it */
     if (forget(sk, record.connection) && announced)
-        send(&record, sizeof(record));
+        send(record.connection, &record, sizeof(record));
 }
 
 /* A new connection; NULL when there is no room or it is not selected. */
@@ -106,9 +167,9 @@ static inline struct conn *track(u64 sk, u8 role)
     struct conn fresh = {};
     if (!is_connection(sk) || !is_selected(sk))
         return 0;
-    fresh.id = random_id();
-    fresh.opened = bpf_ktime_get_ns();
     fresh.ports = ports_of(sk);
+    fresh.id = new_id(fresh.ports);
+    fresh.opened = bpf_ktime_get_ns();
     fresh.role = role;
     fresh.late = role == ROLE_UNKNOWN;
     if (uploads.update(&fresh.id, &automatic)) {

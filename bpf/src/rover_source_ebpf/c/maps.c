@@ -23,7 +23,7 @@ struct call {
     s32 fd;
     u16 syscall;
     u8 role;         /* connect and accept: what the connection is opened as */
-    u8 announce;     /* the process has not been told of yet */
+    u8 told;         /* readers that have been told of the process, a bit each */
     u8 introduced;   /* whatever has to be told before has been */
     u8 resumed;      /* times a program went on copying where the one before had to stop */
     u8 announced;    /* close: the connection had been told of */
@@ -61,7 +61,7 @@ _Static_assert(sizeof(struct conn) == CONNECTION_SIZE, "struct conn is not what 
 struct verdict {
     u32 pid; /* as the agent's pid namespace numbers it */
     u8 watched;
-    u8 announced;
+    u8 announced; /* to these readers, a bit each */
     u8 unused[2];
 };
 
@@ -96,7 +96,29 @@ struct scratch {
 
 #define UPLOAD_AUTO 0xffffffff /* the kernel recognises */
 
-BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+/* One for each reader. No loop writes these lines: bcc has to see each name where it is used. */
+BPF_RINGBUF_OUTPUT(events_0, RING_PAGES);
+#if RINGS > 1
+BPF_RINGBUF_OUTPUT(events_1, RING_PAGES);
+#endif
+#if RINGS > 2
+BPF_RINGBUF_OUTPUT(events_2, RING_PAGES);
+#endif
+#if RINGS > 3
+BPF_RINGBUF_OUTPUT(events_3, RING_PAGES);
+#endif
+#if RINGS > 4
+BPF_RINGBUF_OUTPUT(events_4, RING_PAGES);
+#endif
+#if RINGS > 5
+BPF_RINGBUF_OUTPUT(events_5, RING_PAGES);
+#endif
+#if RINGS > 6
+BPF_RINGBUF_OUTPUT(events_6, RING_PAGES);
+#endif
+#if RINGS > 7
+BPF_RINGBUF_OUTPUT(events_7, RING_PAGES);
+#endif
 BPF_TABLE("hash", u64, struct call, calls, MAX_THREADS);          /* key: pid_tgid */
 BPF_TABLE("hash", u64, struct conn, conns, MAX_CONNECTIONS);      /* key: struct sock */
 BPF_TABLE("hash", u64, u32, uploads, MAX_CONNECTIONS);            /* key: id; value: bytes of each call */

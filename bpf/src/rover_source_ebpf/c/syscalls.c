@@ -70,7 +70,7 @@ static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd,
     call->file = file;
     call->pid = verdict->pid;
     call->fd = fd;
-    call->announce = !verdict->announced;
+    call->told = verdict->announced;
     call->introduced = 0;
     call->resumed = 0;
     call->role = ROLE_UNKNOWN;
@@ -216,7 +216,7 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
         return 0;
     }
     struct conn *conn = conns.lookup(&sk);
-    if (!call->introduced && (!conn || !conn->announced || call->announce)) {
+    if (!call->introduced && (!conn || !conn->announced || !is_introduced(call, conn->id))) {
         stages.call(ctx, STAGE_INTRODUCE);
         return 0;
     }
@@ -252,7 +252,7 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
     asm volatile("" : "+r"(captured));
     if (captured > PAYLOAD_LIMIT)
         captured = PAYLOAD_LIMIT;
-    if (send(scratch, sizeof(struct header) + captured)) {
+    if (send(conn->id, scratch, sizeof(struct header) + captured)) {
         count(COUNT_UPLOADED, captured);
         __sync_fetch_and_add(&conn->uploaded, captured);
     }
@@ -313,8 +313,8 @@ int introduce(struct bpf_raw_tracepoint_args *ctx)
         call->sk = 0;
         return 0; /* not to be tracked, or the second connect of a non-blocking one */
     }
-    if (call->announce)
-        announce_process(call, now);
+    if (!is_introduced(call, conn->id))
+        announce_process(call, conn->id, now);
     if (!conn->announced)
         announce(sk, conn, call, role ? now : 0);
     if (role) {
@@ -364,7 +364,7 @@ int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     }
     struct conn *conn = conns.lookup(&sk);
-    if (!call->introduced && (!conn || !conn->announced || call->announce)) {
+    if (!call->introduced && (!conn || !conn->announced || !is_introduced(call, conn->id))) {
         stages.call(ctx, STAGE_INTRODUCE);
         return 0;
     }
@@ -377,7 +377,7 @@ int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
     record.end = bpf_ktime_get_ns();
     record.position = conn->position[EGRESS];
     if (conn->announced)
-        send(&record, sizeof(record));
+        send(conn->id, &record, sizeof(record));
     else
         count(COUNT_RING_FULL, 1);
     return 0;
@@ -448,8 +448,8 @@ int leave_close(struct bpf_raw_tracepoint_args *ctx)
     record.end = bpf_ktime_get_ns();
     record.position = call->position;
     record.error = result < 0 ? -result : 0;
-    if (call->announce)
-        announce_process(call, record.end);
-    send(&record, sizeof(record));
+    if (!is_introduced(call, id))
+        announce_process(call, id, record.end);
+    send(id, &record, sizeof(record));
     return 0;
 }

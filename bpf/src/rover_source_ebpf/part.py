@@ -1,0 +1,81 @@
+"""What one worker process reads of a source that was divided: the connections of one ring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from rover.records import RecordHandler
+from rover_source_ebpf.reader import Reader
+from rover_source_ebpf.record import Decoder
+
+
+class Whole(Protocol):
+    """What the parts need of the source they are parts of, in their own process's copy of it."""
+
+    epoch: int
+
+    def reader(self, ring: int, decoder: Decoder) -> Reader:
+        """Of one ring."""
+
+    def detach(self) -> None:
+        """Lets go of the programs."""
+
+    def now(self) -> int:
+        """The clock."""
+
+    def set_upload(self, connection: int, limit: int) -> None:
+        """Of any connection."""
+
+    def is_open(self, connection: int) -> bool:
+        """Whether the kernel knows it."""
+
+
+class Part:
+    """Implements rover.source.Source for a process forked after the whole was started.
+
+    It tells of no losses: the kernel counts them for all rings together, so the whole does.
+    """
+
+    def __init__(self, whole: Whole, number: int, make_decoder: Callable[[], Decoder]) -> None:
+        self.epoch = 0
+        self._whole = whole
+        self._number = number
+        self._make_decoder = make_decoder
+        self._decoder: Decoder | None = None
+        self._reader: Reader | None = None
+        self.now = whole.now
+        self.set_upload = whole.set_upload
+        self.is_open = whole.is_open
+
+    def start(self) -> None:
+        """Maps its ring. Raises RoverError."""
+        # This process's copies of the descriptors: with them open the programs would stay attached
+        # when the whole detaches them.
+        self._whole.detach()
+        self._decoder = self._make_decoder()
+        self._reader = self._whole.reader(self._number, self._decoder)
+        self.epoch = self._whole.epoch
+
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        """Delivers a batch, waiting up to `timeout` seconds for its first record."""
+        if self._reader is None:
+            return False
+        self._reader.poll(handler, timeout)
+        return True
+
+    def counters(self) -> Mapping[str, int]:
+        """What it could not read; all else is counted by the whole."""
+        malformed = self._decoder.malformed if self._decoder is not None else 0
+        return {"malformed": malformed, "records_lost": malformed}
+
+    def stop(self, handler: RecordHandler) -> None:
+        """Delivers what is in the ring still; the whole has detached the programs."""
+        if self._reader is not None:
+            self._reader.drain(handler)
+
+    def close(self) -> None:
+        """Unmaps the ring; what else there is goes with the process."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()

@@ -1,0 +1,67 @@
+"""Reads one of the kernel's rings: when to look into it, when to sleep, how much to take at a time."""
+
+from __future__ import annotations
+
+import time
+
+from rover.errors import RoverError
+from rover.records import RecordHandler
+from rover_source_ebpf.record import Decoder
+from rover_source_ebpf.ring import RingMap
+
+BATCH = 128
+"""Records delivered in one poll: some milliseconds of work, after which the ring's space is given
+back and the caller sees to its clock."""
+PAUSE = 0.001
+"""Seconds between two looks into the ring while records come: a tenth of what a person notices, and
+long enough for a batch. To be woken for each record would cost the watched processes more than all
+the rest of the capture."""
+LINGER = 10_000_000
+"""ns without a record after which the reader sleeps until the kernel wakes it."""
+
+
+class Reader:
+    """The records of one ring, for one handler."""
+
+    def __init__(self, descriptor: int, size: int, decoder: Decoder) -> None:
+        """`descriptor`: of the ring, which stays its owner's; `size`: of its data. Raises RoverError."""
+        self._decoder = decoder
+        self._busy = 0
+        try:
+            self._map = RingMap(descriptor, size)
+        except OSError as error:
+            raise RoverError(f"the ring buffer cannot be mapped: {error.strerror}") from None
+
+    def poll(self, handler: RecordHandler, timeout: float) -> None:
+        """Delivers a batch, waiting up to `timeout` seconds for its first record."""
+        delivered = self._deliver(handler)
+        now = time.monotonic_ns()
+        if delivered:
+            self._busy = now
+        elif timeout > 0:
+            if now - self._busy < LINGER:
+                time.sleep(min(timeout, PAUSE))
+            else:
+                self._map.wait(timeout)
+            if self._deliver(handler):
+                self._busy = time.monotonic_ns()
+
+    def drain(self, handler: RecordHandler) -> None:
+        """Delivers everything; for a ring that nobody writes to any more."""
+        while self._deliver(handler):
+            pass
+
+    def _deliver(self, handler: RecordHandler) -> int:
+        """One batch; returns how many records it held."""
+        ring = self._map.ring
+        records = ring.take(BATCH)
+        if records:
+            try:
+                self._decoder.deliver_all(handler, ring.memory, records)
+            finally:
+                ring.release()
+        return len(records)
+
+    def close(self) -> None:
+        """Unmaps the ring."""
+        self._map.close()
