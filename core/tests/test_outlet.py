@@ -74,11 +74,17 @@ def logs(count: int) -> list[AccessLog]:
     return [AccessLog(value, n, n + 1, protocol="lines") for n in range(count)]
 
 
+def put(outlet: Outlet, some: list[AccessLog]) -> None:
+    """As the core does: each log of a batch of records, then a wake."""
+    for log in some:
+        outlet.put(log)
+    outlet.wake()
+
+
 def test_everything_put_is_written_in_order(sink, start):
     outlet = start()
     sent = logs(2000)
-    for log in sent:
-        outlet.put(log)
+    put(outlet, sent)
     outlet.stop(time.monotonic() + 5)
     assert sink.logs == sent
     assert (outlet.logged, outlet.lost.total()) == (2000, 0)
@@ -88,15 +94,22 @@ def test_a_log_is_written_at_once_when_nothing_waits(sink, start, until):
     outlet = start()
     for log in logs(20):
         count = len(sink.logs)
-        outlet.put(log)
+        put(outlet, [log])
         until(lambda count=count: len(sink.logs) > count)
+
+
+def test_many_logs_are_not_kept_waiting_for_the_end_of_their_batch(sink, start, until):
+    outlet = start()
+    for log in logs(600):
+        outlet.put(log)
+    until(lambda: len(sink.logs) >= 512)
 
 
 def test_a_full_queue_sheds_and_counts_without_waiting(sink, start):
     outlet = start(limit=10)
     sink.gate.clear()
     first, *rest = logs(100)
-    outlet.put(first)
+    put(outlet, [first])
     assert sink.entered.wait(5)
     for log in rest:
         outlet.put(log)
@@ -108,8 +121,7 @@ def test_a_full_queue_sheds_and_counts_without_waiting(sink, start):
 
 def test_a_lossless_outlet_waits_instead(sink, start):
     outlet = start(limit=10, lossless=True)
-    for log in logs(1000):
-        outlet.put(log)
+    put(outlet, logs(1000))
     outlet.stop(time.monotonic() + 5)
     assert (outlet.logged, outlet.lost.total()) == (1000, 0)
 
@@ -117,10 +129,10 @@ def test_a_lossless_outlet_waits_instead(sink, start):
 def test_a_failing_batch_is_lost_and_the_next_is_not(sink, start, until):
     outlet = start()
     sink.error = ValueError("a bug")
-    outlet.put(logs(1)[0])
+    put(outlet, logs(1))
     until(lambda: outlet.lost["error"] == 1)
     sink.error = None
-    outlet.put(logs(1)[0])
+    put(outlet, logs(1))
     outlet.stop(time.monotonic() + 5)
     assert (outlet.logged, outlet.lost) == (1, {"error": 1})
     assert outlet.failure == "ValueError: a bug"
@@ -130,10 +142,10 @@ def test_a_stalled_sink_gets_no_batch_until_it_flushes(sink, start, until, monke
     monkeypatch.setattr(outlet_module, "RETRY", 0.01)
     outlet = start()
     sink.error = sink.flush_error = SinkError("disk full")
-    outlet.put(logs(1)[0])
+    put(outlet, logs(1))
     until(lambda: outlet.failure == "disk full")
     sink.error = None
-    outlet.put(logs(1)[0])
+    put(outlet, logs(1))
     until(lambda: outlet.failure == "disk full" and not outlet.lost)
     assert sink.logs == []
     sink.flush_error = None
@@ -145,10 +157,9 @@ def test_what_a_stalled_sink_never_wrote_is_lost(sink, start, until):
     outlet = start()
     sink.error = sink.flush_error = SinkError("disk full")
     sink.unwritten = 1
-    outlet.put(logs(1)[0])
+    put(outlet, logs(1))
     until(lambda: outlet.failure)
-    for log in logs(5):
-        outlet.put(log)
+    put(outlet, logs(5))
     outlet.stop(time.monotonic() + 5)
     assert outlet.lost == {"stalled": 5, "unwritten": 1}
     assert outlet.logged == 0
@@ -158,9 +169,9 @@ def test_a_closed_sink_takes_nothing_more(sink, start, until):
     outlet = start()
     sink.error = SinkError("closed by its reader", closed=True)
     sink.unwritten = 1
-    outlet.put(logs(1)[0])
+    put(outlet, logs(1))
     until(lambda: outlet.closed)
-    outlet.put(logs(1)[0])
+    put(outlet, logs(1))
     outlet.stop(time.monotonic() + 5)
     assert (outlet.logged, outlet.lost["unwritten"], outlet.lost["closed"]) == (0, 1, 1)
 
@@ -168,8 +179,7 @@ def test_a_closed_sink_takes_nothing_more(sink, start, until):
 def test_a_sink_that_hangs_at_the_end_is_given_up_in_time(sink, start):
     outlet = start()
     sink.gate.clear()
-    for log in logs(3):
-        outlet.put(log)
+    put(outlet, logs(3))
     assert sink.entered.wait(5)
     before = time.monotonic()
     outlet.stop(before + 0.05)
@@ -202,8 +212,7 @@ def test_a_log_is_prepared_by_the_thread_that_puts_it_and_written_by_the_sinks()
     sink = Prepared()
     outlet = Outlet("prepared", sink)
     outlet.start()
-    for log in logs(10):
-        outlet.put(log)
+    put(outlet, logs(10))
     outlet.stop(time.monotonic() + 5)
     assert sink.logs == ["log 1", "log 3", "log 5", "log 7", "log 9"]
     assert sink.threads == {threading.current_thread().name}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, Protocol
 
 from rover.collector import relax_collector
 from rover.configuration import Catalogue
@@ -16,9 +16,11 @@ from rover.errors import RoverError, UsageError
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
-from rover.pipeline.totals import Totals, by_cause
+from rover.pipeline.totals import Totals
 from rover.plugins import first_line
+from rover.report import PluginFailure, Report, failures_of
 from rover.settings import Settings
+from rover.sink import Sink, SinkSpec, Worker
 from rover.source import Source
 
 POLL_TIMEOUT = 0.1
@@ -31,19 +33,26 @@ PROGRESS_INTERVAL = 0.5
 logger = logging.getLogger("rover")
 
 
-def make_outlets(
-    catalogue: Catalogue, settings: Settings, names: Sequence[str], *, lossless: bool
-) -> list[Outlet]:
-    """The named sinks, opened. Raises UsageError for an unknown one, RoverError if one cannot open."""
-    outlets: list[Outlet] = []
-    for name in dict.fromkeys(names):
-        spec = catalogue.sinks.get(name)
-        if spec is None:
-            known = ", ".join(sorted(catalogue.sinks)) or "none"
-            raise UsageError(f"unknown sink {name!r}; installed: {known}")
-        sink = spec.make(settings.section(f"sink.{name}"))
-        outlets.append(Outlet(name, sink, lossless=lossless, limit=settings["limits.queue"]))
-    return outlets
+def sink_spec(catalogue: Catalogue, name: str) -> SinkSpec:
+    """An installed sink. Raises UsageError for an unknown one."""
+    spec = catalogue.sinks.get(name)
+    if spec is None:
+        known = ", ".join(sorted(catalogue.sinks)) or "none"
+        raise UsageError(f"unknown sink {name!r}; installed: {known}")
+    return spec
+
+
+def factory_for_workers(spec: SinkSpec) -> Callable[[Mapping[str, Any], Worker], Sink]:
+    """What opens the sink in one of several processes. Raises UsageError if nothing does."""
+    if spec.make_for_worker is None:
+        raise UsageError(f"sink {spec.name} runs in one process: leave --workers away")
+    return spec.make_for_worker
+
+
+def make_sink(spec: SinkSpec, settings: Settings, worker: Worker | None) -> Sink:
+    """Opens a sink, for the only process or for one of several. Raises RoverError."""
+    section = settings.section(f"sink.{spec.name}")
+    return spec.make(section) if worker is None else factory_for_workers(spec)(section, worker)
 
 
 class Agent:
@@ -57,11 +66,13 @@ class Agent:
         *,
         lossless: bool = False,
         sinks: Sequence[str] | None = None,
+        workers: Mapping[str, Worker] | None = None,
     ) -> None:
         """Opens the sinks and starts the source. Raises RoverError or UsageError.
 
         `sinks`: names instead of the setting `run.sinks`, for a run that has another purpose
-        (a recording): there may be none, and it outlives them.
+        (a recording): there may be none, and it outlives them. `workers`: what each sink is to know,
+        by its name, when this process is one of several.
         """
         manager = catalogue.manager
         names: Sequence[str] = settings["run.sinks"] if sinks is None else sinks
@@ -75,7 +86,10 @@ class Agent:
         self.stopping = False
         """Whether it was asked to end."""
         recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
-        self.outlets = make_outlets(catalogue, settings, names, lossless=lossless)
+        self.outlets: list[Outlet] = []
+        for name in dict.fromkeys(names):
+            sink = make_sink(sink_spec(catalogue, name), settings, workers[name] if workers else None)
+            self.outlets.append(Outlet(name, sink, lossless=lossless, limit=settings["limits.queue"]))
         try:
             source.start()
         except BaseException:
@@ -119,6 +133,8 @@ class Agent:
             while not self.stopping:
                 if not source.poll(pipeline, POLL_TIMEOUT):
                     break
+                for outlet in self.outlets:
+                    outlet.wake()
                 if (now := source.now()) >= next_tick:
                     next_tick = now + TICK_INTERVAL
                     pipeline.tick(now)
@@ -155,38 +171,24 @@ class Agent:
             outlet.stop(deadline)
         return failure
 
-    def counters(self) -> list[str]:
-        """What source and sinks counted beside, a line each: "jsonl: a 1, b 2"; zeros are left out."""
-        parts = [("source", self._counted), *((o.name, o.sink.counters()) for o in self.outlets)]
-        nonzero = [(name, Counter({k: v for k, v in figures.items() if v})) for name, figures in parts]
-        return [f"{name}: {by_cause(figures)}" for name, figures in nonzero if figures]
-
-    def summary(self) -> str:
-        """The totals, one line: for every sink `seen = logged + lost`."""
-        return summary(self.pipeline.totals, self.outlets)
+    def report(self, before: Iterable[PluginFailure] = ()) -> Report:
+        """What it came to; after `run`. Plugins' failures of `before` are another process's to tell."""
+        failures = failures_of(self._manager.plugins, before)
+        return Report.of(self.pipeline.totals, self._counted, self.outlets, failures)
 
 
-def summary(totals: Totals, outlets: Sequence[Outlet]) -> str:
-    """ "seen 12 exchanges; console logged 12, lost 0; 3 connections, 48 calls, 0 records lost"."""
-    parts = [f"seen {totals.exchanges} exchanges"]
-    for outlet in outlets:
-        lost = outlet.lost.copy()
-        if totals.unhandled:
-            lost["unhandled"] += totals.unhandled
-        causes = f" ({by_cause(lost)})" if lost.total() else ""
-        parts.append(f"{outlet.name} logged {outlet.logged}, lost {lost.total()}{causes}")
-    records = totals.records_lost
-    causes = f" ({by_cause(records)})" if records.total() else ""
-    parts.append(
-        f"{totals.connections} connections, {totals.calls} calls, {records.total()} records lost{causes}"
-    )
-    if totals.breaks:
-        parts.append(f"breaks: {by_cause(totals.breaks)}")
-    return "; ".join(parts)
+class Running(Protocol):
+    """What signals are for."""
+
+    def stop(self) -> None:
+        """Ends soon."""
+
+    def reopen(self) -> None:
+        """Opens the files anew."""
 
 
 @contextmanager
-def signals(agent: Agent) -> Iterator[None]:
+def signals(agent: Running) -> Iterator[None]:
     """SIGINT and SIGTERM stop the agent, SIGHUP reopens its files; a second SIGINT ends at once."""
 
     def stop(number: int, _frame: FrameType | None) -> None:

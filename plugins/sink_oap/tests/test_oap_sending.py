@@ -420,11 +420,13 @@ def test_in_the_cores_hands_the_totals_add_up(
     outlet.start()
     for log in exchanges(traffic, 20):
         outlet.put(log)
+    outlet.wake()
     listener.expect(numbered(20))
     wait_until(lambda: sink.counters().get("sent_exchanges") == 20)
     listener.receiver.faults = faults(refuse="RESOURCE_EXHAUSTED")
     for log in exchanges(traffic, 25, start=20):
         outlet.put(log)
+    outlet.wake()
     wait_until(lambda: sink.counters().get("failed_resource_exhausted", 0) >= 2)
     outlet.stop(time.monotonic() + 10)
     assert (outlet.logged, dict(outlet.lost)) == (20, {"unwritten": 25})

@@ -11,6 +11,7 @@ cdef class Outlet:
     cdef object _prepare
     cdef Py_ssize_t _taken
     cdef Py_ssize_t _limit
+    cdef Py_ssize_t _many
     cdef bint _lossless
     cdef object _queue
     cdef list _in_hand
@@ -23,4 +24,5 @@ cdef class Outlet:
     cdef object _thread
 
     cpdef put(self, object log)
+    cpdef wake(self)
     cdef list _take(self)

@@ -18,7 +18,8 @@ QUEUE_LIMIT = 32_768
 """Access logs that may wait for one sink. At some 2 kB each 64 MB, and at 10,000 exchanges a
 second three seconds of a sink that does not move."""
 BATCH = 512
-"""Logs handed to a sink at once: a batch takes a few milliseconds, so stopping is prompt."""
+"""Logs handed to a sink at once: a batch takes a few milliseconds, so stopping is prompt. So many are
+not kept waiting for `wake`."""
 RETRY = 1.0
 """Seconds between attempts to get a stalled sink going."""
 REPORT_INTERVAL = 60.0
@@ -43,6 +44,7 @@ class Outlet:
         self._prepare: Callable[[AccessLog], object] | None = getattr(sink, "prepare", None)
         self._taken = 0
         self._limit = limit
+        self._many = min(BATCH, limit // 2)
         self._lossless = lossless
         # What the sink will get, and whether it tells of an exchange.
         self._queue: deque[tuple[Any, bool]] = deque()
@@ -87,8 +89,15 @@ class Outlet:
                 self._fail(error)
                 return
         queue.append((form, bool(log.protocol)))
-        if self._waiting:
-            # Once per rest: until the thread runs, every further log would pay for a wake-up.
+        if self._waiting and len(queue) >= self._many:
+            self.wake()
+
+    def wake(self) -> None:
+        """Has written what was put, if nobody is at it; call it behind a batch of records.
+
+        Not at every `put`: the thread would run at once, and both would fight for the interpreter.
+        """
+        if self._waiting and self._queue:
             self._waiting = False
             self._wake.set()
 
@@ -151,7 +160,7 @@ class Outlet:
         return batch
 
     def _rest(self, timeout: float | None) -> None:
-        self._waiting = True
+        self._waiting = timeout is None  # a stalled sink is not to be tried at each batch
         if timeout is not None or not (self._queue or self._stopping or self._reopen):
             self._wake.wait(timeout)
         self._waiting = False
