@@ -39,15 +39,16 @@ def test_everything_imports_the_core_and_nothing_else_of_ours(member):
 def test_within_the_core_imports_go_one_way():
     """Vocabulary, then contracts, then the pipeline, then what puts it together."""
     layers = [
-        {"errors", "records", "tuples", "_tuples", "collector"},
+        {"errors", "records", "tuples", "_tuples", "collector", "lock"},
         {"connection", "exchange", "details", "settings"},
         {"access_log", "buffer", "http"},
         {"decoder", "source", "sink"},
         {"hookspecs"},
         {"plugins", "testing", "paced"},
         {"pipeline", "configuration"},
+        {"report"},
         {"agent"},
-        {"recording"},
+        {"workers", "recording"},
         {"cli"},
         {"__main__"},
     ]

@@ -20,6 +20,7 @@ from rover.decoder import (
 from rover.errors import RoverError, SinkError, UsageError
 from rover.exchange import Exchange, Outcome
 from rover.hookspecs import hookimpl
+from rover.lock import ProcessLock
 from rover.records import (
     SYSCALL_NAMES,
     Address,
@@ -34,8 +35,8 @@ from rover.records import (
     Syscall,
 )
 from rover.settings import Setting, Settings
-from rover.sink import Sink, SinkSpec
-from rover.source import Check, Selection, Source, SourceSpec
+from rover.sink import Sink, SinkSpec, Worker
+from rover.source import Check, DivisibleSource, Selection, Source, SourceSpec
 
 __all__ = [
     "NEED_MORE",
@@ -52,12 +53,14 @@ __all__ = [
     "Decoder",
     "Detail",
     "Direction",
+    "DivisibleSource",
     "Exchange",
     "Loss",
     "Opened",
     "Outcome",
     "Outcomes",
     "Process",
+    "ProcessLock",
     "ProtocolBreak",
     "ProtocolSpec",
     "RecordHandler",
@@ -75,5 +78,6 @@ __all__ = [
     "Syscall",
     "UsageError",
     "Verdict",
+    "Worker",
     "hookimpl",
 ]

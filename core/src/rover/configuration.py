@@ -15,6 +15,7 @@ from rover.source import Selection, SourceSpec
 CORE = {
     "run.source": Setting("run.source", "ebpf", "where records come from"),
     "run.sinks": Setting("run.sinks", ["console"], "where access logs go, a list"),
+    "run.workers": Setting("run.workers", 1, "processes that share the connections, at most 8", minimum=1),
     "select.pid": Setting("select.pid", [], "watch these processes and their descendants", items=int),
     "select.comm": Setting("select.comm", [], "watch processes of these names"),
     "select.port": Setting("select.port", [], "watch connections with these ports, either end", items=int),

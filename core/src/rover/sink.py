@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from rover.lock import ProcessLock
 from rover.settings import Setting
 
 
@@ -45,6 +46,17 @@ class Sink(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Worker:
+    """One of several processes that each have a sink of this name, and connections of their own."""
+
+    number: int
+    """From 0. The sinks of worker 0 are open before any other worker opens its own."""
+    count: int
+    lock: ProcessLock
+    """Of this sink, for what only one of its workers may do at a time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SinkSpec:
     """A sink, returned by `register_sinks`."""
 
@@ -53,3 +65,5 @@ class SinkSpec:
     """Opens the sink. Raises RoverError: one line, what failed and the mend."""
     settings: Sequence[Setting] = ()
     """Configured as `sink.NAME.SETTING`."""
+    make_for_worker: Callable[[Mapping[str, Any], Worker], Sink] | None = None
+    """Like `make`, for `rover run --workers`. None: this sink cannot be had by several processes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rover.records import RecordHandler
 from rover.settings import Setting
@@ -59,6 +59,24 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Lets go of everything; called once, also after a failed start."""
+
+
+@runtime_checkable
+class DivisibleSource(Source, Protocol):
+    """A source that several processes can read, each its own connections: `rover run --workers`."""
+
+    def divide(self, count: int) -> Sequence[Source]:
+        """Called once, before `start`: a part for each of `count` processes.
+
+        Every connection is one part's, chosen by its id; each part is told of the processes it hears
+        from. A part's `start` and everything after it are called in a process of its own, forked when
+        the whole has started. The whole stays behind: it delivers nothing any more but losses, and
+        these are told, and counted, by it or by a part, never by both. Its `stop` comes first: it ends
+        the capture for all parts, whose `stop` then delivers what was captured before.
+        """
+
+    def ignore(self, pid: int) -> None:
+        """Never captures what this process does: one that a part is used in. Called after `start`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

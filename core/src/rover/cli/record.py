@@ -18,7 +18,7 @@ from rover.cli.run import (
     Sinks,
     SourceName,
     live_source,
-    report,
+    show,
 )
 from rover.configuration import Catalogue
 from rover.errors import UsageError
@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
             name = settings["run.source"]
             typer.echo(f"rover: recording through {name} to {writer.name}; Ctrl-C ends", err=True)
             failure = agent.run() or writer.failure
-        report(agent, manager)
+        show(agent.report())
         typer.echo(f"rover: {writer.records} records, {writer.size} bytes in {writer.name}", err=True)
         if failure:
             typer.echo(f"rover: {failure}", err=True)

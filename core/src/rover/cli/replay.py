@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rover.agent import Agent, signals
-from rover.cli.run import Config, Sets, Sinks, report
+from rover.cli.run import Config, Sets, Sinks, show
 from rover.configuration import Catalogue, selection
 from rover.errors import RoverError, UsageError
 from rover.paced import Paced
@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
             agent = Agent(catalogue, settings, source, lossless=True)
         with signals(agent):
             failure = agent.run(show_progress if sys.stderr.isatty() else None)
-        report(agent, catalogue.manager)
+        show(agent.report())
         if failure:
             typer.echo(f"rover: {failure}", err=True)
         return failure

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from rover import workers
 from rover.agent import Agent, signals
 from rover.configuration import Catalogue, selection
 from rover.errors import UsageError
 from rover.plugins import PluginManager
+from rover.report import Report
 from rover.settings import Settings
 from rover.source import Source
 
@@ -24,6 +26,9 @@ Sinks = Annotated[
     list[str] | None, typer.Option("--sink", help="Where access logs go: console, jsonl, ... Repeatable.")
 ]
 SourceName = Annotated[str | None, typer.Option("--source", help="Where records come from.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Processes that share the connections, 1 to 8. Default 1.")
+]
 Pids = Annotated[
     list[int] | None, typer.Option("--pid", help="Watch this process and its descendants. Repeatable.")
 ]
@@ -50,6 +55,7 @@ def register(app: typer.Typer) -> None:
         comm: Comms = None,
         port: Ports = None,
         cgroup: Cgroups = None,
+        workers_: Workers = None,
         sets: Sets = None,
     ) -> None:
         """Watch the sockets of this host and log every exchange. Needs root.
@@ -65,17 +71,27 @@ def register(app: typer.Typer) -> None:
             {
                 "run.source": source,
                 "run.sinks": sink,
+                "run.workers": workers_,
                 "select.pid": pid,
                 "select.comm": comm,
                 "select.port": port,
                 "select.cgroup": cgroup,
             },
         )
-        agent = Agent(catalogue, settings, live_source(catalogue, settings))
-        with signals(agent):
+        live = live_source(catalogue, settings)
+
+        def ready() -> None:
             typer.echo(f"rover: watching through {settings['run.source']}; Ctrl-C ends", err=True)
-            failure = agent.run()
-        report(agent, manager)
+
+        if settings["run.workers"] > 1:
+            report, failure = workers.run(catalogue, settings, live, settings["run.workers"], ready=ready)
+        else:
+            agent = Agent(catalogue, settings, live)
+            with signals(agent):
+                ready()
+                failure = agent.run()
+            report = agent.report()
+        show(report)
         if failure:
             typer.echo(f"rover: {failure}", err=True)
             raise typer.Exit(1)
@@ -91,10 +107,7 @@ def live_source(catalogue: Catalogue, settings: Settings) -> Source:
     return live[name].make(settings.section(f"source.{name}"), selection(settings))
 
 
-def report(agent: Agent, manager: PluginManager) -> None:
+def show(report: Report) -> None:
     """The end of a run: the totals, and which plugins failed."""
-    for line in agent.counters():
+    for line in report.lines():
         typer.echo(f"rover: {line}", err=True)
-    typer.echo(f"rover: {agent.summary()}", err=True)
-    for plugin, kind, count in manager.failures():
-        typer.echo(f"rover: plugin {plugin} failed {count} times: {kind}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover import Setting, Sink, SinkSpec, hookimpl
+from rover import ProcessLock, Setting, Sink, SinkError, SinkSpec, Worker, hookimpl
 from rover_plugin_sink_log.console import ConsoleSink
 from rover_plugin_sink_log.jsonl import JsonLinesSink
 from rover_plugin_sink_log.output import Output
@@ -27,6 +27,7 @@ def register_sinks() -> Sequence[SinkSpec]:
                 ),
                 Setting("header", True, "begin with a line that names the columns"),
             ],
+            _console_of_worker,
         ),
         SinkSpec(
             "jsonl",
@@ -36,6 +37,7 @@ def register_sinks() -> Sequence[SinkSpec]:
                 Setting("kernel_logs", False, "also a line for socket calls that belong to no exchange"),
                 Setting("syscalls", True, "list the socket calls of each exchange (rover.syscalls)"),
             ],
+            _jsonl_of_worker,
         ),
     ]
 
@@ -44,7 +46,24 @@ def _console(settings: Mapping[str, Any]) -> Sink:
     return ConsoleSink(Output("-"), color=settings["color"], header=settings["header"])
 
 
-def _jsonl(settings: Mapping[str, Any]) -> Sink:
+def _console_of_worker(settings: Mapping[str, Any], worker: Worker) -> Sink:
+    first = worker.number == 0
+    sink = ConsoleSink(Output("-", worker.lock), color=settings["color"], header=settings["header"] and first)
+    if first:
+        # The header: now, before another worker has a line to write.
+        try:
+            sink.write([])
+        except SinkError as error:
+            if error.closed:
+                raise
+    return sink
+
+
+def _jsonl(settings: Mapping[str, Any], lock: ProcessLock | None = None) -> Sink:
     return JsonLinesSink(
-        Output(settings["path"]), kernel_logs=settings["kernel_logs"], syscalls=settings["syscalls"]
+        Output(settings["path"], lock), kernel_logs=settings["kernel_logs"], syscalls=settings["syscalls"]
     )
+
+
+def _jsonl_of_worker(settings: Mapping[str, Any], worker: Worker) -> Sink:
+    return _jsonl(settings, worker.lock)

@@ -7,9 +7,9 @@ import errno
 import os
 import select
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from rover import RoverError, SinkError
+from rover import ProcessLock, RoverError, SinkError
 
 STDOUT = 1
 BLOCKED = 1.0
@@ -20,12 +20,16 @@ class Output:
     """A file opened for appending, or standard output (`-`).
 
     A line that the system took only half of is continued where it stopped, so that a disk
-    which fills up and is freed leaves no torn line.
+    which fills up and is freed leaves no torn line. Where several processes write to it they take
+    turns by a lock; a process keeps its turn as long as a line of it is half written.
     """
 
-    def __init__(self, path: str) -> None:
-        """Raises RoverError naming the file and why it cannot be opened."""
+    def __init__(self, path: str, lock: ProcessLock | None = None) -> None:
+        """`lock`: that of all who write there. Raises RoverError naming the file and why it cannot be
+        opened."""
         self.path = path
+        self._lock = lock
+        self._half = False
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._descriptor = self._open()
 
@@ -57,22 +61,40 @@ class Output:
             return
         data = b"".join([line for line, _ in lines])
         done = 0
-        try:
-            while done < len(data):
-                done += self._write(data[done:] if done else data)
-        except SinkError:
-            self._keep(lines, done)
-            raise
+        with self._turn():
+            try:
+                while done < len(data):
+                    done += self._write(data[done:] if done else data)
+            except SinkError:
+                self._keep(lines, done)
+                raise
 
     def flush(self) -> None:
         """Writes what waits. Raises SinkError when that still fails."""
-        while self._waiting:
-            line, counts = self._waiting[0]
-            written = self._write(line)
-            if written == len(line):
-                self._waiting.popleft()
-            else:
-                self._waiting[0] = (line[written:], counts)
+        if not self._waiting:
+            return
+        with self._turn():
+            while self._waiting:
+                line, counts = self._waiting[0]
+                written = self._write(line)
+                self._half = written < len(line)
+                if self._half:
+                    self._waiting[0] = (line[written:], counts)
+                else:
+                    self._waiting.popleft()
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """While nobody else writes."""
+        if self._lock is None:
+            yield
+            return
+        self._lock.acquire()
+        try:
+            yield
+        finally:
+            if not self._half:
+                self._lock.release()
 
     def _keep(self, lines: Sequence[tuple[bytes, bool]], done: int) -> None:
         for line, counts in lines:
@@ -80,6 +102,7 @@ class Output:
                 done -= len(line)
             else:
                 self._waiting.append((line[done:], counts))
+                self._half |= done > 0
                 done = 0
 
     def _write(self, data: bytes) -> int:
@@ -106,4 +129,6 @@ class Output:
             self.flush()
         if self.path != "-":
             os.close(self._descriptor)
+        if self._lock is not None:
+            self._lock.release()
         return sum(1 for _, counts in self._waiting if counts)

@@ -1,0 +1,169 @@
+"""What a run came to, as a value: of one process, or of several added up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from rover.pipeline.outlet import Outlet
+from rover.pipeline.totals import Totals, by_cause
+from rover.plugins import Plugin
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SinkReport:
+    """How one sink fared."""
+
+    name: str
+    logged: int = 0
+    lost: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Exchanges it never passed on, by cause."""
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __add__(self, other: SinkReport) -> SinkReport:
+        return SinkReport(
+            self.name,
+            self.logged + other.logged,
+            added(self.lost, other.lost),
+            added(self.counters, other.counters),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PluginFailure:
+    """A kind of failure of a plugin."""
+
+    plugin: str
+    kind: str
+    """As in "handle_exchange: ValueError"."""
+    message: str
+    """The newest."""
+    count: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """Totals, sinks, counters and failures. Reports of processes that shared the work add up."""
+
+    exchanges: int = 0
+    unhandled: int = 0
+    """Exchanges of which no plugin made an access log."""
+    connections: int = 0
+    calls: int = 0
+    breaks: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    records_lost: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """By cause."""
+    source: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """The source's counters."""
+    sinks: Sequence[SinkReport] = ()
+    failures: Sequence[PluginFailure] = ()
+
+    @classmethod
+    def of(
+        cls,
+        totals: Totals,
+        source: Mapping[str, int],
+        outlets: Iterable[Outlet],
+        failures: Sequence[PluginFailure],
+    ) -> Report:
+        """Of one pipeline, after its end."""
+        return cls(
+            totals.exchanges,
+            totals.unhandled,
+            totals.connections,
+            totals.calls,
+            dict(totals.breaks),
+            dict(totals.records_lost),
+            dict(source),
+            [SinkReport(o.name, o.logged, dict(o.lost), dict(o.sink.counters())) for o in outlets],
+            failures,
+        )
+
+    def __add__(self, other: Report) -> Report:
+        sinks = {sink.name: sink for sink in self.sinks}
+        for sink in other.sinks:
+            sinks[sink.name] = sinks[sink.name] + sink if sink.name in sinks else sink
+        failures = {(failure.plugin, failure.kind): failure for failure in self.failures}
+        for failure in other.failures:
+            key = failure.plugin, failure.kind
+            before = failures[key].count if key in failures else 0
+            failures[key] = dataclasses.replace(failure, count=before + failure.count)
+        return Report(
+            self.exchanges + other.exchanges,
+            self.unhandled + other.unhandled,
+            self.connections + other.connections,
+            self.calls + other.calls,
+            added(self.breaks, other.breaks),
+            added(self.records_lost, other.records_lost),
+            added(self.source, other.source),
+            list(sinks.values()),
+            list(failures.values()),
+        )
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Report:
+        """What `to_json` made."""
+        fields = json.loads(text)
+        fields["sinks"] = [SinkReport(**sink) for sink in fields["sinks"]]
+        fields["failures"] = [PluginFailure(**failure) for failure in fields["failures"]]
+        return cls(**fields)
+
+    # -- in words ------------------------------------------------------------------------------
+
+    def lines(self) -> list[str]:
+        """All there is to tell, the totals among it."""
+        return [
+            *self.counters(),
+            self.summary(),
+            *(f"plugin {f.plugin} failed {f.count} times: {f.kind}: {f.message}" for f in self.failures),
+        ]
+
+    def counters(self) -> list[str]:
+        """What source and sinks counted beside, a line each: "jsonl: a 1, b 2"; zeros are left out."""
+        parts = [("source", self.source), *((sink.name, sink.counters) for sink in self.sinks)]
+        nonzero = [(name, Counter({k: v for k, v in figures.items() if v})) for name, figures in parts]
+        return [f"{name}: {by_cause(figures)}" for name, figures in nonzero if figures]
+
+    def summary(self) -> str:
+        """ "seen 12 exchanges; console logged 12, lost 0; 3 connections, 48 calls, 0 records lost"."""
+        parts = [f"seen {self.exchanges} exchanges"]
+        for sink in self.sinks:
+            lost = Counter(sink.lost)
+            if self.unhandled:
+                lost["unhandled"] += self.unhandled
+            parts.append(f"{sink.name} logged {sink.logged}, lost {lost.total()}{causes(lost)}")
+        records = Counter(self.records_lost)
+        parts.append(
+            f"{self.connections} connections, {self.calls} calls, "
+            f"{records.total()} records lost{causes(records)}"
+        )
+        if self.breaks:
+            parts.append(f"breaks: {by_cause(Counter(self.breaks))}")
+        return "; ".join(parts)
+
+
+def failures_of(plugins: Iterable[Plugin], before: Iterable[PluginFailure] = ()) -> list[PluginFailure]:
+    """What went wrong in them, less what had gone wrong `before`."""
+    known = {(failure.plugin, failure.kind): failure.count for failure in before}
+    return [
+        PluginFailure(plugin.name, kind, plugin.last[kind], new)
+        for plugin in plugins
+        for kind, count in plugin.failures.items()
+        if (new := count - known.get((plugin.name, kind), 0))
+    ]
+
+
+def added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """Figures by name, those of the same name added."""
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def causes(lost: Counter[str]) -> str:
+    """ " (a 2, b 1)", empty when nothing was lost."""
+    return f" ({by_cause(lost)})" if lost.total() else ""
