@@ -219,7 +219,7 @@ def run(source: Source, directory: Path, *, protocols: Sequence[object] = (Lines
         inner.stop_agent = agent.stop
     failure = agent.run()
     assert manager.failures() == []
-    return Ran(failure, log.read_bytes(), agent.summary(), getattr(inner, "uploads", []))
+    return Ran(failure, log.read_bytes(), agent.report().summary(), getattr(inner, "uploads", []))
 
 
 def three_ways(script: Callable[[], Script], directory: Path, **options: Any) -> list[Ran]:
