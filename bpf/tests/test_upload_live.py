@@ -116,6 +116,29 @@ def test_a_limit_and_none(watch: Any, sender: Sender) -> None:
     sender.end()
 
 
+def test_what_is_unneeded_is_left_out_up_to_its_position(watch: Any, sender: Sender) -> None:
+    """Of calls that end there or before; one that goes beyond comes whole. The limit stays."""
+    sender.send(100, HTTP1_REQUEST)
+    watch.source.set_unneeded(sender.connection, Direction.EGRESS, 100 + 9_000 + 9_000)
+    assert sender.send(9_000) == b""
+    assert sender.send(9_000) == b""
+    assert len(sender.send(1)) == 1
+    watch.source.set_unneeded(sender.connection, Direction.EGRESS, 18_101 + 500)
+    assert len(sender.send(501)) == 501
+    watch.source.set_upload(sender.connection, 10)
+    watch.source.set_unneeded(sender.connection, Direction.EGRESS, 18_602 + 50)
+    assert sender.send(50) == b""
+    assert len(sender.send(5_000)) == 10
+    watch.source.set_upload(sender.connection, UPLOAD_NONE)
+    watch.source.set_unneeded(sender.connection, Direction.EGRESS, 0)
+    assert sender.send(50) == b""
+    answers = [payload for detail, payload in sender.seen.calls if detail.direction == Direction.INGRESS]
+    assert answers == [b"!"] * 7 + [b""]  # the other direction is its own
+    watch.source.set_unneeded(12345, Direction.EGRESS, 1 << 64 - 1)
+    assert not watch.source.is_open(12345)
+    sender.end()
+
+
 def test_the_counters_are_what_was_delivered(watch: Any, sender: Sender) -> None:
     before = watch.source.counters()
     records, uploaded = before["records"], before["uploaded_bytes"]

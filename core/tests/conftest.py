@@ -130,6 +130,7 @@ class Bench:
     uploads: list[tuple[int, int]]
     gone: set[int]
     breaks: list[ProtocolBreak]
+    unneeded: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     clock: int = 0
     sequences: dict[int, int] = dataclasses.field(default_factory=dict)
     positions: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
@@ -195,6 +196,9 @@ class Bench:
 
     def set_upload(self, connection: int, limit: int) -> None:
         self.uploads.append((connection, limit))
+
+    def set_unneeded(self, connection: int, direction: int, position: int) -> None:
+        self.unneeded.append((connection, direction, position))
 
     def is_open(self, connection: int) -> bool:
         return connection not in self.gone

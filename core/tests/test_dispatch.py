@@ -16,7 +16,7 @@ from rover import (
     Verdict,
     hookimpl,
 )
-from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK
+from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, WORTH_TELLING
 
 
 def test_an_exchange_carries_the_calls_that_moved_it(bench):
@@ -293,3 +293,54 @@ class TestBounds:
         bench.pipeline.finish(bench.clock)
         assert sorted(bench.delivered) == sorted(bench.sent)
         assert len(bench.exchanges) == 1
+
+
+class TestLargeBodies:
+    def spoken(self, make_bench, lines, unneeded):
+        """A bench whose decoder leaves this many bytes, or raises this."""
+
+        def answer(direction):
+            if isinstance(unneeded, Exception):
+                raise unneeded
+            return unneeded if direction is Direction.EGRESS else 0
+
+        def make(connection, settings, upgrade):
+            decoder = lines.make(connection, settings, upgrade)
+            decoder.unneeded = answer
+            return decoder
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, make=make)])
+        bench.open()
+        bench.read(b"?a\n")
+        return bench
+
+    def test_the_source_is_told_what_it_need_not_deliver(self, make_bench, lines):
+        bench = self.spoken(make_bench, lines, WORTH_TELLING)
+        bench.write(b"!" * LARGE)
+        assert bench.unneeded == [(1, Direction.EGRESS, LARGE + WORTH_TELLING)]
+
+    def test_but_not_for_little(self, make_bench, lines):
+        bench = self.spoken(make_bench, lines, WORTH_TELLING - 1)
+        bench.write(b"!" * LARGE)
+        bench.read(b"?" * LARGE)
+        assert bench.unneeded == []
+
+    def test_nor_behind_calls_that_brought_little(self, make_bench, lines):
+        """Once told, they bring nothing, and nothing is asked again."""
+        bench = self.spoken(make_bench, lines, 1 << 30)
+        bench.write(b"!" * (LARGE - 1))
+        bench.write(b"", size=1 << 20)
+        assert bench.unneeded == []
+
+    def test_a_decoder_that_raises_is_a_break(self, make_bench, lines):
+        bench = self.spoken(make_bench, lines, ValueError("a bug"))
+        bench.write(b"!" * LARGE)
+        assert [found.reason for found in bench.breaks] == ["plugin"]
+        assert bench.uploads[-1] == (1, UPLOAD_NONE)
+        bench.close()
+        assert sorted(bench.delivered) == bench.sent
+
+    def test_a_decoder_without_it_needs_everything(self, bench):
+        bench.open()
+        bench.read(b"?" * LARGE)
+        assert bench.unneeded == []

@@ -27,6 +27,9 @@ class Whole(Protocol):
     def set_upload(self, connection: int, limit: int) -> None:
         """Of any connection."""
 
+    def set_unneeded(self, connection: int, direction: int, position: int) -> None:
+        """Of any connection."""
+
     def is_open(self, connection: int) -> bool:
         """Whether the kernel knows it."""
 
@@ -46,6 +49,7 @@ class Part:
         self._reader: Reader | None = None
         self.now = whole.now
         self.set_upload = whole.set_upload
+        self.set_unneeded = whole.set_unneeded
         self.is_open = whole.is_open
 
     def start(self) -> None:

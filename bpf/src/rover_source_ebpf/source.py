@@ -65,6 +65,8 @@ AGENT = struct.Struct("=II")
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
 CONNECTION_SIZE = 80
+UPLOAD = struct.Struct("=I4xQQ")
+"""struct upload of c/maps.c: the limit, and up to where the bytes of each direction are unneeded."""
 CALL = struct.Struct("=QQIB")
 """The first fields of struct call: the socket, when it began, the call's number, the stage."""
 CALL_SIZE = 112
@@ -157,6 +159,7 @@ class EbpfSource:
             "COUNTERS": len(COUNTERS),
             "CALL_SIZE": CALL_SIZE,
             "CONNECTION_SIZE": CONNECTION_SIZE,
+            "UPLOAD_SIZE": UPLOAD.size,
             "CPUS": host.possible_cpus(),
             "SELECT_PIDS": int(bool(selected.pids)),
             "SELECT_COMMS": int(bool(selected.comms)),
@@ -275,15 +278,25 @@ class EbpfSource:
 
     def set_upload(self, connection: int, limit: int) -> None:
         """Bytes of each call from now on; UPLOAD_AUTO gives the choice back to the kernel."""
-        if self._program is not None:
-            key, value = connection.to_bytes(8, "little"), min(limit, UPLOAD_AUTO).to_bytes(4, "little")
-            self._program.put("uploads", key, value, BPF_EXIST)  # False: it is gone, which is no error
+        self._change_upload(connection, 0, min(limit, UPLOAD_AUTO))
+
+    def set_unneeded(self, connection: int, direction: int, position: int) -> None:
+        """Nothing from now on of calls that end at or before this position of the stream."""
+        self._change_upload(connection, 1 + direction, position)
+
+    def _change_upload(self, connection: int, field: int, value: int) -> None:
+        program, key = self._program, connection.to_bytes(8, "little")
+        # Nobody but this process changes what is there.
+        if program is not None and (before := program.get("uploads", key, UPLOAD.size)) is not None:
+            fields = list(UPLOAD.unpack(before))
+            fields[field] = value
+            program.put("uploads", key, UPLOAD.pack(*fields), BPF_EXIST)  # False: gone, which is no error
 
     def is_open(self, connection: int) -> bool:
         """Whether the kernel still knows the connection."""
         if self._program is None:
             return False
-        return self._program.get("uploads", connection.to_bytes(8, "little"), 4) is not None
+        return self._program.get("uploads", connection.to_bytes(8, "little"), UPLOAD.size) is not None
 
     def uploaded(self, connection: int) -> int:
         """Payload bytes the kernel has sent of an open connection, 0 when it is not known.

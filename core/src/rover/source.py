@@ -25,7 +25,12 @@ class Selection:
 
 
 class Source(Protocol):
-    """Delivers records. Everything is called from one thread."""
+    """Delivers records. Everything is called from one thread.
+
+    A source may have one more method, `set_unneeded(connection, direction, position)`: of calls that
+    end at or before this position of the direction's stream, nothing but their details is needed
+    from now on. It is told in the middle of large bodies; a connection that is gone is no error.
+    """
 
     epoch: int
     """Unix time (ns) of the zero of this source's clock."""

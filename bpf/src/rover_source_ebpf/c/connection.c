@@ -163,7 +163,7 @@ static inline void end_without_call(u64 sk, struct conn *conn)
 /* A new connection; NULL when there is no room or it is not selected. */
 static inline struct conn *track(u64 sk, u8 role)
 {
-    u32 automatic = UPLOAD_AUTO;
+    struct upload automatic = {.limit = UPLOAD_AUTO};
     struct conn fresh = {};
     if (!is_connection(sk) || !is_selected(sk))
         return 0;

@@ -58,6 +58,14 @@ struct conn {
 
 _Static_assert(sizeof(struct conn) == CONNECTION_SIZE, "struct conn is not what source.py takes it for");
 
+/* What the agent wants of a connection's bytes. */
+struct upload {
+    u32 limit; /* bytes of each call */
+    u32 unused;
+    u64 unneeded[2]; /* nothing of calls that end before this position */
+};
+_Static_assert(sizeof(struct upload) == UPLOAD_SIZE, "struct upload is not what source.py takes it for");
+
 struct verdict {
     u32 pid; /* as the agent's pid namespace numbers it */
     u8 watched;
@@ -121,7 +129,7 @@ BPF_RINGBUF_OUTPUT(events_7, RING_PAGES);
 #endif
 BPF_TABLE("hash", u64, struct call, calls, MAX_THREADS);          /* key: pid_tgid */
 BPF_TABLE("hash", u64, struct conn, conns, MAX_CONNECTIONS);      /* key: struct sock */
-BPF_TABLE("hash", u64, u32, uploads, MAX_CONNECTIONS);            /* key: id; value: bytes of each call */
+BPF_TABLE("hash", u64, struct upload, uploads, MAX_CONNECTIONS);  /* key: id */
 BPF_TABLE("lru_hash", u32, struct verdict, verdicts, MAX_PROCESSES); /* key: tgid */
 BPF_TABLE("hash", u32, u8, ignored, 1024);                        /* key: the agent's pid for it */
 BPF_TABLE("array", u32, struct agent, agents, 1);

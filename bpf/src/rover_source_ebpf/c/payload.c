@@ -121,8 +121,10 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
     u64 id = conn->id;
     if (segmented && call->resumed)
         return copy(scratch, call, segmented, scratch->walk.want, messages);
-    u32 *chosen = uploads.lookup(&id);
-    u64 limit = chosen ? *chosen : UPLOAD_AUTO;
+    struct upload *chosen = uploads.lookup(&id);
+    u64 limit = chosen ? chosen->limit : UPLOAD_AUTO;
+    if (chosen && conn->position[direction] + size <= chosen->unneeded[direction])
+        return 0;
     u64 opening = 0, judge = 0;
     if (limit == UPLOAD_AUTO) {
         limit = PAYLOAD_LIMIT;

@@ -19,6 +19,7 @@ cdef class Pipeline:
     cdef tuple _outlets
     cdef tuple _kernel_outlets
     cdef object _source
+    cdef object _set_unneeded
     cdef object _epoch
     cdef object _settings
     cdef Py_ssize_t _max_connections
@@ -44,6 +45,7 @@ cdef class Pipeline:
     cdef _make_plain(self, ConnectionState state)
     @cython.locals(buffer=StreamBuffer, before="long long", _="long")
     cdef _decode(self, ConnectionState state, int direction, object now)
+    cdef _leave_out(self, ConnectionState state, int direction)
     cdef object _ask(self, list implementations, tuple arguments)
     @cython.locals(details=tuple)
     cdef _exchange(self, ConnectionState state, object exchange)

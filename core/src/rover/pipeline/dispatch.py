@@ -36,6 +36,12 @@ MAX_PROCESSES = 32_768
 """Process names kept: the default of kernel.pid_max."""
 MAX_STEPS = 1_000_000
 """Decoder steps over one call: one per byte of the largest buffer. More is an endless loop."""
+LARGE = 8192
+"""Bytes of a call behind which the decoder is asked what it needs: bodies that are worth it come in
+pieces of this size and more, heads do not."""
+WORTH_TELLING = 1 << 18
+"""Bytes to come from which on the source is told that they are unneeded: to copy fewer costs less than
+to tell it."""
 WAYS = (Direction.INGRESS, Direction.EGRESS)
 EXCHANGES = (HttpExchange, HttpStream, Exchange)
 EVICTION_SAMPLE = 64
@@ -75,6 +81,7 @@ class Pipeline:
         self._outlets = tuple(outlets)
         self._kernel_outlets = tuple(o for o in outlets if o.kernel_logs)
         self._source = source
+        self._set_unneeded = getattr(source, "set_unneeded", None)
         self._epoch = epoch
         self._settings = protocol_settings
         self._max_connections = max_connections
@@ -137,6 +144,8 @@ class Pipeline:
             self._recognise(state, direction, now)
         else:
             self._decode(state, direction, now)
+            if len(payload) >= LARGE:
+                self._leave_out(state, direction)
 
     def closed(self, closed: Closed) -> None:
         """The end of a connection."""
@@ -339,6 +348,20 @@ class Pipeline:
             self._break(state, ProtocolBreak("overflow", found, "", way, buffer.position), now)
             return
         self._send_free(state)
+
+    def _leave_out(self, state: ConnectionState, direction: int) -> None:
+        """Tells the source what it need not deliver of a large body that has begun."""
+        unneeded = getattr(state.decoder, "unneeded", None)
+        if unneeded is None or self._set_unneeded is None:
+            return
+        try:
+            size = unneeded(WAYS[direction])
+        except Exception as error:
+            self._break(state, self._plugin_break(state, "unneeded", error), state.seen)
+            return
+        if size >= WORTH_TELLING:
+            end = state.buffers[direction].end
+            self._set_unneeded(state.connection.id, direction, end + size)
 
     def _plugin_break(self, state: ConnectionState, where: str, error: Exception) -> ProtocolBreak:
         name = state.spec.name if state.spec else ""

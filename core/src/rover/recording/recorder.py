@@ -37,6 +37,8 @@ class Recorder:
         self._stepped = False
         self._gone: list[int] = []
         self.set_upload = source.set_upload
+        if set_unneeded := getattr(source, "set_unneeded", None):
+            self.set_unneeded = set_unneeded
 
     def start(self) -> None:
         """Starts the source, then opens the file: a source that cannot start replaces none."""

@@ -89,6 +89,11 @@ class Http1Decoder:
                     self._run(other)
         return out.pop(0) if out else NEED_MORE
 
+    def unneeded(self, direction: Direction) -> int:
+        """What is to come of content whose length is known."""
+        reader = self._readers[direction]
+        return reader.unneeded if reader is not None and not self._out else 0
+
     def expire(self, now: int) -> Iterable[HttpExchange]:
         """Reports exchanges on a connection that has been silent for too long, as aborted."""
         self._now = now

@@ -181,6 +181,13 @@ class Reader:
         return self.buffer.unread
 
     @property
+    def unneeded(self) -> int:
+        """Bytes behind all that came that will be passed over, captured or not."""
+        if self.optional or (self.state is not LENGTH and self.state is not CHUNK):
+            return 0
+        return max(0, self._left - self.unread)
+
+    @property
     def idle(self) -> bool:
         """Whether it is between messages, as far as can be seen."""
         return (self.state is START or self.state is SEARCH) and not self.unread
