@@ -261,22 +261,24 @@ class Crew:
                     self._reopen = False
                     self._signal(signal.SIGHUP)
                 if self.stopping:
-                    failure = failure or self._end()
+                    trouble = self._end()  # whatever the failure: it has to be called
+                    failure = failure or trouble
                 for key, _ in selector.select(POLL_TIMEOUT):
                     child = key.data
                     match child.hear():
-                        case ["ended", str(trouble), str(report)]:
+                        case ["ended", str(message), str(report)]:
                             child.report = Report.from_json(report)
-                            child.failure = trouble
-                        case ["failed", str(trouble)]:
-                            child.failure = trouble
+                            child.failure = message
+                        case ["failed", str(message)]:
+                            child.failure = message
                         case None:
                             selector.unregister(child.said)
                             child.wait()
                     if child.failure:
                         failure = failure or child.failure
                         self.stopping = True  # nobody watches its connections any more
-        failure = failure or self._end()
+        trouble = self._end()
+        failure = failure or trouble
         own = Report(
             source=dict(self._source.counters()),
             records_lost=dict(self._losses.records),

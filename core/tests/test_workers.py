@@ -1,0 +1,483 @@
+"""Several processes share a source: every exchange once, one report, and none left behind."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rover import (
+    Address,
+    Closed,
+    Detail,
+    Direction,
+    Loss,
+    Opened,
+    Process,
+    ProtocolSpec,
+    RecordHandler,
+    Role,
+    RoverError,
+    Setting,
+    SinkError,
+    SinkSpec,
+    Syscall,
+    UsageError,
+    Worker,
+    hookimpl,
+    workers,
+)
+from rover.configuration import Catalogue
+from rover.plugins import PluginManager
+
+CONNECTIONS = 40
+EACH = 5
+"""Exchanges on every connection."""
+DEADLINE = 20.0
+
+Act = Callable[[int], object]
+
+
+def nothing(_number: int) -> None:
+    """Does not happen."""
+
+
+def talk(handler: RecordHandler, identity: int) -> None:
+    """A connection with its exchanges, and its end."""
+    handler.process(Process(identity, f"app{identity}"))
+    accept = Detail(identity, 0, 1, 2, 0, 0, identity, 3, Syscall.ACCEPT4, Direction.EGRESS, 0)
+    ends = Address("10.0.0.1", 80), Address("10.0.0.2", identity)
+    handler.opened(Opened(identity, 2, *ends, Role.SERVER, identity, False, accept))
+    positions = {Direction.INGRESS: 0, Direction.EGRESS: 0}
+    calls = [(Direction.INGRESS, b"?%d-%d\n"), (Direction.EGRESS, b"!%d-%d\n")]
+    sequence = 1
+    for number in range(EACH):
+        for direction, form in calls:
+            data = form % (identity, number)
+            position = positions[direction]
+            time_ = 10 * sequence
+            handler.data(
+                Detail(
+                    identity, sequence, time_, time_ + 1, position, len(data), identity, 3,
+                    Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE, direction, 0,
+                ),
+                data,
+            )  # fmt: skip
+            positions[direction] += len(data)
+            sequence += 1
+    handler.closed(Closed(identity, 10 * sequence, False, None))
+
+
+@dataclasses.dataclass
+class Memory:
+    """A source in memory, divisible; it tells a file what is done with it, from whatever process."""
+
+    diary: Path
+    waits: bool = False
+    """It ends when it is stopped, with half of its records untold until then."""
+    on_start: Act = nothing
+    on_poll: Act = nothing
+    epoch: int = 0
+    ignored: list[int] = dataclasses.field(default_factory=list)
+
+    def note(self, line: str) -> None:
+        with self.diary.open("a") as file:
+            file.write(line + "\n")
+
+    def divide(self, count: int) -> Sequence[Part]:
+        self.note(f"divided by {count}")
+        return [Part(self, number, count) for number in range(count)]
+
+    def start(self) -> None:
+        self.note("started")
+
+    def ignore(self, pid: int) -> None:
+        self.ignored.append(pid)
+
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        raise AssertionError("the whole is not read")
+
+    def now(self) -> int:
+        return time.monotonic_ns()
+
+    def set_upload(self, connection: int, limit: int) -> None:
+        pass
+
+    def is_open(self, connection: int) -> bool:
+        return True
+
+    def counters(self) -> Mapping[str, int]:
+        return {"whole": 1, "shared": 100}
+
+    def stop(self, handler: RecordHandler) -> None:
+        self.note("stopped")
+        handler.lost(Loss(7, "ring_full"))
+
+    def close(self) -> None:
+        self.note("closed")
+
+
+class Part:
+    """The connections whose id says so."""
+
+    def __init__(self, whole: Memory, number: int, count: int) -> None:
+        self.epoch = 0
+        self.whole = whole
+        self.number = number
+        self.left = [identity for identity in range(1, CONNECTIONS + 1) if identity % count == number]
+        self.kept = len(self.left) // 2 if whole.waits else 0
+
+    def start(self) -> None:
+        self.whole.note(f"part {self.number} started in {os.getpid()}")
+        self.whole.on_start(self.number)
+
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        self.whole.on_poll(self.number)
+        if len(self.left) > self.kept:
+            talk(handler, self.left.pop())
+            return True
+        if self.whole.waits:
+            time.sleep(min(timeout, 0.01))
+        return self.whole.waits
+
+    def now(self) -> int:
+        return time.monotonic_ns()
+
+    def set_upload(self, connection: int, limit: int) -> None:
+        pass
+
+    def is_open(self, connection: int) -> bool:
+        return True
+
+    def counters(self) -> Mapping[str, int]:
+        return {"shared": self.number + 1}
+
+    def stop(self, handler: RecordHandler) -> None:
+        self.whole.note(f"part {self.number} stopped")
+        while self.left:
+            talk(handler, self.left.pop())
+
+    def close(self) -> None:
+        pass
+
+
+class Lines:
+    """A sink: the requests, a line each, and what happens to it."""
+
+    kernel_logs = False
+
+    def __init__(self, settings: Mapping[str, Any], worker: Worker) -> None:
+        self.worker = worker
+        self.file = open(settings["path"], "ab", buffering=0)  # noqa: SIM115
+        if settings["refuses"] == worker.number:
+            raise RoverError("no more room")
+        self.leaves = settings["leaves"] == worker.number
+
+    def write(self, logs: Sequence[Any]) -> None:
+        if self.leaves:
+            raise SinkError("the reader left", closed=True)
+        with self.worker.lock:
+            for log in logs:
+                self.file.write(f"{log.attributes['request']} {log.connection.process.name}\n".encode())
+
+    def flush(self) -> None:
+        pass
+
+    def reopen(self) -> None:
+        self.file.write(b"reopened by %d\n" % self.worker.number)
+
+    def counters(self) -> Mapping[str, int]:
+        return {"closed": 1}
+
+    def close(self) -> int:
+        return 0
+
+
+@dataclasses.dataclass
+class Stage:
+    """What is installed, a place for files, and a run."""
+
+    catalogue: Catalogue
+    path: Path
+    diary: Path
+
+    def source(self, **options: Any) -> Memory:
+        return Memory(self.diary, **options)
+
+    def run(self, source: Any, count: int = 2, *assignments: str, **options: Any) -> Any:
+        chosen = [f"sink.lines.path={self.path}", "run.sinks=lines", *assignments]
+        settings = self.catalogue.settings(None, chosen, {})
+        return workers.run(self.catalogue, settings, source, count, lossless=True, **options)
+
+    @property
+    def requests(self) -> collections.Counter[str]:
+        return collections.Counter(
+            line for line in self.path.read_text().splitlines() if line.startswith("?")
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        return self.diary.read_text().splitlines() if self.diary.exists() else []
+
+    def wait_for(self, path: Path, *lines: str) -> None:
+        end = time.monotonic() + DEADLINE
+        while not (path.exists() and set(lines) <= set(path.read_text().splitlines())):
+            assert time.monotonic() < end, path.read_text() if path.exists() else "no file"
+            time.sleep(0.005)
+
+
+EXPECTED = collections.Counter(
+    f"?{identity}-{number} app{identity}" for identity in range(1, CONNECTIONS + 1) for number in range(EACH)
+)
+
+
+class Faulty:
+    """A plugin that fails once per exchange."""
+
+    @hookimpl
+    def handle_exchange(self, exchange: Any) -> None:
+        raise ValueError("never well")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, lines: ProtocolSpec) -> Iterator[Stage]:
+    class Installed:
+        @hookimpl
+        def register_protocols(self) -> list[ProtocolSpec]:
+            return [lines]
+
+        @hookimpl
+        def register_sinks(self) -> list[SinkSpec]:
+            settings = [
+                Setting("path", "", "file"),
+                Setting("refuses", -1, "number of a worker in which it does not open"),
+                Setting("leaves", -1, "number of a worker in which it takes nothing"),
+            ]
+            alone = SinkSpec("alone", lambda settings: None)  # type: ignore[arg-type,return-value]
+            return [SinkSpec("lines", alone.make, settings, Lines), alone]
+
+    manager = PluginManager()
+    manager.register(Installed(), "installed")
+    yield Stage(Catalogue(manager), tmp_path / "log", tmp_path / "diary")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def stop_soon(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_every_exchange_once_and_figures_that_add_up(stage: Stage, count: int) -> None:
+    report, failure = stage.run(stage.source(), count)
+    assert failure == ""
+    assert stage.requests == EXPECTED
+    total = CONNECTIONS * EACH
+    calls = CONNECTIONS * (2 * EACH + 1)
+    assert report.summary() == (
+        f"seen {total} exchanges; lines logged {total}, lost 0; "
+        f"{CONNECTIONS} connections, {calls} calls, 7 records lost (ring_full 7)"
+    )
+    assert report.counters() == [
+        f"source: shared {100 + sum(range(1, count + 1))}, whole 1",
+        f"lines: closed {count}",
+    ]
+    assert report.failures == []
+
+
+def test_what_was_captured_before_a_signal_is_delivered_after_the_capture_ended(stage: Stage) -> None:
+    """The whole stops before any part: a part then finds all there is, and its end."""
+    report, failure = stage.run(stage.source(waits=True), ready=stop_soon)
+    assert failure == ""
+    assert stage.requests == EXPECTED
+    assert report.exchanges == EXPECTED.total()
+    ends = [note for note in stage.notes if "started" not in note and "divided" not in note]
+    assert ends[0] == "stopped"
+    assert sorted(ends[1:3]) == ["part 0 stopped", "part 1 stopped"]
+    assert ends[3:] == ["closed"]
+
+
+def test_the_parent_ignores_its_workers_before_they_open_anything(stage: Stage) -> None:
+    source = stage.source()
+    stage.run(source)
+    pids = [int(note.split()[-1]) for note in stage.notes if " started in " in note]
+    assert source.ignored == pids
+    assert len(set(pids) | {os.getpid()}) == 3
+
+
+def test_ctrl_c_and_a_service_manager_reach_every_process_but_only_the_parent_acts(stage: Stage) -> None:
+    def all_of_the_group(_number: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    _, failure = stage.run(stage.source(on_poll=all_of_the_group))
+    assert failure == ""
+    assert stage.requests == EXPECTED
+
+
+def test_sighup_is_passed_on(stage: Stage) -> None:
+    def rotate() -> None:
+        stage.wait_for(stage.path, "reopened by 0", "reopened by 1")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    waiting = threading.Thread(target=rotate)
+
+    def ready() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        waiting.start()
+
+    _, failure = stage.run(stage.source(waits=True), ready=ready)
+    waiting.join()
+    assert failure == ""
+    assert stage.requests == EXPECTED
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_when_a_worker_dies_the_others_finish_in_order(stage: Stage, dying: int) -> None:
+    def die(number: int) -> None:
+        if number == dying:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    report, failure = stage.run(stage.source(waits=True, on_poll=die))
+    assert failure == f"worker {dying + 1} died (signal 9): the exchanges it had in hand are lost"
+    others = collections.Counter(r for r in EXPECTED if int(r[1:].split("-")[0]) % 2 != dying)
+    assert stage.requests == others
+    assert report.exchanges == others.total()
+
+
+def test_a_bug_in_a_worker_is_told(stage: Stage) -> None:
+    def fail(number: int) -> None:
+        if number == 1:
+            raise ZeroDivisionError("nothing\nmore")
+
+    _, failure = stage.run(stage.source(waits=True, on_poll=fail))
+    assert failure == "worker 2: internal error: ZeroDivisionError: nothing"
+
+
+def test_a_source_that_fails_in_one_worker_ends_all(stage: Stage) -> None:
+    def fail(number: int) -> None:
+        if number == 0:
+            raise RoverError("the kernel went away")
+
+    report, failure = stage.run(stage.source(waits=True, on_poll=fail))
+    assert failure == "the kernel went away"
+    assert report.exchanges == EXPECTED.total() // 2
+
+
+def test_a_sink_that_takes_nothing_any_more_in_one_worker_ends_all(stage: Stage) -> None:
+    report, failure = stage.run(stage.source(waits=True), 2, "sink.lines.leaves=1")
+    assert failure == "sink lines: the reader left"
+    (sink,) = report.sinks
+    assert report.exchanges == sink.logged + sum(sink.lost.values())
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_sink_that_does_not_open_in_a_worker_refuses_the_run(stage: Stage, number: int) -> None:
+    with pytest.raises(RoverError, match="no more room") as raised:
+        stage.run(stage.source(waits=True), 2, f"sink.lines.refuses={number}")
+    assert not isinstance(raised.value, UsageError)
+    assert stage.notes[-1] == "closed"
+
+
+def test_a_part_that_does_not_start_refuses_the_run(stage: Stage) -> None:
+    def fail(number: int) -> None:
+        if number == 1:
+            raise UsageError("not here")
+
+    with pytest.raises(UsageError, match="not here"):
+        stage.run(stage.source(waits=True, on_start=fail))
+
+
+def test_a_worker_that_dies_before_it_is_ready(stage: Stage) -> None:
+    with pytest.raises(RoverError, match=r"worker 1 died \(signal 9\)"):
+        stage.run(stage.source(on_start=lambda number: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+def test_failures_of_plugins_are_added_up(stage: Stage) -> None:
+    """What failed before there were workers is told once, not by each."""
+    manager = stage.catalogue.manager
+    manager.register(Faulty(), "faulty").failed("import", ImportError("of before"))
+    report, _ = stage.run(stage.source())
+    assert {(f.plugin, f.kind, f.message, f.count) for f in report.failures} == {
+        ("faulty", "import: ImportError", "of before", 1),
+        ("faulty", "handle_exchange: ValueError", "never well", EXPECTED.total()),
+    }
+
+
+class Whole:
+    """A source that cannot be divided."""
+
+    epoch = 0
+
+
+@pytest.mark.parametrize(
+    ("assignments", "count", "message"),
+    [
+        ([], 9, "run.workers = 9: must be from 1 to 8"),
+        ([], 0, "run.workers = 0: must be from 1 to 8"),
+        (["run.sinks=alone"], 2, "sink alone runs in one process: leave --workers away"),
+        (["run.sinks=lines,alone"], 2, "sink alone runs in one process: leave --workers away"),
+        (["run.sinks=nowhere"], 2, "unknown sink 'nowhere'; installed: alone, lines"),
+        (["run.sinks="], 2, "no sink; name one with --sink"),
+        (["ports.80=nowhere"], 2, "no such protocol"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_starts(
+    stage: Stage, assignments: list[str], count: int, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        stage.run(stage.source(), count, *assignments)
+    assert stage.notes == []
+
+
+def test_a_source_that_cannot_be_divided(stage: Stage) -> None:
+    with pytest.raises(UsageError, match="source ebpf is read by one process: leave --workers away"):
+        stage.run(Whole())
+
+
+def test_what_plugins_print_is_printed_once(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither the parent's buffer by every process, nor a worker's by none."""
+    with os.fdopen(os.dup(1), "w") as buffered, contextlib.redirect_stdout(buffered):
+        print("the parent's")
+        stage.run(stage.source(on_start=lambda number: print(f"of {number}")))
+    assert sorted(capfd.readouterr().out.splitlines()) == ["of 0", "of 1", "the parent's"]
+
+
+def alive(pid: int) -> bool:
+    """Neither gone nor waiting to be reaped."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_parent_that_is_killed_leaves_nobody_behind(stage: Stage) -> None:
+    parent = os.fork()
+    if parent == 0:
+        try:
+            stage.run(stage.source(waits=True), 3, ready=lambda: stage.source().note("ready"))
+        finally:
+            os._exit(1)
+    try:
+        stage.wait_for(stage.diary, "ready")
+        pids = [int(note.split()[-1]) for note in stage.notes if " started in " in note]
+        assert len([pid for pid in pids if alive(pid)]) == 3
+    finally:
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+    end = time.monotonic() + DEADLINE
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.005)
