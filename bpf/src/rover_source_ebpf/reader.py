@@ -10,12 +10,19 @@ from rover_source_ebpf.record import Decoder
 from rover_source_ebpf.ring import RingMap
 
 BATCH = 128
-"""Records delivered in one poll: some milliseconds of work, after which the ring's space is given
-back and the caller sees to its clock."""
+"""Records after which the ring's space is given back."""
+BATCHES = 8
+"""Batches in one poll: some ten milliseconds of work, after which the caller sees to its clock and
+its sinks."""
 PAUSE = 0.001
-"""Seconds between two looks into the ring while records come: a tenth of what a person notices, and
-long enough for a batch. To be woken for each record would cost the watched processes more than all
-the rest of the capture."""
+"""Seconds between two looks into the ring while records come. To be woken for each record would cost
+the watched processes more than all the rest of the capture."""
+LONGEST_PAUSE = 0.008
+"""Seconds between two looks while many come. After each pause the processor's caches have to be filled
+anew, which takes as long as some thirty exchanges; a person notices ten times as much."""
+MANY = 32
+"""Records that a pause has brought for which the next is longer: below four a millisecond they come
+at once."""
 LINGER = 10_000_000
 """ns without a record after which the reader sleeps until the kernel wakes it."""
 
@@ -27,6 +34,7 @@ class Reader:
         """`descriptor`: of the ring, which stays its owner's; `size`: of its data. Raises RoverError."""
         self._decoder = decoder
         self._busy = 0
+        self._pause = PAUSE
         try:
             self._map = RingMap(descriptor, size)
         except OSError as error:
@@ -34,22 +42,34 @@ class Reader:
 
     def poll(self, handler: RecordHandler, timeout: float) -> None:
         """Delivers a batch, waiting up to `timeout` seconds for its first record."""
-        delivered = self._deliver(handler)
+        delivered = self._deliver_some(handler)
         now = time.monotonic_ns()
         if delivered:
             self._busy = now
         elif timeout > 0:
             if now - self._busy < LINGER:
-                time.sleep(min(timeout, PAUSE))
+                time.sleep(min(timeout, self._pause))
             else:
                 self._map.wait(timeout)
-            if self._deliver(handler):
+            if delivered := self._deliver_some(handler):
                 self._busy = time.monotonic_ns()
+            longer = delivered >= MANY
+            self._pause = min(2 * self._pause, LONGEST_PAUSE) if longer else max(self._pause / 2, PAUSE)
 
     def drain(self, handler: RecordHandler) -> None:
         """Delivers everything; for a ring that nobody writes to any more."""
         while self._deliver(handler):
             pass
+
+    def _deliver_some(self, handler: RecordHandler) -> int:
+        """What is there, up to BATCHES; returns how many records it held."""
+        delivered = 0
+        for _ in range(BATCHES):
+            batch = self._deliver(handler)
+            delivered += batch
+            if batch < BATCH:
+                break
+        return delivered
 
     def _deliver(self, handler: RecordHandler) -> int:
         """One batch; returns how many records it held."""
