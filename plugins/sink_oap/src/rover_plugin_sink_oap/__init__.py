@@ -6,10 +6,11 @@ imported when a sink is made or the receiver starts, not before.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rover import Sink, SinkSpec, hookimpl
+from rover import Sink, SinkSpec, Worker, hookimpl
 from rover_plugin_sink_oap.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @hookimpl
 def register_sinks() -> Sequence[SinkSpec]:
     """`oap`."""
-    return [SinkSpec("oap", _oap, SETTINGS)]
+    return [SinkSpec("oap", _oap, SETTINGS, _oap_of_worker)]
 
 
 @hookimpl
@@ -35,3 +36,11 @@ def _oap(settings: Mapping[str, Any]) -> Sink:
     from rover_plugin_sink_oap.sink import OapSink
 
     return OapSink(configure(settings))
+
+
+def _oap_of_worker(settings: Mapping[str, Any], worker: Worker) -> Sink:
+    from rover_plugin_sink_oap.settings import configure
+    from rover_plugin_sink_oap.sink import OapSink
+
+    configuration = configure(settings)
+    return OapSink(dataclasses.replace(configuration, worker=worker.number, workers=worker.count))

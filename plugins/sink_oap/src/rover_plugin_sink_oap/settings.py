@@ -175,6 +175,9 @@ class Configuration:
     spool_max_bytes: int
     spool_max_age: float
     naming: Naming
+    worker: int = 0
+    workers: int = 1
+    """Which of how many processes this is. Each has such a sink; memory and disk are for all together."""
 
 
 def configure(settings: Mapping[str, Any]) -> Configuration:

@@ -17,7 +17,7 @@ from rover_plugin_sink_oap.naming import Namer
 from rover_plugin_sink_oap.node import Node
 from rover_plugin_sink_oap.sender import Sender, batches
 from rover_plugin_sink_oap.settings import Configuration
-from rover_plugin_sink_oap.spool import Spool
+from rover_plugin_sink_oap.spool import Spool, orphans, spool_of
 from rover_plugin_sink_oap.workload import Workloads
 
 CLOSE_PATIENCE = 3.0
@@ -52,8 +52,15 @@ class OapSink:
             configuration.flush_max_count,
             configuration.flush_period,
         )
+        # A share for each worker; but what workers of before have left, when they were fewer or more, is
+        # no more than all may have together, and is not shed for it.
+        most, shares = configuration.spool_max_bytes, configuration.workers
+        left = sum(stored.size for stored in spool.found()) if spool and shares > 1 else 0
         self._backlog = Backlog(
-            configuration.queue_bytes, spool, configuration.spool_max_bytes, configuration.spool_max_age
+            configuration.queue_bytes // shares,
+            spool,
+            max(most // shares, min(left, most)),
+            configuration.spool_max_age,
         )
         self._spool = spool
         self._sender = Sender(
@@ -125,10 +132,18 @@ class OapSink:
 def _spool(configuration: Configuration) -> Spool | None:
     if configuration.spool is None:
         return None
+    number, workers = configuration.worker, configuration.workers
     try:
-        return Spool(configuration.spool)
+        spool = Spool(spool_of(configuration.spool, number))
     except RoverError as error:
         if configuration.spool_chosen:
             raise
         logger.warning("oap: %s; until then access logs wait in memory only", error)
         return None
+    for orphan in orphans(configuration.spool, number, workers):
+        try:
+            adopted = spool.adopt(orphan)
+            logger.info("oap: %s from %s, of a worker there is no more", batches(adopted), orphan)
+        except RoverError as error:
+            logger.warning("oap: %s", error)
+    return spool

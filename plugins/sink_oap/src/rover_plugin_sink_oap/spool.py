@@ -20,10 +20,12 @@ from rover import RoverError
 from rover_plugin_sink_oap.batch import HEADER_SIZE, Batch, CorruptBatch, counts, pack, unpack
 
 BATCH, PARTIAL, CORRUPT = ".batch", ".partial", ".corrupt"
+LOCK = "lock"
 MAX_ASIDE = 10
 """Files set aside that are kept for whoever wants to look; the oldest go."""
 
 _NUMBER = re.compile(r"[0-9]{20}")
+_WORKER = re.compile(r"worker-([0-9]{1,9})")
 
 logger = logging.getLogger("rover.oap")
 
@@ -38,6 +40,24 @@ class Stored(NamedTuple):
     """Unix time at which it was written."""
 
 
+def spool_of(path: Path, worker: int) -> Path:
+    """The directory of one of several workers, from 0. The first has the directory itself, the others one
+    inside it each."""
+    return path / f"worker-{worker + 1}" if worker else path
+
+
+def orphans(path: Path, worker: int, workers: int) -> list[Path]:
+    """The spools of workers there are no more, as far as they are this one's to adopt."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in path.iterdir():
+            match = _WORKER.fullmatch(entry.name)
+            number = int(match[1]) - 1 if match else 0
+            if number >= workers and number % workers == worker and entry.is_dir():
+                found.append((number, entry))
+    return [entry for _, entry in sorted(found)]
+
+
 class Spool:
     """A directory that belongs to one agent."""
 
@@ -48,7 +68,7 @@ class Spool:
         """Files set aside by this agent."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RoverError(
                 f"cannot use {path} for the spool: {error.strerror}; set sink.oap.spool_path, or "
@@ -62,6 +82,29 @@ class Spool:
                 f"another rover uses the spool {path}; set sink.oap.spool_path to another directory, or "
                 "sink.oap.spool=false"
             ) from None
+
+    def adopt(self, path: Path) -> int:
+        """Moves the batches of another spool behind its own; returns how many.
+
+        Each is in one of the two at any time. Raises RoverError when somebody uses the other one.
+        """
+        other = Spool(path)
+        own = self.found()
+        moved = 0
+        try:
+            for sequence, stored in enumerate(other.found(), own[-1].sequence + 1 if own else 0):
+                os.rename(other._file(stored.sequence), self._file(sequence))
+                moved += 1
+            # What is set aside stays, for whoever wants to look.
+            (path / LOCK).unlink()
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        except OSError as error:
+            logger.warning("oap: %s is not emptied: %s; the next start tries again", path, error.strerror)
+        finally:
+            self.corrupt += other.corrupt
+            other.close()
+        return moved
 
     def found(self) -> list[Stored]:
         """What an agent before left, in its order. Files that are half-written are set aside."""
