@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import decode, live, memory, replay
+from bench import decode, live, memory, replay, workers
 
 NAMES = ("decode", "replay", "live", "memory")
 ROUNDS = 5
@@ -32,6 +32,7 @@ def main() -> None:
         print("decode: kernel records in memory to finished JSON lines, one core")
         for name, cost, ratio in decode.rows(median):
             print(f"  {name:55} {cost:8.1f} us  {ratio:6.2f} x", flush=True)
+        print(f"  HTTP/1.1 exchange, 100 connections, {workers.row(median)}", flush=True)
     if "replay" in wanted:
         print("replay: a capture of nginx and wrk, whole processes, file to file")
         with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
