@@ -7,7 +7,9 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_SET_ITEM
-from libc.string cimport memcpy
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdio cimport sprintf
+from libc.string cimport memcmp, memcpy
 
 from rover.records import Address, Closed, Detail, Opened
 from rover.tuples import new
@@ -21,7 +23,8 @@ cdef unsigned int WITH_DETAIL = record.FLAG_DETAIL
 cdef unsigned int LATE = record.FLAG_LATE
 cdef unsigned int RESET = record.FLAG_RESET
 cdef tuple ROLES = record.ROLES
-
+cdef bytes V4_MAPPED = record.V4_MAPPED
+cdef const char *MAPPED = V4_MAPPED
 
 assert len(Detail._fields) == 11
 
@@ -45,8 +48,8 @@ cdef packed struct Header:  # struct header of c/wire.h
 
 cdef packed struct Ends:  # the rest of struct opened_record
     unsigned long long time
-    char local[16]
-    char remote[16]
+    unsigned char local[16]
+    unsigned char remote[16]
     unsigned short local_port
     unsigned short remote_port
     unsigned char role
@@ -135,12 +138,19 @@ cdef class Decoder:
             PyBuffer_Release(&view)
 
     cdef object _opened(self, const Header *header, const Ends *ends):
-        local = new(Address, (record.host(ends.local[:16]), ends.local_port))
-        remote = new(Address, (record.host(ends.remote[:16]), ends.remote_port))
+        local = new(Address, (host(ends.local), ends.local_port))
+        remote = new(Address, (host(ends.remote), ends.remote_port))
         role = ROLES[ends.role] or self._role_of(header.pid, ends.local_port)
         late = (header.flags & LATE) != 0
         call = detail_of(header) if header.flags & WITH_DETAIL else None
         return new(Opened, (header.connection, ends.time, local, remote, role, header.pid, late, call))
+
+
+cdef object host(const unsigned char *raw):
+    cdef char text[16]
+    if memcmp(raw, MAPPED, 12) == 0:
+        return PyUnicode_DecodeASCII(text, sprintf(text, "%u.%u.%u.%u", raw[12], raw[13], raw[14], raw[15]), NULL)
+    return record.host(raw[:16])
 
 
 cdef inline bint regular(const Header *header, Py_ssize_t room) noexcept nogil:

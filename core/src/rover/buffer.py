@@ -57,7 +57,7 @@ class StreamBuffer:
         """True when no byte will follow `end`."""
         self._behind: list[tuple[bytearray, int]] = []  # (payload, bytes missing behind it)
         self._ledger = ledger
-        self._incoming = direction == Direction.INGRESS
+        self._incoming = not direction  # which is INGRESS's number
         self._calls: list[Detail] = []  # whose bytes are not all consumed, oldest first
         self._assigned = False  # whether _calls[0] has its owner already
         self._first = self._first_end = 0  # the positions between which _calls[0] moved its bytes

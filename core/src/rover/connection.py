@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rover.records import Address, Direction, Process, Role
+from rover.tuples import new
 
 
 class ProtocolBreak(NamedTuple):
@@ -58,3 +59,8 @@ class Connection(NamedTuple):
         if self.role is None:
             return None
         return self.remote if self.role is Role.CLIENT else self.local
+
+
+def speaking(connection: Connection, protocol: str) -> Connection:
+    """The connection, in this protocol: what `_replace` does, which takes ten times as long."""
+    return new(Connection, (*connection[:8], protocol, connection.protocol_break))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from rover.access_log import AccessLog
 from rover.buffer import MAX_SIZE
-from rover.connection import Connection, ProtocolBreak
+from rover.connection import Connection, ProtocolBreak, speaking
 from rover.decoder import NEED_MORE, RESYNCHRONISED, UPLOAD_NONE, AnyExchange, ProtocolSpec, Verdict
 from rover.exchange import Exchange, Outcome
 from rover.http.values import HttpExchange, HttpStream
@@ -19,6 +19,7 @@ from rover.pipeline.state import ConnectionState
 from rover.pipeline.totals import Totals
 from rover.plugins import Implementation, PluginManager
 from rover.records import Closed, Detail, Direction, Loss, Opened, Process
+from rover.tuples import new
 
 SECOND = 1_000_000_000
 MAX_HELD = 1024
@@ -100,25 +101,19 @@ class Pipeline:
     def opened(self, opened: Opened) -> None:
         """A connection that is new to the source; builds one whose data came first."""
         self.totals.connections += 1
-        facts = Connection(
-            id=opened.connection,
-            local=opened.local,
-            remote=opened.remote,
-            role=opened.role,
-            process=self._processes.get(opened.pid) or Process(opened.pid, ""),
-            opened=opened.time,
-            epoch=self._epoch,
-        )
-        state = self._states.get(opened.connection)
+        identity, time, local, remote, role, pid, late, detail = opened
+        process = self._processes.get(pid) or Process(pid, "")
+        facts = new(Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None))
+        state = self._states.get(identity)
         if state is None:
-            state = self._add(ConnectionState(facts, late=opened.late, built=True))
+            state = self._add(ConnectionState(facts, late=late, built=True))
         elif state.held is not None:
             self._build(state, facts)
-        if opened.detail is not None:
-            self._account(state, opened.detail)
-            self._send_alone(state, (opened.detail,))
+        if detail is not None:
+            self._account(state, detail)
+            self._send_alone(state, (detail,))
         if state.decoder is None and not state.plain and (spec := self._recogniser.pinned(facts)):
-            self._claim(state, spec, opened.time)
+            self._claim(state, spec, time)
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
@@ -289,7 +284,7 @@ class Pipeline:
         self, state: ConnectionState, spec: ProtocolSpec, now: int, upgrade: ProtocolBreak | None = None
     ) -> None:
         state.spec = spec
-        connection = state.connection = state.connection._replace(protocol=spec.name)
+        connection = state.connection = speaking(state.connection, spec.name)
         try:
             state.decoder = spec.make(connection, self._settings.get(spec.name, {}), upgrade)
         except Exception as error:

@@ -10,6 +10,7 @@ from rover.decoder import ProtocolSpec, Verdict
 from rover.errors import UsageError
 from rover.plugins import PluginManager
 
+YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
 MAX_OPENING = 4096
 """Bytes of a direction a sniff may ask for; no protocol needs more to be told from another."""
 MAX_ATTEMPTS = 4
@@ -55,9 +56,9 @@ class Recogniser:
     def sniff(self, buffer: StreamBuffer) -> tuple[Verdict, ProtocolSpec | None]:
         """The first protocol that says YES to the unread bytes; MAYBE if one needs more of them."""
         if not len(buffer):
-            return Verdict.NO, None
+            return NO, None
         data = buffer.data if buffer.offset == 0 else buffer.data[buffer.offset :]
-        verdict = Verdict.NO
+        verdict = NO
         for spec in self._specs:
             try:
                 said = spec.sniff(data)
@@ -65,10 +66,10 @@ class Recogniser:
                 if plugin := self._manager.owner(f"protocol {spec.name}"):
                     plugin.failed("sniff", error)
                 continue
-            if said is Verdict.YES:
+            if said is YES:
                 return said, spec
-            if said is Verdict.MAYBE:
+            if said is MAYBE:
                 verdict = said
-        if verdict is Verdict.MAYBE and (buffer.gap or buffer.ended or len(data) >= MAX_OPENING):
-            verdict = Verdict.NO
+        if verdict is MAYBE and (buffer.gap or buffer.ended or len(data) >= MAX_OPENING):
+            verdict = NO
         return verdict, None

@@ -9,6 +9,8 @@ from rover.decoder import Decoder, ProtocolSpec
 from rover.details import Ledger
 from rover.records import Direction
 
+INGRESS, EGRESS = Direction  # once: what an enumeration holds is slow to ask for
+
 
 class ConnectionState:
     """Mutable, owned by the pipeline; `connection` is the snapshot that others see."""
@@ -34,10 +36,7 @@ class ConnectionState:
         self.held: list[AccessLog] | None = None if built else []
         """Logs that wait for the record that opens the connection; None once it is built."""
         self.ledger = Ledger()
-        self.buffers = (
-            StreamBuffer(Direction.INGRESS, self.ledger),
-            StreamBuffer(Direction.EGRESS, self.ledger),
-        )
+        self.buffers = (StreamBuffer(INGRESS, self.ledger), StreamBuffer(EGRESS, self.ledger))
         self.decoder: Decoder | None = None
         self.spec: ProtocolSpec | None = None
         self.plain = False

@@ -31,6 +31,8 @@ from rover_plugin_http1.reader import (
 )
 
 COMPLETE = Outcome.COMPLETE
+_, EGRESS = Direction
+CLIENT, SERVER = Role
 SECOND = 1_000_000_000
 MAX_WAITING = 1000
 """Requests without response on one connection. Servers stop reading long before (nginx answers
@@ -130,10 +132,10 @@ class Http1Decoder:
     def _assign(self, reader: Reader) -> None:
         if reader.kind is REQUESTS:
             self._requests = reader
-            self.role = Role.CLIENT if reader.buffer.direction == Direction.EGRESS else Role.SERVER
+            self.role = CLIENT if reader.buffer.direction == EGRESS else SERVER
         else:
             self._responses = reader
-            self.role = Role.SERVER if reader.buffer.direction == Direction.EGRESS else Role.CLIENT
+            self.role = SERVER if reader.buffer.direction == EGRESS else CLIENT
 
     def _learn(self, reader: Reader) -> None:
         """The first head of all shows which direction is which."""
@@ -318,7 +320,7 @@ class Http1Decoder:
         return (
             self._pairing.sure
             and not self._pairing.waiting
-            and self.role is Role.CLIENT
+            and self.role is CLIENT
             and not reader.buffer.ended
             and reader.unread <= self._max_head
             and self._now - reader.start <= HOLD

@@ -11,6 +11,7 @@ from rover_plugin_http1.startline import (
     split_request_line,
 )
 
+YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
 ENOUGH = 16
 """Bytes that decide for a known method before its line is complete: as many as the capture asks
 for in the kernel before it decides anything."""
@@ -25,17 +26,17 @@ def sniff(data: bytes | bytearray) -> Verdict:
     request."""
     opening = bytes(data[:LOOK_AHEAD]).lstrip(b"\r\n")
     if STATUS_PREFIX.startswith(opening[: len(STATUS_PREFIX)]):
-        return Verdict.YES if opening.startswith(STATUS_PREFIX) else Verdict.MAYBE
+        return YES if opening.startswith(STATUS_PREFIX) else MAYBE
     line, end, _ = opening.partition(b"\n")
     if end:
         if split_request_line(line):
-            return Verdict.YES
+            return YES
         doubtful = len(data) < LOOK_AHEAD and split_doubtful_line(line)
-        return Verdict.MAYBE if doubtful else Verdict.NO
+        return MAYBE if doubtful else NO
     method, space, target = line.partition(b" ")
     # RFC 9113 section 11.6: the method PRI is reserved for the HTTP/2 preface.
     if not may_open_request(line) or (space and method == b"PRI"):
-        return Verdict.NO
+        return NO
     if method in KNOWN_METHODS and len(line) >= ENOUGH and target[0] > 0x20:
-        return Verdict.YES
-    return Verdict.MAYBE if len(data) < LOOK_AHEAD else Verdict.NO
+        return YES
+    return MAYBE if len(data) < LOOK_AHEAD else NO

@@ -25,6 +25,7 @@ from rover_plugin_http2.frames import (
 )
 from rover_plugin_http2.header_blocks import opening
 
+YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
 MAX_FRAMES = 5
 """Frames looked at for a HEADERS frame; the kernel side looks at as many."""
 MAX_SETTINGS = 16
@@ -36,9 +37,9 @@ _REGISTERED = frozenset({0x1, 0x2, 0x3, 0x4, 0x5, 0x6, 0x8, 0x9})
 def sniff(data: bytes | bytearray) -> Verdict:
     """YES for the preface, for a HEADERS frame that opens a request or response, or SETTINGS."""
     if data.startswith(PREFACE):
-        return Verdict.YES
+        return YES
     if PREFACE.startswith(data):
-        return Verdict.MAYBE
+        return MAYBE
     position, end = 0, len(data)
     for _ in range(MAX_FRAMES):
         if end - position < HEADER_SIZE:
@@ -47,7 +48,7 @@ def sniff(data: bytes | bytearray) -> Verdict:
         upper, lower, kind, flags, word = HEADER.unpack_from(data, position)
         length = upper << 8 | lower
         if length > DEFAULT_MAX_FRAME_SIZE or implausible(kind, flags, word, length):
-            return Verdict.NO
+            return NO
         position += HEADER_SIZE
         if kind == HEADERS:
             return _opens_message(data, position, length, flags, word)
@@ -55,8 +56,8 @@ def sniff(data: bytes | bytearray) -> Verdict:
             return _announces(bytes(data[position : position + length]), length)
         position += length
         if position > end:
-            return Verdict.MAYBE
-    return Verdict.NO
+            return MAYBE
+    return NO
 
 
 def _begins_frame(start: bytes) -> Verdict:
@@ -69,7 +70,7 @@ def _begins_frame(start: bytes) -> Verdict:
         and not flags & ~DEFINED_FLAGS[kind]
         and word <= STREAM_MASK
     )
-    return Verdict.MAYBE if plausible else Verdict.NO
+    return MAYBE if plausible else NO
 
 
 def _opens_message(data: bytes | bytearray, position: int, length: int, flags: int, stream: int) -> Verdict:
@@ -78,21 +79,21 @@ def _opens_message(data: bytes | bytearray, position: int, length: int, flags: i
     position += (1 if flags & PADDED else 0) + (5 if flags & PRIORITISED else 0)
     kind = opening(data, position, min(len(data), behind))
     if kind is None:
-        return Verdict.MAYBE if len(data) < behind else Verdict.NO
+        return MAYBE if len(data) < behind else NO
     # Requests come on streams of the client's, which are odd (RFC 9113 section 5.1.1).
-    return Verdict.YES if kind == "response" or (kind == "request" and stream & 1) else Verdict.NO
+    return YES if kind == "response" or (kind == "request" and stream & 1) else NO
 
 
 def _announces(payload: bytes, length: int) -> Verdict:
     """A SETTINGS frame that announces something: known settings, with values they may have."""
     if length > 6 * MAX_SETTINGS:
-        return Verdict.NO
+        return NO
     settings = read_settings(payload[: len(payload) // 6 * 6])
     if settings_fault(settings) or any(s not in _REGISTERED and not _extends(s) for s, _ in settings):
-        return Verdict.NO
+        return NO
     if len(payload) < length:
-        return Verdict.MAYBE
-    return Verdict.YES if any(setting in _REGISTERED for setting, _ in settings) else Verdict.NO
+        return MAYBE
+    return YES if any(setting in _REGISTERED for setting, _ in settings) else NO
 
 
 def _extends(setting: int) -> bool:
