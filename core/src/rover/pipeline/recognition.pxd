@@ -1,0 +1,13 @@
+# Types for the compiled form of recognition.py.
+
+from rover.buffer cimport StreamBuffer
+
+
+cdef class Recogniser:
+    cdef object _manager
+    cdef list _specs
+    cdef dict _ports
+    cdef dict _upgrades
+
+    cpdef object pinned(self, object connection)
+    cpdef tuple sniff(self, StreamBuffer buffer)
