@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -182,10 +181,14 @@ class Lines:
         if settings["refuses"] == worker.number:
             raise RoverError("no more room")
         self.leaves = settings["leaves"] == worker.number
+        self.hangs = settings["hangs"] == worker.number
 
     def write(self, logs: Sequence[Any]) -> None:
         if self.leaves:
             raise SinkError("the reader left", closed=True)
+        if self.hangs:
+            self.file.write(b"hangs\n")
+            threading.Event().wait()
         with self.worker.lock:
             for log in logs:
                 self.file.write(f"{log.attributes['request']} {log.connection.process.name}\n".encode())
@@ -262,6 +265,7 @@ def stage(tmp_path: Path, lines: ProtocolSpec) -> Iterator[Stage]:
                 Setting("path", "", "file"),
                 Setting("refuses", -1, "number of a worker in which it does not open"),
                 Setting("leaves", -1, "number of a worker in which it takes nothing"),
+                Setting("hangs", -1, "number of a worker in which it never returns"),
             ]
             alone = SinkSpec("alone", lambda settings: None)  # type: ignore[arg-type,return-value]
             return [SinkSpec("lines", alone.make, settings, Lines), alone]
@@ -462,22 +466,53 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_parent_that_is_killed_leaves_nobody_behind(stage: Stage) -> None:
-    parent = os.fork()
-    if parent == 0:
-        try:
-            stage.run(stage.source(waits=True), 3, ready=lambda: stage.source().note("ready"))
-        finally:
-            os._exit(1)
-    try:
+@pytest.fixture
+def parent(stage: Stage) -> Iterator[Callable[..., tuple[int, list[int]]]]:
+    """A run in a process of its own: its pid, and those of its three workers, once they are ready."""
+    pids: list[int] = []
+
+    def start(*assignments: str) -> tuple[int, list[int]]:
+        parent = os.fork()
+        if parent == 0:
+            try:
+                source = stage.source(waits=True)
+                stage.run(source, 3, *assignments, ready=lambda: source.note("ready"))
+            finally:
+                os._exit(1)
+        pids.append(parent)
         stage.wait_for(stage.diary, "ready")
-        pids = [int(note.split()[-1]) for note in stage.notes if " started in " in note]
-        assert len([pid for pid in pids if alive(pid)]) == 3
-    finally:
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
+        children = [int(note.split()[-1]) for note in stage.notes if " started in " in note]
+        assert [alive(pid) for pid in children] == [True] * 3
+        return parent, children
+
+    yield start
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def assert_gone(pids: Sequence[int]) -> None:
     end = time.monotonic() + DEADLINE
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def test_a_parent_that_is_killed_leaves_nobody_behind(parent: Any) -> None:
+    pid, children = parent()
+    os.kill(pid, signal.SIGKILL)
+    assert_gone(children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_all_at_once(stage: Stage, parent: Any, number: int) -> None:
+    """The first one waits for a sink that hangs."""
+    pid, children = parent("sink.lines.hangs=1", "limits.stop_seconds=600")
+    stage.wait_for(stage.path, "hangs")
+    os.kill(pid, number)
+    stage.wait_for(stage.diary, "stopped", "part 1 stopped")
+    os.kill(pid, number)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -number
+    assert_gone(children)
