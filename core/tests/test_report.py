@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,12 +84,14 @@ def test_a_lock_is_held_by_one_process_and_dies_with_it() -> None:
         os.write(hold, b"1")
         os.close(ended)
         os.read(end, 1)
+        time.sleep(0.1)  # for whoever does not wait: the test does not depend on it otherwise
         os.write(hold, b"2")
         os._exit(0)  # without letting go
     assert os.read(held, 1) == b"1"
     second.acquire()  # another one
     os.close(ended)
-    first.acquire()  # waits for the child's end
+    first.acquire()  # waits for the child's end, so that this is there already:
+    assert select.select([held], [], [], 0)[0]
     assert os.read(held, 1) == b"2"
     os.waitpid(child, 0)
     for descriptor in (held, hold, end):

@@ -94,9 +94,9 @@ def register_commands(cli: typer.Typer) -> None:
 
 @hookspec
 def startup(settings: Settings) -> None:
-    """Once, before the first record."""
+    """Once, before the first record; with `rover run --workers`, in every worker process."""
 
 
 @hookspec
 def shutdown() -> None:
-    """Once, after the last access log, before the sinks close."""
+    """Once, after the last access log, before the sinks close; in every worker process."""
