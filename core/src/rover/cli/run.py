@@ -12,6 +12,7 @@ from rover.agent import Agent, signals
 from rover.configuration import Catalogue, selection
 from rover.errors import UsageError
 from rover.plugins import PluginManager
+from rover.priority import set_nice
 from rover.report import Report
 from rover.settings import Settings
 from rover.source import Source
@@ -98,12 +99,14 @@ def register(app: typer.Typer) -> None:
 
 
 def live_source(catalogue: Catalogue, settings: Settings) -> Source:
-    """The source that `run.source` names, not started. Raises UsageError for an unknown one."""
+    """The source that `run.source` names, not started, in a process of the priority that
+    `run.nice` asks for. Raises UsageError for an unknown one."""
     name = settings["run.source"]
     live = {n: spec for n, spec in catalogue.sources.items() if spec.live}
     if name not in live:
         known = ", ".join(sorted(live)) or "none"
         raise UsageError(f"unknown source {name!r}; installed: {known}")
+    set_nice(settings["run.nice"])
     return live[name].make(settings.section(f"source.{name}"), selection(settings))
 
 
