@@ -456,3 +456,26 @@ def test_behind_a_gap_no_method_is_made_up(talk, rest, logged, pieces):
     talk.ask(*([rest] if pieces == "whole" else [bytes([byte]) for byte in rest]))
     talk.close()
     assert [row[1] for row in talk.rows] == ["/1", *logged]
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello",
+        b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r",
+        b"PUT /a HTTP/1.1\r\nX: " + b"y" * 1005,
+    ],
+    ids=["behind a chunk", "in its line end", "behind the largest head"],
+)
+@pytest.mark.parametrize("behind", [b"", b"SHUT"])
+def test_the_rest_of_a_line_is_no_request_of_an_unknown_method(talk_as, opening, behind):
+    """However the bytes before it came: what is read and what is not must not tell where a line begins."""
+    found = []
+    for cut in (False, True):
+        talk = talk_as(Role.SERVER, max_head=1024)
+        data = opening + behind + b" /b HTTP/1.1\r\n\r\n"
+        talk.ask(*([bytes([byte]) for byte in data] if cut else [data]))
+        talk.close()
+        found.append([exchange.request.target for exchange in talk.exchanges])
+    assert found[0] == found[1]
+    assert "/b" not in found[0]

@@ -369,7 +369,7 @@ class Reader:
         if size > self._max_head:
             self._pass_over(self._max_head)
             self.skipped += 1  # one message at least, even if it is the first
-            self._misled()
+            self._misled(ragged=True)
             return None
         self._examined = size
         if buffer.gap and self._cut_head(bytes(data[offset:]), requests=requests):
@@ -499,7 +499,7 @@ class Reader:
                 if byte == _LF:
                     self._left = 1
                 elif byte != _CR or self._left == 1:
-                    return self._cut_misled()
+                    return self._cut_misled(ragged=True)
             elif not buffer.gap:
                 return self._starve()
             buffer.skip(1, self.owner)
@@ -580,8 +580,8 @@ class Reader:
         self._begin_search(missing=True)
         return CUT
 
-    def _cut_misled(self) -> Event:
-        self._misled()
+    def _cut_misled(self, *, ragged: bool = False) -> Event:
+        self._misled(ragged=ragged)
         return CUT
 
     # -- losses ------------------------------------------------------------------------------
@@ -596,9 +596,13 @@ class Reader:
         self._ragged = True
         return None
 
-    def _misled(self) -> None:
-        """Here a message had to begin, or go on, and does not: one search, then no more."""
+    def _misled(self, *, ragged: bool = False) -> None:
+        """Here a message had to begin, or go on, and does not: one search, then no more.
+
+        `ragged`: this is in the middle of a line.
+        """
         self._begin_search(missing=False)
+        self._ragged = ragged
         if self._searched:
             self.state = State.FAILED
         self._searched = True
