@@ -39,6 +39,7 @@ def rows(say: Callable[[str], None]) -> None:
 
     def settle() -> int:
         while outlet.waiting:
+            outlet.wake()
             time.sleep(0.01)
         gc.collect()
         return resident()
