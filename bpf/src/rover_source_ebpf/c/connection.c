@@ -133,9 +133,9 @@ static inline u64 new_id(u32 ports)
     u64 id = random_id();
 #if RINGS > 1
     u32 sum = (ports >> 16) + (ports & 0xffff);
-    u32 hash = sum * 0x9e3779b1u; /* Knuth's: client ports that follow each other are spread evenly */
+    u32 hash = sum * 0x9e3779b1u; /* Knuth's: ports that follow each other spread over its upper bits */
     id |= 1ULL << 32;
-    id = id - id % RINGS + (hash >> 16) % RINGS;
+    id = id - id % RINGS + ((u64)hash * RINGS >> 32);
 #endif
     return id;
 }
