@@ -41,8 +41,12 @@ class Memory:
         self.produced = 0
 
     def has_room(self, size: int) -> bool:
-        (consumed,) = struct.unpack_from("=Q", self.consumer)
-        return bool(self.produced + (size + 15 & ~7) - consumed < SIZE)
+        return self.produced + (size + 15 & ~7) - self.consumed() < SIZE
+
+    def consumed(self) -> int:
+        """The position up to which the reader gave back."""
+        position: int = struct.unpack_from("=Q", self.consumer)[0]
+        return position
 
     def write(self, record: bytes, flags: int) -> None:
         """One record, with BUSY, DISCARD or neither."""
@@ -117,11 +121,11 @@ def run(form: Any, records: Iterable[tuple[bytes, bool]], limit: int) -> Watched
     written = 0
     for payload, discarded in records:
         while not memory.has_room(len(payload)):
-            assert drain(ring, decoder, watched, limit), "a full ring has something to take"
+            assert drain(memory, ring, decoder, watched, limit), "a full ring has something to take"
         memory.write(payload, DISCARD if discarded else 0)
         written += not discarded
     memory.write(b"", BUSY)
-    while drain(ring, decoder, watched, limit):
+    while drain(memory, ring, decoder, watched, limit):
         pass
     ring.close()
     assert len(watched.got) == written, "each record is delivered, or counted as lost, once"
@@ -130,12 +134,12 @@ def run(form: Any, records: Iterable[tuple[bytes, bool]], limit: int) -> Watched
     return watched
 
 
-def drain(ring: Ring, decoder: Any, watched: Watched, limit: int) -> bool:
-    """Takes some; whether there were any."""
-    before = ring._consumed
+def drain(memory: Memory, ring: Ring, decoder: Any, watched: Watched, limit: int) -> bool:
+    """Takes some and gives all of it back; whether there were any."""
+    before = memory.consumed()
     decoder.deliver_all(watched, ring.memory, ring.take(limit))
     ring.settle()
-    return bool(ring._consumed != before)
+    return memory.consumed() != before
 
 
 def seeds() -> list[bytes]:
