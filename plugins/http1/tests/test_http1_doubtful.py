@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rover.records import Role
-from rover_plugin_http1.startline import split_doubtful_line
+from rover_plugin_http1.startline import (
+    may_open_request,
+    may_open_response,
+    split_doubtful_line,
+    split_request_line,
+    split_status_line,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BAD = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
@@ -33,6 +39,8 @@ BAD = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
         (b"half-of-a-target HTTP/1.1\r\n", None),
         (b"see /docs HTTP/1.x\r\n", None),
         (b"FETCH\r\n", None),
+        (b"GET\r\r\n", None),
+        (b"GET\r\x0c\r\n", None),
         (b"GET/ HTTP/1.\r\n", None),
         (b"\xc3 / HTTP/1.\r\n", None),
         (b"PRI * HTTP/2.0\r\n", None),
@@ -130,8 +138,34 @@ def test_a_doubtful_line_is_not_waited_for_beyond_the_limit(talk_as):
     assert talk.rows == [("GET", "/1", 200, 0, 0, "complete")]
 
 
+LINES = st.text("GETXPRI /HTP1.0\t\r\f:\u00e9", max_size=60).map(str.encode)
+
+
+@settings(max_examples=500)
+@given(st.sampled_from([b"", b"GET", b"GET / HTTP/1.1"]), LINES)
+@example(b"GET", b"\r\f\r")
+@example(b"GET", b"\r\r")
+def test_what_reads_as_a_line_is_waited_for_byte_by_byte(method, rest):
+    line = method + rest + b"\n"
+    if split_request_line(line) or split_doubtful_line(line):
+        for size in range(1, len(line)):
+            assert may_open_request(line[:size])
+
+
+@settings(max_examples=500)
+@given(
+    st.sampled_from([b"", b"HTTP/1.1", b"ICY"]), st.text("HTP/1.02345 \tICY\r", max_size=20).map(str.encode)
+)
+@example(b"ICY", b"\t200")
+def test_what_reads_as_a_status_line_is_waited_for_byte_by_byte(version, rest):
+    line = version + rest + b"\n"
+    if split_status_line(line):
+        for size in range(1, len(line)):
+            assert may_open_response(line[:size])
+
+
 @settings(max_examples=200)
-@given(st.text("GETXPRI /HTP1.0\t:\u00e9", max_size=60).map(str.encode))
+@given(LINES)
 def test_any_line_reads_or_does_not(line):
     found = split_doubtful_line(line)
     if found is not None:

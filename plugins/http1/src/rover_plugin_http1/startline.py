@@ -74,7 +74,7 @@ def split_doubtful_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] |
     but no line that ends in the version of another protocol, as those of RTSP and SIP do. The
     target may be empty. The version is empty when none was sent, or none that looks like one.
     """
-    line = bytes(line).rstrip()
+    line = bytes(line).removesuffix(b"\n").removesuffix(b"\r").rstrip(b" \t")
     method, _, rest = line.replace(b"\t", b" ", 1).partition(b" ")
     if not _METHOD.fullmatch(method) or method == b"PRI":  # RFC 9113 section 11.6
         return None
@@ -118,4 +118,4 @@ def may_open_request(opening: bytes | bytearray) -> bool:
 
 def may_open_response(opening: bytes | bytearray) -> bool:
     """Whether these bytes, a line that is not over, can become a status line."""
-    return b"HTTP/".startswith(opening[:5]) or b"ICY ".startswith(opening[:4])
+    return b"HTTP/".startswith(opening[:5]) or b"ICY".startswith(opening[:3])
