@@ -111,3 +111,16 @@ def test_help_names_every_command():
 def test_settings_are_listed_with_their_help():
     done = rover("plugins", "--settings")
     assert "sink.jsonl.path = '-'" in done.stdout
+
+
+def test_a_replay_imports_what_it_needs():
+    """Imports are most of the time that a replay of a small capture takes."""
+    heavy = "bcc", "ctypes", "google.protobuf", "grpc", "h11", "multiprocessing", "pydantic"
+    code = (
+        "import sys; from rover.cli import main\n"
+        "try: main(['replay', '/dev/null'])\n"
+        f"except SystemExit: print(*[name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "neither a capture nor a recording" in done.stderr
+    assert done.stdout.split() == []

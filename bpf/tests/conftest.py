@@ -25,7 +25,8 @@ import pytest
 from rover.records import SYSCALL_NAMES, Closed, Detail, Direction, Loss, Opened, Process
 from rover.source import Selection
 from rover_source_ebpf import checks
-from rover_source_ebpf.source import SETTINGS, EbpfSource
+from rover_source_ebpf.settings import SETTINGS
+from rover_source_ebpf.source import EbpfSource
 
 DEADLINE = 30.0
 """Seconds anything may take; what takes longer has failed."""

@@ -14,7 +14,8 @@ from rover_source_ebpf import checks, host, kernel, machine
 from rover_source_ebpf.bcc_module import find_bcc
 from rover_source_ebpf.btf import Btf
 from rover_source_ebpf.loader import captured_stderr, useful_line
-from rover_source_ebpf.source import SETTINGS, EbpfSource, epoch
+from rover_source_ebpf.settings import SETTINGS
+from rover_source_ebpf.source import EbpfSource, epoch
 
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 

@@ -15,7 +15,8 @@ import pytest
 from rover.errors import UsageError
 from rover.records import Closed, Detail, Loss, Opened, Process
 from rover.source import DivisibleSource, Selection
-from rover_source_ebpf.source import MAX_RINGS, SETTINGS, EbpfSource
+from rover_source_ebpf.settings import SETTINGS
+from rover_source_ebpf.source import MAX_RINGS, EbpfSource
 
 Start = Callable[..., Any]
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}

@@ -247,7 +247,8 @@ def test_inside_a_pid_namespace(ports: Start, listen: Start, tmp_path: Path) -> 
 import os, socket, subprocess, sys, time
 sys.path[:0] = sys.argv[2:]
 from rover.source import Selection
-from rover_source_ebpf.source import SETTINGS, EbpfSource
+from rover_source_ebpf.settings import SETTINGS
+from rover_source_ebpf.source import EbpfSource
 
 port = int(sys.argv[1])
 CLIENT = (

@@ -1,18 +1,31 @@
-"""Captures socket calls with eBPF: the source `ebpf`."""
+"""Captures socket calls with eBPF: the source `ebpf`.
+
+What compiles and loads programs is imported when a source is made, not for a replay.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rover import hookimpl
-from rover.source import SourceSpec
-from rover_source_ebpf.checks import check
-from rover_source_ebpf.source import SETTINGS, EbpfSource
-
-__all__ = ["EbpfSource", "register_sources"]
+from rover.source import Check, Selection, Source, SourceSpec
+from rover_source_ebpf.settings import SETTINGS
 
 
 @hookimpl
 def register_sources() -> Sequence[SourceSpec]:
     """The capture source of this package."""
-    return [SourceSpec("ebpf", make=EbpfSource, settings=SETTINGS, live=True, check=check)]
+    return [SourceSpec("ebpf", make=_make, settings=SETTINGS, live=True, check=_check)]
+
+
+def _make(settings: Mapping[str, Any], selection: Selection) -> Source:
+    from rover_source_ebpf.source import EbpfSource
+
+    return EbpfSource(settings, selection)
+
+
+def _check() -> Sequence[Check]:
+    from rover_source_ebpf.checks import check
+
+    return check()

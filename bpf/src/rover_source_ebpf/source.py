@@ -13,7 +13,6 @@ from typing import Any
 
 from rover.errors import RoverError, UsageError
 from rover.records import Loss, RecordHandler
-from rover.settings import Setting
 from rover.source import Selection
 from rover_source_ebpf import host, machine, selection
 from rover_source_ebpf.kernel import Kernel
@@ -26,18 +25,6 @@ from rover_source_ebpf.under_way import calls_under_way
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_source_ebpf._record import Decoder  # type: ignore[no-redef]
-
-SETTINGS = (
-    Setting(
-        "payload_limit",
-        524288,  # what programs write at once: bodies of HTTP/2 hide the frames behind them if cut
-        "bytes captured of one call at most, a power of two up to 1048576",
-        minimum=4096,
-    ),
-    Setting("ring_size", 32, "MiB of memory between kernel and each worker, a power of two", minimum=1),
-    Setting("max_connections", 65536, "connections that are known at a time", minimum=16),
-    Setting("opening_bytes", 4096, "bytes captured of each direction while no protocol is known", minimum=64),
-)
 
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""

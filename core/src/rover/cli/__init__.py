@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
 
 import typer
 
-from rover.cli import doctor, plugins, record, replay, run
 from rover.errors import RoverError, UsageError
 from rover.plugins import PluginManager, first_line
 
 logger = logging.getLogger("rover")
 
 
-def build(manager: PluginManager) -> typer.Typer:
-    """The command with everything the plugins add to it."""
+COMMANDS = ("run", "replay", "record", "plugins", "doctor")
+"""Each a module of this package, in the order of the help."""
+
+
+def build(manager: PluginManager, wanted: str = "") -> typer.Typer:
+    """The command with everything the plugins add to it.
+
+    `wanted`: the one command that will be called, where that is known: typer takes milliseconds to
+    prepare each option of each command, and commands import what they need.
+    """
     app = typer.Typer(
         name="rover",
         help="Access logs of every process on this host, read from its sockets.",
@@ -25,12 +33,11 @@ def build(manager: PluginManager) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "obj": manager},
     )
-    run.register(app)
-    replay.register(app)
-    record.register(app)
-    plugins.register(app)
-    doctor.register(app)
-    manager.hook.register_commands(cli=app)
+    app.callback()(lambda: None)  # else a command that is alone has no name
+    for name in [wanted] if wanted in COMMANDS else COMMANDS:
+        importlib.import_module(f"rover.cli.{name}").register(app)
+    if wanted not in COMMANDS:
+        manager.hook.register_commands(cli=app)
     return app
 
 
@@ -47,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manager = PluginManager()
     manager.load_entry_points()
     try:
-        code = build(manager)(argv, standalone_mode=False, prog_name="rover")
+        code = build(manager, next(iter(argv), ""))(argv, standalone_mode=False, prog_name="rover")
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except UsageError as error:

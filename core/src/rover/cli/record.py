@@ -8,18 +8,9 @@ from typing import Annotated
 import typer
 
 from rover.agent import Agent, signals
-from rover.cli.run import (
-    Cgroups,
-    Comms,
-    Config,
-    Pids,
-    Ports,
-    Sets,
-    Sinks,
-    SourceName,
-    live_source,
-    show,
-)
+from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
+from rover.cli.run import live_source
+from rover.cli.totals import show
 from rover.configuration import Catalogue
 from rover.errors import UsageError
 from rover.plugins import PluginManager

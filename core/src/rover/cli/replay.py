@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from rover.agent import Agent, signals
-from rover.cli.run import Config, Sets, Sinks, show
+from rover.cli.options import Config, Sets, Sinks
+from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
 from rover.errors import RoverError, UsageError
 from rover.paced import Paced

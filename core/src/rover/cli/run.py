@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rover import workers
 from rover.agent import Agent, signals
+from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
+from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
 from rover.errors import UsageError
 from rover.plugins import PluginManager
 from rover.priority import set_nice
-from rover.report import Report
 from rover.settings import Settings
 from rover.source import Source
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file; docs/configuration.md lists the keys.")
-]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="One setting, such as sink.jsonl.path=/tmp/log. Repeatable.")
-]
-Sinks = Annotated[
-    list[str] | None, typer.Option("--sink", help="Where access logs go: console, jsonl, ... Repeatable.")
-]
-SourceName = Annotated[str | None, typer.Option("--source", help="Where records come from.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes that share the connections, 1 to 8. Default 1.")
-]
-Pids = Annotated[
-    list[int] | None, typer.Option("--pid", help="Watch this process and its descendants. Repeatable.")
-]
-Comms = Annotated[list[str] | None, typer.Option("--comm", help="Watch processes of this name. Repeatable.")]
-Ports = Annotated[
-    list[int] | None, typer.Option("--port", help="Watch connections with this port. Repeatable.")
-]
-Cgroups = Annotated[
-    list[str] | None,
-    typer.Option("--cgroup", help="Watch processes in this cgroup v2 directory. Repeatable."),
 ]
 
 
@@ -108,9 +87,3 @@ def live_source(catalogue: Catalogue, settings: Settings) -> Source:
         raise UsageError(f"unknown source {name!r}; installed: {known}")
     set_nice(settings["run.nice"])
     return live[name].make(settings.section(f"source.{name}"), selection(settings))
-
-
-def show(report: Report) -> None:
-    """The end of a run: the totals, and which plugins failed."""
-    for line in report.lines():
-        typer.echo(f"rover: {line}", err=True)

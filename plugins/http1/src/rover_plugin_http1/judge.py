@@ -7,14 +7,15 @@ chunked, and would refuse what a reader must follow.
 What h11 refuses is read all the same when its start line is clearly one of HTTP/1.x: a watcher
 is not the one to reject a message that client and server exchanged. Then a field is a line with
 a colon, white space around names and values does not count, other lines are passed over.
+
+h11 is imported for the first such head: most runs never meet one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-
-import h11
+from typing import TYPE_CHECKING
 
 from rover.http import Headers, text
 from rover_plugin_http1.framing import UNSEEN, declared
@@ -25,6 +26,9 @@ from rover_plugin_http1.startline import (
     split_request_line,
     split_status_line,
 )
+
+if TYPE_CHECKING:
+    import h11
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -37,6 +41,8 @@ _LENGTH = b"content-length"
 
 def judged_request(head: bytes) -> RequestHead | None:
     """Any head with a request line; None when its first line is none."""
+    import h11
+
     lines = _lines(head)
     start = split_request_line(lines[0])
     if start is None:
@@ -116,6 +122,8 @@ def judged_response(head: bytes) -> ResponseHead | None:
 
 def _client(limit: int, status: int) -> h11.Connection:
     """h11 as one who has asked for what is answered: only an upgrade is answered with 101."""
+    import h11
+
     client = h11.Connection(h11.CLIENT, limit)
     asked = [("Host", "a")]
     if status == 101:
@@ -154,6 +162,8 @@ def _framing_name(line: bytes) -> bytes:
 
 def _ask(connection: h11.Connection, lines: list[bytes]) -> object:
     """h11's event for a head, None when it refuses."""
+    import h11
+
     shown = [lines[0]]
     shown += [b"x-" + line if _framing_name(line) else line for line in lines[1:]]
     connection.receive_data(b"\r\n".join(shown) + b"\r\n\r\n")
@@ -164,6 +174,8 @@ def _ask(connection: h11.Connection, lines: list[bytes]) -> object:
 
 
 def _fields(event: object, lines: list[bytes]) -> Fields:
+    import h11
+
     if not isinstance(event, h11.Request | h11.Response | h11.InformationalResponse):
         return list(tolerant_fields(lines[1:]))
     # One field per line that does not continue another: the framing fields get their names back.

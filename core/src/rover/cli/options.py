@@ -1,0 +1,30 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; docs/configuration.md lists the keys.")
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, such as sink.jsonl.path=/tmp/log. Repeatable.")
+]
+Sinks = Annotated[
+    list[str] | None, typer.Option("--sink", help="Where access logs go: console, jsonl, ... Repeatable.")
+]
+SourceName = Annotated[str | None, typer.Option("--source", help="Where records come from.")]
+Pids = Annotated[
+    list[int] | None, typer.Option("--pid", help="Watch this process and its descendants. Repeatable.")
+]
+Comms = Annotated[list[str] | None, typer.Option("--comm", help="Watch processes of this name. Repeatable.")]
+Ports = Annotated[
+    list[int] | None, typer.Option("--port", help="Watch connections with this port. Repeatable.")
+]
+Cgroups = Annotated[
+    list[str] | None,
+    typer.Option("--cgroup", help="Watch processes in this cgroup v2 directory. Repeatable."),
+]
