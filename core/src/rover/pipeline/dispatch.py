@@ -117,10 +117,10 @@ class Pipeline:
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
-        state = self._states.get(detail.connection)
+        connection, sequence, _, now, _, size, _, _, _, direction, _ = detail
+        state = self._states.get(connection)
         if state is None:
             state = self._add_unbuilt(detail)
-        sequence, now, direction = detail.sequence, detail.end, detail.direction
         if sequence != state.sequence:
             self._missed(state, detail)
         state.sequence = sequence + 1
@@ -133,7 +133,7 @@ class Pipeline:
             return
         buffer = state.buffers[direction]
         buffer.append(detail, payload)
-        if detail.size == 0:
+        if size == 0:
             buffer.ended = True
         if state.decoder is None:
             self._recognise(state, direction, now)

@@ -23,7 +23,7 @@ cdef class Http1Decoder:
     cdef object _now
     cdef object _active
 
-    @cython.locals(reader=Reader, other=Reader)
+    @cython.locals(reader=Reader, other=Reader, here="Py_ssize_t")
     cpdef object decode(self, object direction, object buffer, object now)
     @cython.locals(reader=Reader, other=Reader)
     cdef Reader _add(self, object direction, object buffer)

@@ -79,11 +79,12 @@ class Http1Decoder:
         out = self._out
         if not out:
             self._now = self._active = now
-            reader = self._readers[direction] or self._add(direction, buffer)
+            here: int = direction  # a plain number: to reckon with an enumeration is slow
+            reader = self._readers[here] or self._add(direction, buffer)
             if buffer.unread or buffer.ended:
                 self._run(reader)
             # What this direction has brought may be what the other one waits for.
-            other = self._readers[1 - direction]
+            other = self._readers[1 - here]
             if not out and other is not None and other.buffer.unread:
                 self._run(other)
                 while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
