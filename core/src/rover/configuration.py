@@ -16,7 +16,7 @@ CORE = {
     "run.source": Setting("run.source", "ebpf", "where records come from"),
     "run.sinks": Setting("run.sinks", ["console"], "where access logs go, a list"),
     "run.nice": Setting(
-        "run.nice", -4, "scheduling priority, -20 to 19; below 0 the agent goes before what it watches"
+        "run.nice", -6, "scheduling priority, -20 to 19; below 0 the agent goes before what it watches"
     ),
     "run.workers": Setting("run.workers", 1, "processes that share the connections, at most 8", minimum=1),
     "select.pid": Setting("select.pid", [], "watch these processes and their descendants", items=int),
