@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -413,3 +414,13 @@ def test_no_flood_takes_long(talk_as, flood):
     talk.ask(flood)
     talk.close()
     assert time.process_time() - started < 2
+
+
+def test_a_head_is_let_go_with_its_exchange(talk):
+    # A host has tens of thousands of idle connections, and a head takes a kilobyte.
+    talk.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    talk.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    (exchange,) = talk.exchanges
+    for message in (exchange.request, exchange.response):
+        headers = message.headers
+        assert sys.getrefcount(headers) == 3, "the message, the name above, and the question itself"

@@ -10,7 +10,7 @@ from rover_plugin_http1.reader cimport Reader
 cdef class Http1Decoder:
     cdef public object role
     cdef Py_ssize_t _max_head
-    cdef object _timeout
+    cdef long long _timeout
     cdef list _readers
     cdef Reader _requests
     cdef Reader _responses
@@ -20,8 +20,8 @@ cdef class Http1Decoder:
     cdef Request _answering
     cdef Request _tunnel
     cdef object _owners
-    cdef object _now
-    cdef object _active
+    cdef long long _now
+    cdef long long _active
 
     @cython.locals(reader=Reader, other=Reader, here="Py_ssize_t")
     cpdef object decode(self, object direction, object buffer, object now)

@@ -212,6 +212,7 @@ class Http1Decoder:
             self._break(reader, "overflow", found)
             return False
         request = Request(self._owners, head, reader.start)
+        reader.forget()
         self._owners += 1
         request.paired = pairing.begin(request, quiet=pairing.sure or self._is_quiet(responses))
         self._asking = request
@@ -353,6 +354,7 @@ class Http1Decoder:
         whole = event is END or head.content == UNSEEN
         if whole and (head.status == 101 or (request and request.head.method == "CONNECT")):
             self._switch(reader, head, request)
+        reader.forget()
 
     def _switch(self, reader: Reader, head: ResponseHead, request: Request | None) -> None:
         """Breaks where what follows a response is not HTTP/1.x any more."""

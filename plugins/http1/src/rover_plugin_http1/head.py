@@ -30,3 +30,7 @@ class ResponseHead(NamedTuple):
     headers: Headers
     size: int
     content: int
+
+
+NO_REQUEST = RequestHead("", "", "", Headers(()), 0, 0, False)
+NO_RESPONSE = ResponseHead(0, "", Headers(()), 0, 0)

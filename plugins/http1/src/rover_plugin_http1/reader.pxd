@@ -10,7 +10,7 @@ cdef class Reader:
     cdef public object request
     cdef public object response
     cdef public bint fresh
-    cdef public object start
+    cdef public long long start
     cdef public object owner
     cdef public object content
     cdef public bint known
@@ -29,6 +29,7 @@ cdef class Reader:
 
     cpdef object read(self)
     cpdef object accept(self, object owner, object content, bint optional=*)
+    cpdef forget(self)
     cdef _found(self, Py_ssize_t size)
     @cython.locals(offset="Py_ssize_t", size="Py_ssize_t", examined="Py_ssize_t", blank="Py_ssize_t",
                    end="Py_ssize_t", limit="Py_ssize_t", requests="bint")

@@ -14,7 +14,7 @@ import re
 from rover.buffer import StreamBuffer
 from rover.http import Headers, text
 from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH, UNSEEN
-from rover_plugin_http1.head import RequestHead, ResponseHead
+from rover_plugin_http1.head import NO_REQUEST, NO_RESPONSE
 from rover_plugin_http1.judge import (
     cut_request,
     cut_response,
@@ -144,9 +144,9 @@ class Reader:
         self.kind = kind
         """None until a message of either direction shows it."""
         self.state = START
-        self.request: RequestHead
-        """Of the message that is being read or was read last; set with a first HEAD."""
-        self.response: ResponseHead
+        self.request = NO_REQUEST
+        """Of the message that is being read, from its HEAD until `forget`."""
+        self.response = NO_RESPONSE
         """The same, in the other kind of direction."""
         self.fresh = True
         """Whether no message was found yet, or nothing but interim responses: bytes that cannot be
@@ -271,6 +271,12 @@ class Reader:
     def leave_out(self) -> None:
         """The optional content will not come."""
         self._end()
+
+    def forget(self) -> None:
+        """Lets go of the head, before many other connections have had their turn: its memory is still
+        in the processor's caches, and theirs stays there."""
+        self.request = NO_REQUEST
+        self.response = NO_RESPONSE
 
     def drop(self) -> None:
         """Searches behind what is there, which is of no concern any more."""
