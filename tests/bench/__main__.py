@@ -17,10 +17,13 @@ NAMES = ("decode", "replay", "live", "memory")
 ROUNDS = 5
 
 
-def median(measure: Callable[[], float]) -> float:
-    """Of five rounds, after one that warms up."""
-    measure()
-    return statistics.median(measure() for _ in range(ROUNDS))
+def medians(*measures: Callable[[], float]) -> list[float]:
+    """Of five rounds, after one that warms up; in turns, so that what else the machine does falls on
+    all of them alike."""
+    for measure in measures:
+        measure()
+    rounds = [[measure() for measure in measures] for _ in range(ROUNDS)]
+    return [statistics.median(each) for each in zip(*rounds, strict=True)]
 
 
 def main() -> None:
@@ -30,9 +33,12 @@ def main() -> None:
     print(f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}")
     if "decode" in wanted:
         print("decode: kernel records in memory to finished JSON lines, one core")
-        for name, cost, ratio in decode.rows(median):
-            print(f"  {name:55} {cost:8.1f} us  {ratio:6.2f} x", flush=True)
-        print(f"  HTTP/1.1 exchange, 100 connections, {workers.row(median)}", flush=True)
+        for name, cost, bare in decode.rows(medians):
+            print(
+                f"  {name:55} {cost:8.1f} us  {cost / bare:6.2f} x llhttp's bare parse ({bare:.1f} us)",
+                flush=True,
+            )
+        print(f"  HTTP/1.1 exchange, 100 connections, {workers.row(medians)}", flush=True)
     if "replay" in wanted:
         print("replay: a capture of nginx and wrk, whole processes, file to file")
         with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:

@@ -136,11 +136,11 @@ def wall(records: Sequence[bytes], count: int) -> float:
     return taken
 
 
-def row(median: Callable[[Callable[[], float]], float]) -> str:
+def row(medians: Callable[..., list[float]]) -> str:
     """ "2 workers: 1.90 x one worker", by wall time, for exchanges of HTTP/1.1."""
     rng = random.Random(7)
     records = http1_records([http1(rng) for _ in range(EXCHANGES)], CONNECTIONS, EXCHANGES)
     if (cores := len(os.sched_getaffinity(0))) < 2:
         return f"2 workers: not measured on {cores} core"
-    alone, both = (median(lambda count=count: wall(records, count)) for count in (1, 2))
+    alone, both = medians(lambda: wall(records, 1), lambda: wall(records, 2))
     return f"2 workers: {alone / both:.2f} x one worker"
