@@ -1,9 +1,12 @@
-"""What `live` and `compiled` mean, and how to test without anything compiled (ROVER_PLAIN=1)."""
+"""What `live` and `compiled` mean, testing without anything compiled (ROVER_PLAIN=1), processes of a test."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,27 @@ def pytest_runtest_makereport(item: pytest.Item):
         if report.skipped and os.environ.get(variable) and item.get_closest_marker(marker):
             report.outcome = "failed"
             report.longrepr = f"skipped, but {variable} is set: {report.longrepr}"
+
+
+@pytest.fixture
+def fork() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """Runs functions in processes of their own, which exit with 0 unless they raise; all are reaped."""
+    children: list[int] = []
+
+    def start(function: Callable[[], object]) -> int:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                function()
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # the test has reaped it
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)

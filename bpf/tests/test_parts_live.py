@@ -5,8 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,28 +91,6 @@ def read_part(part: Any, end: int, said: int) -> None:
     assert diary.lost_records == 0
     with open(said, "wb") as pipe:
         pipe.write(json.dumps(diary.told).encode())
-
-
-@pytest.fixture
-def fork() -> Iterator[Callable[[Callable[[], object]], int]]:
-    children: list[int] = []
-
-    def start(function: Callable[[], object]) -> int:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                function()
-                code = 0
-            finally:
-                os._exit(code)
-        children.append(child)
-        return child
-
-    yield start
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 def attached() -> int:

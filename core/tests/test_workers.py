@@ -467,29 +467,18 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def parent(stage: Stage) -> Iterator[Callable[..., tuple[int, list[int]]]]:
+def parent(stage: Stage, fork: Callable[[Callable[[], object]], int]) -> Callable[..., tuple[int, list[int]]]:
     """A run in a process of its own: its pid, and those of its three workers, once they are ready."""
-    pids: list[int] = []
 
     def start(*assignments: str) -> tuple[int, list[int]]:
-        parent = os.fork()
-        if parent == 0:
-            try:
-                source = stage.source(waits=True)
-                stage.run(source, 3, *assignments, ready=lambda: source.note("ready"))
-            finally:
-                os._exit(1)
-        pids.append(parent)
+        source = stage.source(waits=True)
+        pid = fork(lambda: stage.run(source, 3, *assignments, ready=lambda: source.note("ready")))
         stage.wait_for(stage.diary, "ready")
         children = [int(note.split()[-1]) for note in stage.notes if " started in " in note]
-        assert [alive(pid) for pid in children] == [True] * 3
-        return parent, children
+        assert [alive(child) for child in children] == [True] * 3
+        return pid, children
 
-    yield start
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+    return start
 
 
 def assert_gone(pids: Sequence[int]) -> None:

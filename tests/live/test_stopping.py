@@ -42,8 +42,9 @@ def test_rotation(nginx, start_agent):
     agent.finish()
 
 
-def test_a_reader_that_leaves_ends_the_agent(nginx, start_program):
-    argv = [sys.executable, "-m", "rover", "run", "--sink", "jsonl", "--port", str(nginx.port)]
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_a_reader_that_leaves_ends_the_agent(nginx, start_program, workers):
+    argv = [sys.executable, "-m", "rover", "run", *workers, "--sink", "jsonl", "--port", str(nginx.port)]
     piped = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert piped.stdout is not None
@@ -53,7 +54,7 @@ def test_a_reader_that_leaves_ends_the_agent(nginx, start_program):
         start_program("wrk", "-t1", "-c1", "-d2s", nginx.url + "/")
         assert piped.wait(20) == 1
         errors = piped.stderr.read()
-        assert "standard output was closed by its reader" in errors
+        assert "rover: sink jsonl: standard output was closed by its reader\n" in errors
         assert "Traceback" not in errors
     finally:
         piped.kill()

@@ -207,23 +207,3 @@ def test_a_source_error_is_one_line(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == "rover: cannot open /nowhere/x for writing: No such file or directory\n"
-
-
-def test_a_reader_that_leaves_ends_the_agent(nginx, start_program):
-    argv = [sys.executable, "-m", "rover", "run", "--workers", "2", "--sink", "jsonl"]
-    piped = subprocess.Popen(
-        [*argv, "--port", str(nginx.port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert piped.stdout is not None
-        assert piped.stderr is not None
-        assert "watching" in piped.stderr.readline()
-        piped.stdout.close()
-        start_program("wrk", "-t1", "-c1", "-d2s", nginx.url + "/")
-        assert piped.wait(20) == 1
-        errors = piped.stderr.read()
-        assert "rover: sink jsonl: standard output was closed by its reader\n" in errors
-        assert "Traceback" not in errors
-    finally:
-        piped.kill()
-        piped.stderr.close()

@@ -6,11 +6,8 @@ import os
 import resource
 import select
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 import rover_plugin_sink_log
 from rover import SinkError, Worker
@@ -20,29 +17,6 @@ from rover_plugin_sink_log.output import Output
 LONG = 3 * select.PIPE_BUF
 """Of one line: the system may take a part of it, and then another process's."""
 LINES = 300
-
-
-@pytest.fixture
-def fork() -> Iterator[Callable[[Callable[[], object]], int]]:
-    """Runs functions in processes of their own; all of them are reaped."""
-    children: list[int] = []
-
-    def start(function: Callable[[], object]) -> int:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                function()
-                code = 0
-            finally:
-                os._exit(code)
-        children.append(child)
-        return child
-
-    yield start
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 def line(name: str, number: int, length: int = LONG) -> bytes:

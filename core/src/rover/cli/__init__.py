@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 from collections.abc import Sequence
 
 import typer
 
+from rover.cli import doctor, plugins, record, replay, run
 from rover.errors import RoverError, UsageError
 from rover.plugins import PluginManager, first_line
 
 logger = logging.getLogger("rover")
 
 
-COMMANDS = ("run", "replay", "record", "plugins", "doctor")
-"""Each a module of this package, in the order of the help."""
-
-
-def build(manager: PluginManager, wanted: str = "") -> typer.Typer:
-    """The command with everything the plugins add to it.
-
-    `wanted`: the one command that will be called, where that is known: typer takes milliseconds to
-    prepare each option of each command, and commands import what they need.
-    """
+def build(manager: PluginManager) -> typer.Typer:
+    """The command with everything the plugins add to it."""
     app = typer.Typer(
         name="rover",
         help="Access logs of every process on this host, read from its sockets.",
@@ -33,11 +25,12 @@ def build(manager: PluginManager, wanted: str = "") -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "obj": manager},
     )
-    app.callback()(lambda: None)  # else a command that is alone has no name
-    for name in [wanted] if wanted in COMMANDS else COMMANDS:
-        importlib.import_module(f"rover.cli.{name}").register(app)
-    if wanted not in COMMANDS:
-        manager.hook.register_commands(cli=app)
+    run.register(app)
+    replay.register(app)
+    record.register(app)
+    plugins.register(app)
+    doctor.register(app)
+    manager.hook.register_commands(cli=app)
     return app
 
 
@@ -54,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manager = PluginManager()
     manager.load_entry_points()
     try:
-        code = build(manager, next(iter(argv), ""))(argv, standalone_mode=False, prog_name="rover")
+        code = build(manager)(argv, standalone_mode=False, prog_name="rover")
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except UsageError as error:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from rover import workers
 from rover.agent import Agent, signals
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.totals import show
@@ -64,6 +63,8 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"rover: watching through {settings['run.source']}; Ctrl-C ends", err=True)
 
         if settings["run.workers"] > 1:
+            from rover import workers
+
             report, failure = workers.run(catalogue, settings, live, settings["run.workers"], ready=ready)
         else:
             agent = Agent(catalogue, settings, live)

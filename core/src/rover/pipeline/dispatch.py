@@ -117,8 +117,8 @@ class Pipeline:
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
-        connection, sequence, _, now, _, size, _, _, _, direction, _ = detail
-        state = self._states.get(connection)
+        identity, sequence, _, now, _, size, _, _, _, direction, _ = detail
+        state = self._states.get(identity)
         if state is None:
             state = self._add_unbuilt(detail)
         if sequence != state.sequence:

@@ -79,7 +79,7 @@ class Http1Decoder:
         out = self._out
         if not out:
             self._now = self._active = now
-            here: int = direction  # a plain number: to reckon with an enumeration is slow
+            here: int = direction  # compiled, a plain number: to reckon with an enumeration is slow
             reader = self._readers[here] or self._add(direction, buffer)
             if buffer.unread or buffer.ended:
                 self._run(reader)

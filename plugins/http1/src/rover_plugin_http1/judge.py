@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rover.http import Headers, text
 from rover_plugin_http1.framing import UNSEEN, declared
@@ -26,9 +26,6 @@ from rover_plugin_http1.startline import (
     split_request_line,
     split_status_line,
 )
-
-if TYPE_CHECKING:
-    import h11
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -41,14 +38,12 @@ _LENGTH = b"content-length"
 
 def judged_request(head: bytes) -> RequestHead | None:
     """Any head with a request line; None when its first line is none."""
-    import h11
-
     lines = _lines(head)
     start = split_request_line(lines[0])
     if start is None:
         return None
-    event = None if _NEVER.search(head) else _ask(h11.Connection(h11.SERVER, len(head)), lines)
-    if isinstance(event, h11.Request):
+    event = _ask(head, lines)
+    if event is not None:
         start = event.method, event.target, event.http_version
     method, target, version = start
     fields = _fields(event, lines)
@@ -115,22 +110,9 @@ def judged_response(head: bytes) -> ResponseHead | None:
     if start is None:
         return None
     version, status = start
-    event = None if _NEVER.search(head) else _ask(_client(len(head), status), lines)
+    event = _ask(head, lines, status)
     fields = _fields(event, lines)
     return ResponseHead(status, text(version), _headers(fields), len(head), _content(fields))
-
-
-def _client(limit: int, status: int) -> h11.Connection:
-    """h11 as one who has asked for what is answered: only an upgrade is answered with 101."""
-    import h11
-
-    client = h11.Connection(h11.CLIENT, limit)
-    asked = [("Host", "a")]
-    if status == 101:
-        asked += [("Connection", "Upgrade"), ("Upgrade", "a")]
-    client.send(h11.Request(method="GET", target="/", headers=asked))
-    client.send(h11.EndOfMessage())
-    return client
 
 
 def tolerant_fields(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -160,23 +142,34 @@ def _framing_name(line: bytes) -> bytes:
     return name if name in (_CODING, _LENGTH) else b""
 
 
-def _ask(connection: h11.Connection, lines: list[bytes]) -> object:
-    """h11's event for a head, None when it refuses."""
+def _ask(head: bytes, lines: list[bytes], answered: int | None = None) -> Any:
+    """h11's event for a request's head, or, with the status `answered`, for a response's; None when
+    it refuses."""
+    if _NEVER.search(head):
+        return None
     import h11
 
+    if answered is None:
+        connection = h11.Connection(h11.SERVER, len(head))
+    else:
+        connection = h11.Connection(h11.CLIENT, len(head))
+        asked = [("Host", "a")]
+        if answered == 101:  # which answers nobody but who asks for an upgrade
+            asked += [("Connection", "Upgrade"), ("Upgrade", "a")]
+        connection.send(h11.Request(method="GET", target="/", headers=asked))
+        connection.send(h11.EndOfMessage())
     shown = [lines[0]]
     shown += [b"x-" + line if _framing_name(line) else line for line in lines[1:]]
     connection.receive_data(b"\r\n".join(shown) + b"\r\n\r\n")
     try:
-        return connection.next_event()
+        event = connection.next_event()
     except h11.RemoteProtocolError:
         return None
+    return event if isinstance(event, h11.Request | h11.Response | h11.InformationalResponse) else None
 
 
-def _fields(event: object, lines: list[bytes]) -> Fields:
-    import h11
-
-    if not isinstance(event, h11.Request | h11.Response | h11.InformationalResponse):
+def _fields(event: Any, lines: list[bytes]) -> Fields:
+    if event is None:
         return list(tolerant_fields(lines[1:]))
     # One field per line that does not continue another: the framing fields get their names back.
     names = [_framing_name(line) for line in lines[1:] if line[:1] not in (b" ", b"\t")]

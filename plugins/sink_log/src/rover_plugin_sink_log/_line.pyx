@@ -102,9 +102,7 @@ cdef class Lines:
         self._keys = {}
 
     def prepare(self, log):
-        # Indexing a class derived from tuple goes through its Python side: the cast spares that.
-        protocol = (<tuple>log)[3] if type(log) is LOG else log.protocol
-        return self.line(log), True if protocol else False
+        return self.line(log), True if log.protocol else False
 
     cpdef bytes line(self, log):
         if type(log) is not LOG:
