@@ -69,6 +69,33 @@ def test_handle_http_data(make_bench, lines):
     assert len(log.details) == 1
 
 
+class Logs:
+    """The log of an exchange, as short as it can be."""
+
+    @hookimpl
+    def handle_http_data(self, connection, request, response, details):
+        return AccessLog(connection, request.start, request.end, "http", attributes={"a": 1}, details=details)
+
+    @hookimpl
+    def handle_whole_stream(self, connection, stream, details):
+        return AccessLog(connection, 0, 1, "http", details=details)
+
+
+def test_an_exchange_that_waited_for_an_answer_lasts_as_long(make_bench, lines):
+    unanswered = HttpExchange(0, request(), None, Outcome.ABORTED, end=4_000)
+    (log,) = play(make_bench, lines, Logs(), unanswered).exchanges
+    assert (log.start, log.end) == (1, 4_000)
+    (log,) = play(make_bench, lines, Logs(), HttpStream(0, request(), None, end=9)).exchanges
+    assert (log.start, log.end) == (0, 9)
+
+
+def test_a_pair_that_nothing_proves_is_marked(make_bench, lines):
+    (log,) = play(make_bench, lines, Logs(), HttpExchange(0, request(), response(), assumed=True)).exchanges
+    assert log.attributes == {"a": 1, "rover.pairing": "assumed"}
+    (log,) = play(make_bench, lines, Logs(), HttpExchange(0, request(), response())).exchanges
+    assert log.attributes == {"a": 1}
+
+
 def test_handle_whole_stream_is_called_when_finished_and_when_split(make_bench, lines):
     streams = []
 

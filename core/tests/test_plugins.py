@@ -7,7 +7,7 @@ import pytest
 
 import rover
 from rover import ProtocolSpec, SinkSpec, hookimpl, hookspecs
-from rover.plugins import HOOKS, PluginManager
+from rover.plugins import HOOKS, PluginManager, first_line
 
 
 @pytest.fixture
@@ -26,6 +26,25 @@ def test_a_misspelt_hook_is_refused_with_the_right_name(manager):
     assert plugin.last == {
         "refused: ValueError": "there is no hook handle_htp_data; did you mean handle_http_data?"
     }
+
+
+class UnreadableError(Exception):
+    def __str__(self):
+        raise SystemExit
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (ValueError("one\ntwo"), "one"),
+        (ValueError(), ""),
+        (ValueError("\x1b]0;gone\x07 \u202e é"), "\\x1b]0;gone\\x07 \\u202e é"),
+        (ValueError("x" * 10_000), "x" * 500),
+        (UnreadableError(), "its message cannot be read: SystemExit"),
+    ],
+)
+def test_a_message_is_one_line_that_a_terminal_can_show(error, shown):
+    assert first_line(error) == shown
 
 
 def test_an_argument_the_hook_does_not_have_is_refused(manager):

@@ -13,6 +13,8 @@ class Outcome(enum.Enum):
     COMPLETE = "complete"
     ABORTED = "aborted"
     """Cut by close, reset, time or missing bytes; logged with what is known."""
+    UNFINISHED = "unfinished"
+    """Still under way when the agent, or what it reads, ended; logged with what is known."""
     SPLIT = "split"
     """A long-lived stream, logged so far; more follows."""
     BREAK = "break"

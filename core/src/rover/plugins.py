@@ -60,9 +60,18 @@ class Guarded:
     """Holds a plugin's hooks, guarded, as attributes; pluggy tells plugins apart by identity."""
 
 
+MAX_MESSAGE = 500
+"""Characters of an error's message that are shown: some six lines of a terminal."""
+
+
 def first_line(error: BaseException) -> str:
-    """An error's message on one line."""
-    return (str(error).strip().splitlines() or [""])[0]
+    """An error's message on one line, whatever a plugin put into it: what a terminal would obey is
+    escaped, and a message that cannot be made is said to be so. Never raises."""
+    try:
+        message = (str(error).strip()[:MAX_MESSAGE].splitlines() or [""])[0]
+        return message if message.isprintable() else repr(message)[1:-1]
+    except BaseException as failure:  # a message may have code of its own
+        return f"its message cannot be read: {type(failure).__name__}"
 
 
 class Implementation(NamedTuple):

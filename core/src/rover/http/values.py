@@ -110,6 +110,12 @@ class HttpExchange(NamedTuple):
     response: HttpResponse | None
     """None when the connection ended before a response began."""
     outcome: Outcome = Outcome.COMPLETE
+    end: int = 0
+    """ns, when it was over, where that is later than the last byte of either message: a request that was
+    never answered lasts until somebody gave up. 0 where the messages tell."""
+    assumed: bool = False
+    """Whether bytes were lost so that no count proves any more that the response answers this request:
+    its log carries `rover.pairing`."""
 
 
 class HttpStream(NamedTuple):
@@ -122,3 +128,5 @@ class HttpStream(NamedTuple):
     outcome: Outcome = Outcome.COMPLETE
     error_code: int | None = None
     """Of the RST_STREAM or GOAWAY that ended it (RFC 9113 section 7), else None."""
+    end: int = 0
+    """ns, when it was over, where that is later than the last byte of either message, else 0."""

@@ -379,9 +379,12 @@ class Pipeline:
             user = self._processes.get(pid) or Process(pid, "")
             connection = state.connection = connection._replace(process=user)
         self.totals.exchanges += 1
+        over, assumed = 0, False
         if isinstance(exchange, HttpExchange):
+            over, assumed = exchange.end, exchange.assumed
             log = self._ask(self._http_hooks, (connection, exchange.request, exchange.response, details))
         elif isinstance(exchange, HttpStream):
+            over = exchange.end
             log = self._ask(self._stream_hooks, (connection, exchange, details))
         else:
             log = self._ask(self._exchange_hooks, (connection, exchange, details))
@@ -401,6 +404,10 @@ class Pipeline:
         outcome = exchange.outcome
         if log.details is not details or log.outcome is not outcome or log.connection is not connection:
             log = log._replace(connection=connection, details=details, outcome=outcome)
+        if over > log.end:
+            log = log._replace(end=over)
+        if assumed:
+            log = log._replace(attributes={**log.attributes, "rover.pairing": "assumed"})
         self.totals.in_exchanges += len(details)
         self._send(state, log, self._outlets)
 

@@ -62,4 +62,4 @@ class Request:
     def exchange(self, outcome: Outcome) -> HttpExchange:
         """What is to be reported of it."""
         self.reported = True
-        return new(HttpExchange, (self.owner, self.value(), self.response, outcome))
+        return new(HttpExchange, (self.owner, self.value(), self.response, outcome, 0, False))

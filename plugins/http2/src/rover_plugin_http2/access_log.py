@@ -31,7 +31,7 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
 
     `error.type` names what a reset or GOAWAY said, where one cut the stream.
     """
-    _, request, response, outcome, code = stream
+    _, request, response, outcome, code, _ = stream
     attributes = http_attributes(request, response)
     attributes.update(grpc_attributes(request, response))
     if code:

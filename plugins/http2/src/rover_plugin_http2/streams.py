@@ -121,7 +121,7 @@ class Stream:
                     PackedHeaders(answer.trailers) if answer.trailers else _NO_HEADERS,
                 ),
             )
-        return new(HttpStream, (self.number, request, response, outcome, error))
+        return new(HttpStream, (self.number, request, response, outcome, error, 0))
 
 
 class Streams:
