@@ -143,14 +143,15 @@ def recut(segments: Iterable[Segment], sizes: Callable[[], int]) -> Iterator[Seg
     for segment in segments:
         whole = segment
         while segment.size > (size := max(1, sizes())):
-            flags = segment.flags & ~(FIN | RST | PSH)
+            # Pushed, as whoever writes so little does: one byte that is not may be a keep-alive's.
+            flags = segment.flags & ~(FIN | RST) | PSH
             yield segment._replace(size=size, payload=segment.payload[:size], flags=flags)
             moved = size + bool(flags & SYN)
             segment = segment._replace(
                 seq=segment.seq + moved & _MASK,
                 size=segment.size - size,
                 payload=segment.payload[size:],
-                flags=segment.flags & ~SYN | (whole.flags & ACK),
+                flags=segment.flags & ~SYN | PSH | (whole.flags & ACK),
             )
         yield segment
 

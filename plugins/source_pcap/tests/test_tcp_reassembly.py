@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_joined_late_the_higher_port_is_taken_for_the_client(
     talk: Any, read: Any, ports: tuple[int, int], first: str, local: int
 ) -> None:
     conversation = talk(ports=ports)
-    conversation.segment(first, b"x")
+    conversation.segment(first, b"xy")
     (opened,) = read(conversation.packets).opens
     assert opened.local.port == local
     assert opened.role is None
@@ -165,16 +166,16 @@ def test_a_second_answer_before_any_data_replaces_the_first(talk: Any, read: Any
 
 def test_addresses_that_differ_in_anything_are_other_connections(build: Any, read: Any) -> None:
     packets = [
-        build.ipv4(build.tcp(b"1")),
-        build.ipv4(build.tcp(b"2"), source="10.0.0.3"),
-        build.ipv4(build.tcp(b"3"), destination="10.0.0.3"),
-        build.ipv4(build.tcp(b"4", ports=(40001, 80))),
-        build.ipv4(build.tcp(b"5", ports=(40000, 81))),
-        build.ipv6(build.tcp(b"6")),
+        build.ipv4(build.tcp(b"1!")),
+        build.ipv4(build.tcp(b"2!"), source="10.0.0.3"),
+        build.ipv4(build.tcp(b"3!"), destination="10.0.0.3"),
+        build.ipv4(build.tcp(b"4!", ports=(40001, 80))),
+        build.ipv4(build.tcp(b"5!", ports=(40000, 81))),
+        build.ipv6(build.tcp(b"6!")),
     ]
     recorded = read(packets, link_type=101)
     assert [recorded.stream(Direction.EGRESS, n).data for n in range(1, 7)] == [
-        b"%d" % n for n in range(1, 7)
+        b"%d!" % n for n in range(1, 7)
     ]
 
 
@@ -193,7 +194,7 @@ def test_one_packet_seen_in_several_places_is_one(build: Any, read: Any) -> None
 
 
 def test_ipv4_mapped_addresses_are_ipv4(build: Any, read: Any) -> None:
-    packet = build.ipv6(build.tcp(b"x"), source="::ffff:192.0.2.1", destination="::ffff:192.0.2.2")
+    packet = build.ipv6(build.tcp(b"xy"), source="::ffff:192.0.2.1", destination="::ffff:192.0.2.2")
     (opened,) = read([packet], link_type=101).opens
     assert opened.local == ("192.0.2.1", 40000)
 
@@ -273,12 +274,34 @@ def test_keep_alives_and_window_probes(talk: Any, read: Any) -> None:
     assert read(conversation.packets).egress.data == b"abcde"
 
 
-def test_a_keep_alive_first_of_all_is_no_beginning(talk: Any, read: Any) -> None:
+@pytest.mark.parametrize("garbage", [b"", b"\0", b"\n", b"G"])
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_keep_alive_first_of_all_is_no_beginning(
+    talk: Any, read: Any, garbage: bytes, answered: bool
+) -> None:
     conversation = talk()
-    conversation.segment("client", seq=999)
-    conversation.segment("server", ack=1000)
+    conversation.segment("client", garbage, seq=999)
+    if answered:
+        conversation.segment("server", ack=1000)
     recorded = read(conversation.client(b"request").packets)
     assert recorded.egress.pieces == [(0, 7, b"request")]
+
+
+def test_a_byte_that_was_pushed_is_no_keep_alive(talk: Any, read: Any) -> None:
+    recorded = read(talk().client(b"r").client(b"equest").packets)
+    assert recorded.egress.data == b"request"
+
+
+def test_a_keep_alive_behind_bytes_that_were_not_captured(talk: Any, read: Any) -> None:
+    """Its byte repeats one the server has, and may hold anything: the gap stays whole."""
+    conversation = talk().open().client(b"abc").client(b"def")
+    conversation.segment("server")
+    conversation.segment("client", b"\0", seq=1006)
+    conversation.segment("server")
+    conversation.client(b"ghi")
+    recorded = read([p for n, p in enumerate(conversation.packets) if n != 4])
+    assert recorded.egress.pieces == [(0, 3, b"abc"), (6, 3, b"ghi")]
+    assert recorded.counters["keep_alive"] == 1
 
 
 def test_urgent_data_are_data(talk: Any, read: Any) -> None:
@@ -437,6 +460,109 @@ def test_options_that_were_not_captured_are_still_counted(build: Any, read: Any)
     assert recorded.egress.pieces == [(0, 5, b"")]
 
 
+# -- by when lost bytes had moved: what the sequence numbers leave out -------------------------------
+
+
+def numbered(recorded: Any) -> list[tuple[str, int, int]]:
+    """(direction, sequence, position) of every record."""
+    return [("egress" if d.direction else "ingress", d.sequence, d.position) for d in recorded.details]
+
+
+def test_a_whole_capture_leaves_no_number_out(talk: Any, read: Any) -> None:
+    conversation = talk().open()
+    for _ in range(3):
+        conversation.client(b"request").server(b"respo").server(b"nse")
+        conversation.segment("client")
+    recorded = read(conversation.close().packets)
+    assert [d.sequence for d in recorded.details] == list(range(len(recorded.details)))
+
+
+@pytest.mark.parametrize("joined_late", [False, True])
+@pytest.mark.parametrize("acknowledged_alone", [False, True])
+def test_the_request_that_acknowledges_a_lost_response_was_sent_after_it(
+    talk: Any, read: Any, joined_late: bool, acknowledged_alone: bool
+) -> None:
+    conversation = talk().open().client(b"r1").server(b"s1s1")
+    lost = conversation.packets[-1]
+    if acknowledged_alone:
+        conversation.segment("client")
+    conversation.client(b"r2").server(b"s2s2")
+    packets = conversation.packets[3 if joined_late else 0 :]
+    packets.remove(lost)
+    assert numbered(read(packets)) == [("egress", 0, 0), ("egress", 2, 2), ("ingress", 3, 4)]
+
+
+def test_a_request_that_does_not_acknowledge_the_lost_response_was_sent_before_it(
+    talk: Any, read: Any
+) -> None:
+    conversation = talk().open().client(b"r1").client(b"r2").server(b"s1").server(b"s2").client(b"r3")
+    del conversation.packets[5]
+    # Nothing but the second response shows the gap, and the number is its.
+    assert numbered(read(conversation.packets)) == [
+        ("egress", 0, 0),
+        ("egress", 1, 2),
+        ("ingress", 3, 2),
+        ("egress", 4, 4),
+    ]
+
+
+def test_each_loss_that_is_acknowledged_leaves_a_number_out(talk: Any, read: Any) -> None:
+    conversation = talk().open()
+    for _ in range(3):
+        conversation.client(b"r").server(b"s")
+    conversation.client(b"r").server(b"s")
+    packets = [p for n, p in enumerate(conversation.packets) if n not in (4, 6, 8)]
+    assert numbered(read(packets)) == [
+        ("egress", 0, 0),
+        ("egress", 2, 1),
+        ("egress", 4, 2),
+        ("egress", 6, 3),
+        ("ingress", 7, 3),
+    ]
+
+
+def test_lost_beyond_what_was_acknowledged(talk: Any, read: Any) -> None:
+    """Two responses are missing, one of them behind the request that acknowledges the first."""
+    conversation = talk().open().client(b"r1").server(b"s1").client(b"r2").server(b"s2").server(b"s3")
+    packets = [p for n, p in enumerate(conversation.packets) if n not in (4, 6)]
+    recorded = read([*packets, conversation.segment("client")])
+    assert numbered(recorded) == [("egress", 0, 0), ("egress", 2, 2), ("ingress", 4, 4)]
+
+
+def test_segments_out_of_order_prove_nothing_of_each_other(talk: Any, read: Any) -> None:
+    """The later of two requests acknowledges the lost response, and comes first; the other does not."""
+    conversation = talk().open().client(b"r1").client(b"r2").server(b"s1").client(b"r3")
+    packets = conversation.packets
+    recorded = read([*packets[:4], packets[6], packets[4]])
+    assert numbered(recorded) == [("egress", 0, 0), ("egress", 1, 2), ("egress", 3, 4)]
+
+
+def test_what_comes_later_than_what_acknowledges_it_overlaps_with_it(talk: Any, read: Any) -> None:
+    """The file is then not in the order of things, and the order of its records proves nothing."""
+    conversation = talk().open().client(b"r1").client(b"r2").server(b"s1").server(b"s2").client(b"r3")
+    packets = conversation.packets
+    recorded = read([*packets[:4], packets[5], packets[4], *packets[6:]])
+    assert recorded.egress.data == b"r1r2r3"
+    overlapping = [now.start < before.end for before, now in itertools.pairwise(recorded.details)]
+    assert overlapping == [False, True, False, False]
+    assert numbered(recorded)[1:3] == [("ingress", 2, 0), ("egress", 3, 2)]
+
+
+def test_the_end_of_a_stream_is_no_byte_of_it(talk: Any, read: Any) -> None:
+    conversation = talk().open().client(b"r1").server(b"s1")
+    conversation.segment("server", flags=FIN | ACK)
+    conversation.client(b"r2")
+    assert [d.sequence for d in read(conversation.packets).details] == [0, 1, 2, 3]
+
+
+def test_in_one_direction_each_acknowledgement_of_more_leaves_a_number_out(talk: Any, read: Any) -> None:
+    conversation = talk().open()
+    for _ in range(3):
+        conversation.client(b"r").server(b"s")
+    sequences = [d.sequence for d in read([conversation.packets[0], *conversation.packets[3::2]]).details]
+    assert sequences == [0, 2, 4]
+
+
 # -- one direction, no beginning -----------------------------------------------------------------
 
 
@@ -463,12 +589,44 @@ def test_one_direction_only(talk: Any, read: Any, seen: str, skip: int) -> None:
 
 
 def test_joined_late_the_stream_begins_with_what_is_seen_first(talk: Any, read: Any) -> None:
-    conversation = talk()
-    conversation.segment("server", ack=1000)
-    conversation.next["client"] += 5000  # under way when the capture began
-    recorded = read(conversation.client(b"request").server(b"response").packets)
+    recorded = read(talk().client(b"request").server(b"response").packets)
     assert recorded.egress.pieces == [(0, 7, b"request")]
     assert recorded.opens[0].late
+
+
+def test_joined_late_the_stream_begins_with_what_is_acknowledged_first(talk: Any, read: Any) -> None:
+    """What lies between that and the first data moved in our time, or was under way: a gap, no beginning."""
+    conversation = talk()
+    conversation.segment("server", ack=1000)
+    conversation.next["client"] += 5000
+    recorded = read(conversation.client(b"request").server(b"response").packets)
+    assert recorded.egress.pieces == [(5000, 7, b"request")]
+    assert recorded.ingress.pieces == [(0, 8, b"response")]
+    assert recorded.opens[0].late
+
+
+def test_joined_late_what_was_acknowledged_before_is_old(talk: Any, read: Any) -> None:
+    conversation = talk()
+    conversation.segment("server", ack=1000)
+    conversation.segment("client", b"request before our time", seq=1000 - 23)
+    conversation.segment("client", b"\0", seq=999)
+    recorded = read(conversation.client(b"request").packets)
+    assert recorded.egress.pieces == [(0, 7, b"request")]
+
+
+def test_joined_late_segments_out_of_order_are_put_in_order(talk: Any, read: Any) -> None:
+    """The acknowledgement seen before them tells where they begin."""
+    conversation = talk().client(b"request").server(b"one").server(b"two")
+    request, one, two = conversation.packets
+    recorded = read([request, two, one])
+    assert recorded.ingress.pieces == [(0, 3, b"one"), (3, 3, b"two")]
+
+
+def test_an_acknowledgement_that_cannot_be_right_is_no_beginning(talk: Any, read: Any) -> None:
+    conversation = talk()
+    conversation.client(b"request", ack=9000 - (1 << 30) - 1)
+    recorded = read(conversation.server(b"response").packets)
+    assert recorded.ingress.pieces == [(0, 8, b"response")]
 
 
 # -- ends ----------------------------------------------------------------------------------------
@@ -560,7 +718,7 @@ def test_silence_ends_a_connection(build: Any, talk: Any) -> None:
             from_source.append(closed.time)
 
     assembler.handler = Handler()  # type: ignore[assignment]
-    segment = build.tcp(b"x")
+    segment = build.tcp(b"xy")
     assembler.segment(0, b"abcdefgh\x9c\x40\0\x50", segment, 0, len(segment), 0)
     assembler.age(tcp.MAX_IDLE, 10)
     assert from_source == ["opened", "data"]

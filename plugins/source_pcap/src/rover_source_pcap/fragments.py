@@ -56,7 +56,7 @@ class Fragments:
         if pieces.size == datagram.size:
             del self._datagrams[key]
             self._cost -= pieces.cost
-            return b"".join(payload for _, _, payload in pieces.take(0))
+            return b"".join(payload for _, _, payload, _ in pieces.take(0))
         while len(self._datagrams) > MAX_DATAGRAMS or self._cost > MAX_COST:
             self._drop(next(iter(self._datagrams)))
         return None

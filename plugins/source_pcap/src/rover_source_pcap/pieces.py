@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-Piece = tuple[int, int, bytes]
-"""(position, size, payload); the payload may be shorter than the size: the rest was not captured."""
+Piece = tuple[int, int, bytes, int]
+"""(position, size, payload, ack): the payload may be shorter than the size: the rest was not captured;
+`ack` is what the segment acknowledged, -1 for nothing."""
 
 OVERHEAD = 200
 """Bytes of memory a piece takes besides its payload: tuple, bytes object, two list entries, an int."""
@@ -32,7 +33,7 @@ class Pieces:
         """Position of the first piece. There must be one."""
         return self._starts[0]
 
-    def add(self, position: int, size: int, payload: bytes) -> None:
+    def add(self, position: int, size: int, payload: bytes, ack: int = -1) -> None:
         """Takes of these bytes what is not there yet."""
         starts, pieces = self._starts, self._pieces
         begin, end = position, position + size
@@ -46,7 +47,7 @@ class Pieces:
             if stop > position:
                 part = payload[position - begin : stop - begin]
                 starts.insert(index, position)
-                pieces.insert(index, (position, stop - position, part))
+                pieces.insert(index, (position, stop - position, part, ack))
                 self.size += stop - position
                 self.cost += len(part) + OVERHEAD
                 index += 1

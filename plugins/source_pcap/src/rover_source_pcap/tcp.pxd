@@ -3,10 +3,12 @@
 cimport cython
 
 cdef long long _MASK
+cdef long long _HALF
 cdef long long _UNKNOWN
 cdef long long _FIN
 cdef long long _SYN
 cdef long long _RST
+cdef long long _PSH
 cdef long long _ACK
 cdef long long _RARE
 cdef long long _INGRESS
@@ -34,7 +36,8 @@ cdef class _Half:
     cdef public long long next
     cdef public long long position
     cdef public long long acknowledged
-    cdef public bint loose
+    cdef public long long proven
+    cdef public long long since
     cdef public bint orderly
     cdef public object held
     cdef public long long stalled
@@ -69,12 +72,19 @@ cdef class Assembler:
     )
     @cython.locals(ahead="long long")
     cdef _disorder(
-        self, long long time, _Half half, long long seq, long long size, bytes data, long long start, long long end
+        self, long long time, _Half half, long long seq, long long ack, long long flags, long long size,
+        bytes data, long long start, long long end
     )
-    cdef _hold(self, long long time, _Half half, long long position, long long size, bytes payload)
+    cdef bint _probes(self, _Half half, long long seq) except -1
+    cdef _hold(self, long long time, _Half half, long long position, long long size, bytes payload, long long ack)
     @cython.locals(connection=_Connection, sequence="long long", position="long long")
-    cdef _deliver(self, long long time, _Half half, long long size, bytes payload)
+    cdef _deliver(self, long long start, long long time, _Half half, long long size, bytes payload)
     cdef _drain(self, long long time, _Half half)
+    @cython.locals(start="long long")
+    cdef _advance(self, long long time, _Half half, long long size, bytes payload, long long ack)
+    cdef _caught_up(self, _Half half)
+    @cython.locals(ahead="long long", proven="long long")
+    cdef _prove(self, long long time, _Half half, long long ack)
     cdef _end(self, long long time, _Half half)
     @cython.locals(acknowledged="long long", target="long long")
     cdef _settle(self, long long time, _Half half)

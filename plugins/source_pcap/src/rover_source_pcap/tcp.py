@@ -4,6 +4,13 @@ What was seen first stays: a retransmission that says something else changes not
 delivered as soon as they are in order, with the time of the packet that made them so: that is
 when the receiver could read them. Bytes that never come become a gap: the position jumps.
 
+The sequence numbers of the records tell by when lost bytes had moved: what was sent after that cannot
+be answered by them. A segment that acknowledges bytes of the other direction was sent by somebody who
+had them; where the capture does not have them, one number is left out right before the record of that
+segment. Where nothing acknowledged them before, it is left out right before the record behind the gap.
+Bytes that come after all, later in the file than a record that acknowledges them, show that the file is
+not in the order of things: their record begins (`start`) before that one ended, as calls that overlap do.
+
 Nobody watched an end, so one is chosen to be `local`: the client's. Requests are then EGRESS.
 """
 
@@ -45,9 +52,10 @@ MAX_RESET_JUMP = 1 << 20
 MAX_LATE_SYN = 1 << 16
 """Bytes of a stream that may have come before its own SYN, in a capture that shuffles packets."""
 
-_FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
+_FIN, _SYN, _RST, _PSH, _ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 _RARE = _FIN | _SYN | _RST
 _MASK = 0xFFFF_FFFF
+_HALF = 0x8000_0000
 _HEADER = struct.Struct(">4xIIBB").unpack_from
 _PORTS = struct.Struct(">HH").unpack
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -89,11 +97,12 @@ class _Half:
         "held",
         "isn",
         "key",
-        "loose",
         "next",
         "orderly",
         "other",
         "position",
+        "proven",
+        "since",
         "stalled",
     )
 
@@ -110,10 +119,13 @@ class _Half:
         """Stream position up to which everything was delivered, or given up."""
         self.acknowledged = _UNKNOWN
         """Sequence number up to which the other end has everything."""
-        self.loose = True
-        """Joined late and nothing delivered: the stream begins where its first data are."""
+        self.proven = _UNKNOWN
+        """Sequence number, ahead of `next`, up to which the other end had everything when it sent what
+        is delivered already: a record's number was left out for it."""
+        self.since = 0
+        """Time of the first such record (ns)."""
         self.orderly = False
-        """Nothing is held, no FIN was seen, `next` is certain: a segment at `next` can go out."""
+        """Nothing is held or proven, no FIN was seen: a segment at `next` can go out."""
         self.held: Pieces | None = None
         """What lies behind a hole."""
         self.stalled = 0
@@ -189,10 +201,13 @@ class Assembler:
         if size == 0:
             return
         if seq == half.next and half.orderly:
+            other = half.other
+            if flags & _ACK and 0 < (ack - other.next & _MASK) < _HALF:
+                self._prove(time, other, ack)
             half.next = (seq + size) & _MASK
-            self._deliver(time, half, size, data[start:end])
+            self._deliver(time, time, half, size, data[start:end])
         else:
-            self._disorder(time, half, seq, size, data, start, end)
+            self._disorder(time, half, seq, ack, flags, size, data, start, end)
 
     def _rare(
         self,
@@ -223,34 +238,48 @@ class Assembler:
             half.other.acknowledged = ack
             self._settle(time, half.other)
         if size:
-            self._disorder(time, half, seq, size, data, start, end)
+            self._disorder(time, half, seq, ack, flags, size, data, start, end)
         if flags & _FIN:
             self._finish(time, half, seq + size & _MASK)
 
     def _disorder(
-        self, time: int, half: _Half, seq: int, size: int, data: bytes, start: int, end: int
+        self,
+        time: int,
+        half: _Half,
+        seq: int,
+        ack: int,
+        flags: int,
+        size: int,
+        data: bytes,
+        start: int,
+        end: int,
     ) -> None:
         """Data that may be anywhere in the stream, or not in it at all."""
         if half.connection.closed or half.ended:
             self.skipped["after_end"] += 1
             return
+        if size == 1 and not flags & (_PSH | _RARE) and self._probes(half, seq):
+            self.skipped["keep_alive"] += 1
+            return
         if half.next == _UNKNOWN:
             half.next = seq
         ahead = _distance(half.next, seq)
-        if half.loose:
-            half.loose = False
-            if ahead > 0:
-                half.next, ahead = seq, 0
         if not -MAX_JUMP <= ahead <= MAX_JUMP:
-            self.skipped["out_of_window"] += 1
-            return
+            if half.position or half.held is not None or half.isn != _UNKNOWN:
+                self.skipped["out_of_window"] += 1
+                return
+            # All that is known of this stream is an acknowledgement, which cannot be right.
+            half.next = seq
+            half.proven = _UNKNOWN
+            ahead = 0
         if ahead < 0:
             self.skipped["retransmitted"] += 1
             size += ahead
             start -= ahead
             ahead = 0
         if size > 0:
-            self._hold(time, half, half.position + ahead, size, data[start:end])
+            known = ack if flags & _ACK else _UNKNOWN
+            self._hold(time, half, half.position + ahead, size, data[start:end], known)
         self._drain(time, half)
         self._settle(time, half)
         while (held := half.held) is not None and (
@@ -258,23 +287,30 @@ class Assembler:
         ):
             self._jump(time, half, held.first)
 
-    def _hold(self, time: int, half: _Half, position: int, size: int, payload: bytes) -> None:
+    def _probes(self, half: _Half, seq: int) -> bool:
+        """Whether a byte that nobody pushed probes the other end (RFC 9293 section 3.8.4, RFC 1122
+        section 4.2.3.6): such a byte repeats the last one that was sent, and may hold anything."""
+        if half.next == _UNKNOWN:
+            return half.connection.late
+        acknowledged = half.acknowledged
+        return acknowledged != _UNKNOWN and _distance(half.next, seq) > 0 and _distance(seq, acknowledged) > 0
+
+    def _hold(self, time: int, half: _Half, position: int, size: int, payload: bytes, ack: int) -> None:
         held = half.held
         if held is None:
             if position == half.position:
-                half.next = half.next + size & _MASK
-                self._deliver(time, half, size, payload)
+                self._advance(time, half, size, payload, ack)
                 return
             held = half.held = Pieces()
             half.stalled = time
         self._held -= held.cost
-        held.add(position, size, payload)
+        held.add(position, size, payload, ack)
         self._held += held.cost
 
     # -- what is delivered -----------------------------------------------------------------
 
-    def _deliver(self, time: int, half: _Half, size: int, payload: bytes) -> None:
-        """The next `size` bytes of a stream; 0 is its end."""
+    def _deliver(self, start: int, time: int, half: _Half, size: int, payload: bytes) -> None:
+        """The next `size` bytes of a stream, which moved from `start` to `time`; 0 is its end."""
         connection = half.connection
         if not connection.id:
             self._report(connection)
@@ -285,7 +321,7 @@ class Assembler:
         self.handler.data(
             _new(
                 Detail,
-                (connection.id, sequence, time, time, position, size, 0, -1, _NO_CALL, half.direction, 0),
+                (connection.id, sequence, start, time, position, size, 0, -1, _NO_CALL, half.direction, 0),
             ),
             payload,
         )
@@ -295,16 +331,48 @@ class Assembler:
         held = half.held
         if held is not None:
             self._held -= held.cost
-            for _, size, payload in held.take(half.position):
-                half.next = half.next + size & _MASK
+            for _, size, payload, ack in held.take(half.position):
                 half.stalled = time
-                self._deliver(time, half, size, payload)
+                self._advance(time, half, size, payload, ack)
             self._held += held.cost
             if not held:
                 half.held = None
         if half.fin != _UNKNOWN and half.position >= half.fin:
             self._end(time, half)
-        half.orderly = not (half.held or half.ended or half.loose or half.fin != _UNKNOWN)
+        half.orderly = not (half.held or half.ended or half.fin != _UNKNOWN or half.proven != _UNKNOWN)
+
+    def _advance(self, time: int, half: _Half, size: int, payload: bytes, ack: int) -> None:
+        """Delivers what is in order by now, of a segment that acknowledged `ack`."""
+        start = time if half.proven == _UNKNOWN else half.since - 1
+        if ack != _UNKNOWN:
+            self._prove(time, half.other, ack)
+        half.next = half.next + size & _MASK
+        self._caught_up(half)
+        self._deliver(start, time, half, size, payload)
+
+    def _caught_up(self, half: _Half) -> None:
+        """Forgets what was proven of bytes that are delivered, or given up, by now."""
+        if half.proven != _UNKNOWN and _distance(half.next, half.proven) <= 0:
+            half.proven = _UNKNOWN
+
+    def _prove(self, time: int, half: _Half, ack: int) -> None:
+        """What is delivered next, by the other end, was sent when that end had this stream up to
+        `ack`. If that is more than was delivered, it is not in the file, or not yet."""
+        if half.ended or half.next == _UNKNOWN:
+            return
+        ahead = _distance(half.next, ack)
+        if half.fin != _UNKNOWN:
+            ahead = min(ahead, half.fin - half.position)
+        if not 0 < ahead <= MAX_JUMP:
+            return
+        proven = half.next + ahead & _MASK
+        if half.proven == _UNKNOWN:
+            half.since = time
+        elif _distance(half.proven, proven) <= 0:
+            return
+        half.proven = proven
+        half.orderly = False
+        half.connection.sequence += 1
 
     def _end(self, time: int, half: _Half) -> None:
         half.ended = True
@@ -312,7 +380,7 @@ class Assembler:
         if half.held is not None:
             self._held -= half.held.cost
             half.held = None
-        self._deliver(time, half, 0, b"")
+        self._deliver(time, time, half, 0, b"")
         if half.other.ended:
             self._close(time, half.connection)
 
@@ -321,13 +389,11 @@ class Assembler:
         acknowledged = half.acknowledged
         if acknowledged == _UNKNOWN or half.ended or half.connection.closed:
             return
-        if half.next == _UNKNOWN or half.loose:
-            # Nothing of this stream was seen yet. Behind a SYN the first acknowledgement tells
-            # where it begins; joined late, what is acknowledged by now is before our time.
-            if half.next == _UNKNOWN or _distance(half.next, acknowledged) > 0:
-                half.next = acknowledged
-            half.loose = half.connection.late
-            half.orderly = not half.loose
+        if half.next == _UNKNOWN:
+            # Behind a SYN the first acknowledgement tells where the stream begins. Joined late, what
+            # it acknowledges was before our time, and all that follows is ours to see.
+            half.next = acknowledged
+            half.orderly = True
             return
         while half.held is not None or half.fin != _UNKNOWN:
             target = half.held.first if half.held is not None else half.fin
@@ -341,11 +407,14 @@ class Assembler:
         self.gaps += 1
         self.gap_bytes += size
         half.next = half.next + size & _MASK
+        unproven = half.proven == _UNKNOWN or _distance(half.proven, half.next) > 0
+        self._caught_up(half)
         if half.held is not None:
+            half.connection.sequence += unproven
             half.position = target
         else:
             # No data will follow to show the gap: these bytes were sent, and not captured.
-            self._deliver(time, half, size, b"")
+            self._deliver(time, time, half, size, b"")
         self._drain(time, half)
 
     # -- beginnings and ends ---------------------------------------------------------------
@@ -392,12 +461,12 @@ class Assembler:
         half.isn = seq
         if not half.position and not half.held:
             half.next = seq + 1 & _MASK
-            half.loose = False
+            half.proven = _UNKNOWN
             half.orderly = half.fin == _UNKNOWN and not half.ended
         other = half.other
         if other.isn == _UNKNOWN and not other.position and not other.held:
             # What was seen of it so far belongs to whoever had the ports before.
-            other.next = _UNKNOWN
+            other.next = other.proven = _UNKNOWN
             other.orderly = False
 
     def _report(self, connection: _Connection) -> None:
@@ -424,9 +493,8 @@ class Assembler:
         """A FIN, at the sequence number `seq`."""
         if half.connection.closed or half.ended:
             return
-        if half.next == _UNKNOWN or half.loose:
+        if half.next == _UNKNOWN:
             half.next = seq
-            half.loose = False
         ahead = _distance(half.next, seq)
         if not 0 <= ahead <= MAX_JUMP:
             return
@@ -438,7 +506,8 @@ class Assembler:
         connection = half.connection
         if connection.closed:
             return
-        known = half.next != _UNKNOWN and not half.loose
+        # Joined late, an acknowledgement alone does not tell how much was under way.
+        known = half.next != _UNKNOWN and (half.position > 0 or not connection.late)
         if known and abs(_distance(half.next, seq)) > MAX_RESET_JUMP:
             self.skipped["bogus_rst"] += 1
             return
