@@ -200,3 +200,159 @@ def test_any_segments_at_all(build: Any, segments: list[Segment]) -> None:
     """Positions only grow, nothing follows an end, every connection that opens closes, and nothing
     stays behind: `Records` and `drive` check it."""
     drive(build, Records(), segments)
+
+
+# -- by when lost bytes had moved ------------------------------------------------------------------
+
+
+class Sent(NamedTuple):
+    """What an end sends, of a conversation that a capture point in the path sees in part."""
+
+    end: int
+    """1 the client's."""
+    first: int
+    """Offset of its first byte in what the end sends; the byte's value is its offset, too."""
+    size: int
+    acknowledges: int
+    time: int
+    passes: int
+    """When it passes the capture point."""
+    arrives: int
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Sent]:
+    """Both ends send when they like; each acknowledges what has arrived. In the order captured."""
+    to_client, to_server = draw(st.integers(0, 12)), draw(st.integers(0, 12))
+    offsets, time, sent = [0, 0], 0, list[Sent]()
+    steps = st.tuples(st.integers(0, 1), st.integers(0, 5), st.sampled_from([0, 1, 2, 5, 30]))
+    for end, size, pause in draw(st.lists(steps, min_size=2, max_size=40)):
+        time += pause
+        had = max((s.first + s.size for s in sent if s.end != end and s.arrives <= time), default=0)
+        way = to_client if end else to_server
+        passes, arrives = time + way, time + to_client + to_server
+        sent.append(Sent(end, offsets[end], size, had, time, passes, arrives))
+        offsets[end] += size
+    return sorted(sent, key=lambda s: s.passes)
+
+
+@settings(max_examples=400)
+@given(
+    conversations(),
+    st.integers(0, 2**40 - 1),
+    st.integers(0, 6),
+    st.lists(st.tuples(st.integers(0, 39), st.integers(1, 3)), max_size=4),
+    st.tuples(BEGIN, BEGIN),
+)
+def test_what_follows_a_number_left_out_was_sent_after_the_lost_bytes_had_moved(
+    build: Any,
+    conversation: list[Sent],
+    keep: int,
+    joined: int,
+    moves: list[tuple[int, int]],
+    begin: tuple[int, int],
+) -> None:
+    """Whatever was not captured (`keep`), also from the beginning (`joined`), and whatever changed places
+    in the file (`moves`): unless calls overlap, the records behind the number of a gap arrived at the
+    other end after that had sent what the gap hides."""
+    captured = [s for n, s in enumerate(conversation) if keep >> n & 1][joined:]
+    for at, by in moves:
+        if at + by < len(captured):
+            captured.insert(at + by, captured.pop(at))
+    segments = [
+        Segment(
+            CLIENT if s.end else SERVER,
+            begin[s.end] + s.first & 0xFFFF_FFFF,
+            bytes(range(s.first, s.first + s.size)),
+            ACK | 8,
+            begin[1 - s.end] + s.acknowledges & 0xFFFF_FFFF,
+        )
+        for s in captured
+    ]
+    records = Numbered()
+    drive(build, records, segments)
+    details = [(detail, payload) for detail, payload in records.got if payload]
+    if any(now.start < before.end for (before, _), (now, _) in itertools.pairwise(details)):
+        return
+    for lost, number in records.gaps():
+        hidden = [
+            s
+            for s in conversation
+            if s.end == lost.end and s.first < lost.first + lost.size and lost.first < s.first + s.size
+        ]
+        for detail, payload in details:
+            if detail.direction != lost.end and detail.sequence > number:
+                seen = segment_at(conversation, 1 - lost.end, payload[0])
+                assert all(seen.arrives > s.time for s in hidden)
+
+
+def segment_at(conversation: list[Sent], end: int, offset: int) -> Sent:
+    return next(s for s in conversation if s.end == end and s.first <= offset < s.first + s.size)
+
+
+class Lost(NamedTuple):
+    end: int
+    first: int
+    size: int
+
+
+class Numbered(Records):
+    """Keeps the records, and tells their gaps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[tuple[Detail, bytes]] = []
+
+    def data(self, detail: Detail, payload: bytes) -> None:
+        super().data(detail, payload)
+        self.got.append((detail, payload))
+
+    def gaps(self) -> list[tuple[Lost, int]]:
+        """What each gap hides, and the highest number left out before the record that shows it."""
+        found: list[tuple[Lost, int]] = []
+        following, left_out, ends = 0, -1, [0, 0]
+        for detail, payload in self.got:
+            if detail.sequence > following:
+                left_out = detail.sequence - 1
+            following = detail.sequence + 1
+            gap = detail.position - ends[detail.direction]
+            ends[detail.direction] = detail.position + detail.size
+            if gap:
+                assert left_out >= 0, "a gap without a number left out before it"
+                found.append((Lost(detail.direction, payload[0] - gap, gap), left_out))
+        return found
+
+
+@settings(max_examples=300)
+@given(conversations(), st.integers(0, 39), st.tuples(BEGIN, BEGIN))
+def test_what_acknowledges_the_one_segment_that_is_missing_is_known_to_follow_it(
+    build: Any, conversation: list[Sent], missing: int, begin: tuple[int, int]
+) -> None:
+    """Nothing else is lost: no request that has the answer before it is left in doubt."""
+    lost = conversation[missing % len(conversation)]
+    segments = [
+        Segment(CLIENT, begin[1] - 1 & 0xFFFF_FFFF, b"", SYN),
+        Segment(SERVER, begin[0] - 1 & 0xFFFF_FFFF, b"", SYN | ACK, begin[1]),
+    ]
+    segments += [
+        Segment(
+            CLIENT if s.end else SERVER,
+            begin[s.end] + s.first & 0xFFFF_FFFF,
+            bytes(range(s.first, s.first + s.size)),
+            ACK | 8,
+            begin[1 - s.end] + s.acknowledges & 0xFFFF_FFFF,
+        )
+        for s in conversation
+        if s is not lost
+    ]
+    records = Numbered()
+    drive(build, records, segments)
+    gaps = records.gaps()
+    assert len(gaps) <= 1
+    for hidden, number in gaps:
+        assert hidden == (lost.end, lost.first, lost.size)
+        for detail, payload in records.got:
+            if detail.direction != lost.end and payload:
+                seen = segment_at(conversation, 1 - lost.end, payload[0])
+                if seen.acknowledges >= lost.first + lost.size:
+                    assert detail.sequence > number
