@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rover import AccessLog, Role, Syscall
+from rover import AccessLog, Address, Role, Syscall
 from rover_plugin_sink_oap import collector as collector_module
 from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.collector import Collector
@@ -221,3 +221,22 @@ def test_nothing_to_send_is_not_sent(make: Make, traffic: Any) -> None:
     assert collector.due is None
     collector.ripen(None)
     assert collector.take() == []
+
+
+def test_a_connection_that_no_message_can_hold_takes_only_its_own_logs_along(
+    make: Make, traffic: Any
+) -> None:
+    collector = make()
+    good = traffic.connection()
+    bad = traffic.connection(remote=Address("10.0.0.9", 1 << 40))
+    for connection, path in ((good, "/0"), (bad, "/1"), (good, "/2"), (bad, "/3")):
+        collector.add(traffic.exchange(connection, path), 0.0)
+    collector.add(traffic.call(bad), 0.0)
+    collector.ripen(None)
+    assert paths(collector.take()) == [["/0", "/2"]]
+    assert collector.counters["invalid"] == 2
+    collector.add(traffic.exchange(bad, "/4"), 0.0)
+    collector.add(traffic.exchange(traffic.connection(epoch=1 << 100), "/5"), 0.0)
+    collector.ripen(None)
+    assert collector.take() == []
+    assert collector.counters["invalid"] == 4

@@ -18,6 +18,7 @@ import pytest
 
 from rover import RoverError, Syscall
 from rover.pipeline.outlet import Outlet
+from rover_plugin_sink_oap.sender import Sender
 
 Wait = Callable[[Callable[[], object]], None]
 
@@ -310,6 +311,90 @@ def test_memory_and_disk_are_bounded_while_the_server_is_away(
     counters = sink.counters()
     assert lost == counters["shed_spool_full"] > 0
     assert counters["spool_bytes"] <= 1 << 20
+
+
+# -- faults of our own -----------------------------------------------------------------------
+
+
+class Fails:
+    """Stands before a method, and raises in its place a number of times."""
+
+    def __init__(self, times: int, error: Exception, method: Callable[..., Any]) -> None:
+        self._times = times
+        self._error = error
+        self._method = method
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._times:
+            self._times -= 1
+            raise self._error
+        return self._method(*arguments)
+
+
+class UnknownError(Exception):
+    """Nobody knows of it."""
+
+
+ERRORS = [UnknownError("a\x1b[31m\nb"), AssertionError(), KeyError(1), MemoryError(), UnicodeError("x")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_call_that_raises_anything_is_a_failed_attempt(
+    listen: Any,
+    make_sink: Any,
+    traffic: Any,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listener = listen()
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        sink = make_sink(listener.address, flush_max_count=10)
+        backend = sink._sender._backend
+        monkeypatch.setattr(backend, "send", Fails(3, error, backend.send))
+        sink.write(exchanges(traffic, 30))
+        listener.expect(numbered(30))
+        assert sink.close() == 0
+    assert sink.counters()["failed_defect"] == 3
+    assert sink.counters()["sent_exchanges"] == 30
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert type(error).__name__ in lines[0]
+    assert "report it" in lines[0]
+    assert lines[0].isprintable()
+    assert "takes access logs now" in lines[1]
+
+
+@pytest.mark.parametrize("part", ["_look", "_next", "_sent"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_whatever_fails_in_the_thread_it_goes_on(
+    listen: Any,
+    make_sink: Any,
+    traffic: Any,
+    part: str,
+    times: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fails = getattr(Sender, part)
+    left = [times]
+
+    def failing(self: Sender, *arguments: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise UnknownError("oh")
+        return fails(self, *arguments)
+
+    monkeypatch.setattr(Sender, part, failing)
+    listener = listen()
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        sink = make_sink(listener.address, flush_max_count=10)
+        sink.write(exchanges(traffic, 30))
+        listener.expect(numbered(30))
+        assert sink.close() == 0
+    assert sink.counters()["defects"] == min(times, 1 if part == "_look" else times)
+    assert len(caplog.records) == 1
+    assert "UnknownError: oh" in caplog.text
 
 
 # -- a server that is slow -------------------------------------------------------------------

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rover import UsageError
 from rover.settings import Settings, read_environment
 from rover_plugin_sink_oap import register_sinks
+from rover_plugin_sink_oap.address import split
 from rover_plugin_sink_oap.settings import SETTINGS, Configuration, configure
 
 
@@ -17,23 +21,112 @@ from rover_plugin_sink_oap.settings import SETTINGS, Configuration, configure
     [
         ("oap", "oap:11800"),
         ("oap:1", "oap:1"),
+        (" oap:1 ", "oap:1"),
         ("10.0.0.1:11800", "10.0.0.1:11800"),
         ("[::1]:11800", "[::1]:11800"),
         ("[::1]", "[::1]:11800"),
+        ("[fe80::1%eth0]:65535", "[fe80::1%eth0]:65535"),
+        ("oap.observability.svc.cluster.local:11800", "oap.observability.svc.cluster.local:11800"),
+        ("oap.example.:11800", "oap.example.:11800"),
+        ("my_stack_oap-1:11800", "my_stack_oap-1:11800"),
+        ("1password:1", "1password:1"),
+        ("xn--bcher-kva.example:1", "xn--bcher-kva.example:1"),
+        ("a" * 63 + ":1", "a" * 63 + ":1"),
     ],
 )
 def test_addresses(given: str, address: str) -> None:
     assert configure({"address": [given]}).addresses == (address,)
 
 
-@pytest.mark.parametrize(
-    "given", ["", ":1", "oap:", "oap:x", "oap:0", "oap:65536", "::1", "http://oap:1", "a b:1", "oap:²"]
-)
+CONTEXT = ssl.create_default_context()
+WRONG_HOSTS = [
+    *(
+        "",
+        ".",
+        "..",
+        ".oap",
+        "oap..svc",
+        "oap..",
+        "-oap",
+        "oap-",
+        "a-.b",
+        "oap svc",
+        "a\tb",
+        "a\0b",
+        "a,b",
+        "a/b",
+    ),
+    *("bücher", "oap\u200b", "ⅷ", "\udcff", "user@oap", "oap?x", "a#b", "*.oap", "%41", "{oap}"),
+    *("a" * 64, ".".join(["a" * 63] * 4), "a" * 100_000),
+    *("256.0.0.1", "1.2.3", "1.2.3.4.5", "0x7f.1", "1", "010.0.0.1"),
+    *(
+        "[]",
+        "[oap]",
+        "[1.2.3.4]",
+        "[::1",
+        "::1]",
+        "[[::1]]",
+        "[::g]",
+        "[:::]",
+        "[::1%]",
+        "[::1%a b]",
+        "[1:2]",
+    ),
+]
+WRONG_PORTS = ["", "x", "0", "65536", "-1", "+1", "1.0", "²", "\u0661", " 1", "1_0", "0x1", "9" * 5000, "1]"]
+WRONG = [
+    *(f"{host}:1" for host in WRONG_HOSTS),
+    *(host for host in WRONG_HOSTS if host != "1"),
+    *(f"oap:{port}" for port in WRONG_PORTS),
+    *(f"[::1]:{port}" for port in WRONG_PORTS[:-1]),
+    *("::1", "::1:11800", "http://oap:1", "https://oap", "dns:///oap:1", "unix:///run/oap", "grpc://[::1]:1"),
+    *(":1", ":", "[::1]x:1", "oap:1:2", "tcp:oap:1"),
+]
+
+
+@pytest.mark.parametrize("given", WRONG, ids=ascii)
 def test_addresses_that_are_none(given: str) -> None:
-    with pytest.raises(UsageError, match=r"sink\.oap\.address"):
-        configure({"address": [given]})
+    with pytest.raises(UsageError, match=r"^sink\.oap\.address ") as caught:
+        configure({"address": ["oap:1", given]})
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 400
+
+
+def test_no_address() -> None:
     with pytest.raises(UsageError, match=r"sink\.oap\.address"):
         configure({"address": []})
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    given=st.text()
+    | st.text("a1.-_:[]% /@", max_size=20)
+    | st.from_regex(r"[a-z0-9._-]{1,70}(:[0-9]{1,6})?", fullmatch=True)
+)
+def test_an_address_is_told_to_be_wrong_or_can_be_asked_of_a_resolver(given: str) -> None:
+    try:
+        (address,) = configure({"address": [given]}).addresses
+    except UsageError:
+        return
+    host, port = split(address)
+    assert 0 < port < 65536
+    # What socket.getaddrinfo and ssl.SSLContext.wrap_socket do to a name before they ask anybody.
+    host.encode("idna")
+    CONTEXT.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=host.removesuffix("."))
+
+
+@pytest.mark.parametrize("given", ["oap..svc", ".oap", "bücher", "a b", "a" * 64, "x:1"])
+def test_server_names_that_are_none(given: str) -> None:
+    with pytest.raises(UsageError, match=r"^sink\.oap\.tls_server_name "):
+        configure({"tls": True, "tls_server_name": given})
+
+
+@pytest.mark.parametrize("name", ["cluster", "node_name", "exclude_namespaces"])
+def test_text_that_no_message_can_hold(name: str) -> None:
+    value = ["a", "\udcff"] if name == "exclude_namespaces" else "\udcff"
+    with pytest.raises(UsageError, match=rf"^sink\.oap\.{name} "):
+        configure({name: value})
 
 
 def configured_by(environment: dict[str, str]) -> Configuration:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import select
 import socket
 import ssl
 import time
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rover import RoverError
-from rover_plugin_sink_oap.grpc_call import ClientCall, Status
+from rover_plugin_sink_oap import address
+from rover_plugin_sink_oap.grpc_call import TAKEN_EARLY, ClientCall, Status
 from rover_plugin_sink_oap.settings import Configuration, Tls
 
 METHOD = "/skywalking.v3.EBPFAccessLogService/collect"
@@ -20,6 +22,10 @@ CONNECT_TIMEOUT = 5.0
 PROBE_TIMEOUT = 1.0
 """Seconds for each in the first look whether somebody listens."""
 READ = 1 << 16
+READ_AHEAD = 1 << 20
+"""Bytes that are read while nothing can be written: what a server says may want an answer (a PING does), and
+those must not pile up."""
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Verdict(enum.Enum):
@@ -91,28 +97,27 @@ class Backend:
     def probe(self) -> str:
         """Whether anybody listens: why not, of the last address asked; empty if somebody does."""
         failure = ""
-        for address in self.addresses:
+        for each in self.addresses:
             try:
-                socket.create_connection(_host_and_port(address), PROBE_TIMEOUT).close()
-            except OSError as error:
+                socket.create_connection(address.split(each), PROBE_TIMEOUT).close()
+            except (OSError, UnicodeError) as error:
                 failure = _reason(error)
             else:
                 return ""
         return failure
 
     def send(self, messages: Iterable[bytes]) -> None:
-        """One call: the messages, the half-close, the answer. Raises BackendError."""
+        """One call: the messages, the half-close, the answer. Raises BackendError.
+
+        A call that a server which goes away has not looked at is made again, once, on another
+        connection: that is no failure yet (gRPC's "transparent retry").
+        """
         deadline = time.monotonic() + self._timeout
-        try:
-            status = self._call(messages, deadline)
-        except TimeoutError:
-            status = Status("DEADLINE_EXCEEDED", f"no answer within {self._timeout:g} s")
-        except OSError as error:
-            status = Status("UNAVAILABLE", _reason(error))
-        finally:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
+        stream = list(messages)
+        status = self._attempt(stream, deadline)
+        if status.unprocessed and not self.cancelled:
+            self._turn += 1
+            status = self._attempt(stream, deadline)
         if self.cancelled and status.code != "OK":
             # The connection ended under it by our own hand.
             status = Status("CANCELLED", "the agent ends")
@@ -129,7 +134,19 @@ class Backend:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def _call(self, messages: Iterable[bytes], deadline: float) -> Status:
+    def _attempt(self, messages: Sequence[bytes], deadline: float) -> Status:
+        try:
+            return self._call(messages, deadline)
+        except TimeoutError:
+            return Status("DEADLINE_EXCEEDED", f"no answer within {self._timeout:g} s")
+        except (OSError, UnicodeError) as error:  # the latter of a name that no DNS can hold
+            return Status("UNAVAILABLE", _reason(error))
+        finally:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    def _call(self, messages: Sequence[bytes], deadline: float) -> Status:
         connection, host = self._connect(deadline)
         call = ClientCall(
             METHOD,
@@ -139,16 +156,42 @@ class Backend:
             timeout=deadline - time.monotonic(),
             metadata=self._metadata,
         )
-        while not self.cancelled:
-            if out := call.output():
-                connection.settimeout(_left(deadline))
-                connection.sendall(out)
-            if call.blocked:
-                connection.settimeout(_left(deadline))
-                call.input(connection.recv(READ))
-            if call.status is not None:
-                return call.status
-        return Status("CANCELLED", "the agent ends")
+        return self._converse(connection, call, deadline)
+
+    def _converse(self, connection: socket.socket, call: ClientCall, deadline: float) -> Status:
+        """Writes and reads as either goes: a server may answer, and hang up, before it has read all."""
+        connection.setblocking(False)
+        poll = select.poll()
+        waiting = memoryview(b"")
+        unanswered = 0  # bytes read since something was written
+        broken: OSError | None = None
+        while call.status is None:
+            if self.cancelled:
+                return Status("CANCELLED", "the agent ends")
+            left = _left(deadline)
+            written = read = 0
+            if broken is None and (waiting := waiting or memoryview(call.output())):
+                try:
+                    written = connection.send(waiting)
+                except WOULD_BLOCK:
+                    pass
+                except OSError as error:
+                    broken = error  # its answer may have arrived before
+                else:
+                    waiting, unanswered = waiting[written:], 0
+            if unanswered < READ_AHEAD:
+                with contextlib.suppress(*WOULD_BLOCK):
+                    data = connection.recv(READ)
+                    call.input(data)
+                    read = len(data)
+                    unanswered += read
+            elif broken is not None:
+                raise broken
+            if not written and not read and call.status is None:
+                events = select.POLLIN if unanswered < READ_AHEAD else 0
+                poll.register(connection, events | (select.POLLOUT if waiting and broken is None else 0))
+                poll.poll(left * 1000)
+        return TAKEN_EARLY if call.status.code == "OK" and waiting else call.status
 
     def _connect(self, deadline: float) -> tuple[socket.socket, str]:
         choices = self._resolve()
@@ -156,7 +199,8 @@ class Backend:
         self.address, family, where = choices[self._turn % len(choices)]
         connection = self._socket = socket.socket(family, socket.SOCK_STREAM)
         connection.settimeout(min(CONNECT_TIMEOUT, _left(deadline)))
-        host = self._server_name or _host_and_port(self.address)[0]
+        # No certificate has the dot that ends a name for a resolver.
+        host = (self._server_name or address.split(self.address)[0]).removesuffix(".")
         try:
             connection.connect(where)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -168,14 +212,14 @@ class Backend:
 
     def _resolve(self) -> list[tuple[str, socket.AddressFamily, Any]]:
         choices: list[tuple[str, socket.AddressFamily, Any]] = []
-        failure: OSError | None = None
-        for address in self.addresses:
+        failure: OSError | UnicodeError | None = None
+        for each in self.addresses:
             try:
-                found = socket.getaddrinfo(*_host_and_port(address), type=socket.SOCK_STREAM)
-            except OSError as error:
+                found = socket.getaddrinfo(*address.split(each), type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as error:
                 failure = error
             else:
-                choices += [(address, family, where) for family, _, _, _, where in found]
+                choices += [(each, family, where) for family, _, _, _, where in found]
         if not choices and failure is not None:
             raise failure
         return choices
@@ -202,11 +246,6 @@ def _context(tls: Tls) -> ssl.SSLContext:
 def _no_password() -> str:
     """An encrypted key must not ask the terminal."""
     raise ValueError("the key is encrypted")
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _left(deadline: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 from rover import AccessLog, Connection
@@ -95,16 +96,30 @@ class Collector:
 
     def _seal(self) -> None:
         logs, self._logs, self._bytes = self._logs, [], 0
-        # Names are those of now: an end that was seen after the first logs names them too.
-        connections = {
-            identity: self._encoder.connection(connection, self._namer.ends(connection))
-            for identity, connection in self._connections.items()
-        }
-        self._connections = {}
+        connections, self._connections = self._connections, {}
+        encoded_connections = {}
+        for identity, connection in connections.items():
+            # Names are those of now: an end that was seen after the first logs names them too.
+            with contextlib.suppress(ValueError, TypeError):  # of a plugin: a port that is none
+                encoded_connections[identity] = self._encoder.connection(
+                    connection, self._namer.ends(connection)
+                )
         messages = []
         exchanges = calls = 0
         for connection, encoded in logs:
-            messages.append(connections[id(connection)] + encoded.logs)
+            about = encoded_connections.get(id(connection))
+            if about is None:
+                self.counters["invalid"] += encoded.exchanges
+                continue
+            messages.append(about + encoded.logs)
             exchanges += encoded.exchanges
             calls += encoded.calls
-        self._sealed.append(Batch(self._node.message(logs[0][0].epoch), messages, exchanges, calls))
+        if not messages:
+            return
+        try:
+            node = self._node.message(logs[0][0].epoch)
+        except (ValueError, TypeError):
+            # A source made the connections, with an epoch no calendar has.
+            self.counters["invalid"] += exchanges
+            return
+        self._sealed.append(Batch(node, messages, exchanges, calls))

@@ -4,6 +4,9 @@ After "gRPC over HTTP2" (PROTOCOL-HTTP2.md of the gRPC project). The grpcio libr
 140 us of the interpreter's time on every message of a stream, which at ten thousand exchanges a
 second is more than there is, and would be taken from the capture. Here a batch is one body, cut
 into frames of 16 kB: less than 3 us a message.
+
+GOAWAY is kept from h2, to which it ends the connection. To HTTP/2 (RFC 9113 section 6.8) the streams up
+to the one it names go on, and a server that is restarted with grace answers them.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     Event,
     ResponseReceived,
@@ -67,7 +69,10 @@ _RESET_CODES = {
 ROUND = 1 << 18
 """Bytes of the body handed out at once."""
 STREAM = 1
-SETTINGS, TYPE_AT = 4, 3
+SETTINGS, GOAWAY = 4, 7
+TYPE_AT, FRAME_HEADER = 3, 9
+MAX_FRAME = 1 << 14
+"""Bytes of a frame's payload a server may send: what HTTP/2 begins with, and this end never raises."""
 _PREFIX = struct.Struct(">BI")  # not compressed, length
 
 
@@ -76,6 +81,13 @@ class Status(NamedTuple):
 
     code: str
     message: str = ""
+    unprocessed: bool = False
+    """The server says that it has not looked at the call: it may be sent again at once, and is not
+    there twice (RFC 9113 section 8.7)."""
+
+
+TAKEN_EARLY = Status("UNKNOWN", "the server took the batch before it had the whole of it")
+"""Of a server that answers OK and cannot have the rest."""
 
 
 class ClientCall:
@@ -99,7 +111,8 @@ class ClientCall:
         self._position = 0
         self._finished = False
         self._http = ""
-        self._opening: bytes | None = b""
+        self._begun = False
+        self._received = bytearray()
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._h2.initiate_connection()
         self._h2.send_headers(
@@ -117,13 +130,8 @@ class ClientCall:
             ],
         )
 
-    @property
-    def blocked(self) -> bool:
-        """Nothing can be written before something is read."""
-        return self._finished or self._h2.local_flow_control_window(STREAM) <= 0
-
     def output(self) -> bytes:
-        """What is to be written next."""
+        """What is to be written next; nothing while the server's windows are full."""
         if self.status is None and not self._finished:
             window = self._h2.local_flow_control_window(STREAM)
             end = min(len(self._body), self._position + min(window, ROUND))
@@ -141,25 +149,48 @@ class ClientCall:
         if not data:
             self._end("UNAVAILABLE", self._closed())
             return
-        if self._opening is not None:
-            # A server begins with SETTINGS (RFC 9113 section 3.4); anything else would be read
-            # as the header of a frame that is long in coming.
-            data = self._opening + data
-            if len(data) <= TYPE_AT:
-                self._opening = data
-                return
-            if data[TYPE_AT] != SETTINGS:
-                self._end("UNAVAILABLE", "what answers speaks no HTTP/2")
-                return
-            self._opening = None
+        self._received += data
         try:
-            for event in self._h2.receive_data(data):
+            for event in self._h2.receive_data(self._frames()):
                 self._handle(event)
         except H2Error as error:
             self._end("UNAVAILABLE", f"what answers breaks HTTP/2: {error}")
 
+    def _frames(self) -> bytes:
+        """The whole frames of what was read, for h2."""
+        received = self._received
+        frames = bytearray()
+        at = 0
+        while len(received) - at > TYPE_AT:
+            kind = received[at + TYPE_AT]
+            if not self._begun and kind != SETTINGS:
+                # A server begins with SETTINGS (RFC 9113 section 3.4); anything else would be read
+                # as the header of a frame that is long in coming.
+                self._end("UNAVAILABLE", "what answers speaks no HTTP/2")
+                return b""
+            self._begun = True
+            length = int.from_bytes(received[at : at + TYPE_AT])
+            if length > MAX_FRAME:
+                self._end("UNAVAILABLE", f"what answers breaks HTTP/2: a frame of {length} bytes")
+                return b""
+            after = at + FRAME_HEADER + length
+            if after > len(received):
+                break
+            if kind == GOAWAY:
+                self._goes_away(received[at + FRAME_HEADER : after])
+            else:
+                frames += received[at:after]
+            at = after
+        del received[:at]
+        return bytes(frames)
+
+    def _goes_away(self, payload: bytes | bytearray) -> None:
+        # One that names this stream or a later one lets it end; a second one may name less.
+        if int.from_bytes(payload[:4]) & 0x7FFF_FFFF < STREAM:
+            self._end("UNAVAILABLE", "the server goes away", unprocessed=True)
+
     def _closed(self) -> str:
-        if self._opening is None:
+        if self._begun:
             return "the connection was closed before the answer"
         wanted = "a client certificate" if self._secure else "TLS"
         return f"the connection was closed without a word; does the server want {wanted}?"
@@ -175,20 +206,23 @@ class ClientCall:
         elif isinstance(event, StreamReset):
             name = getattr(event.error_code, "name", str(event.error_code))
             code = _RESET_CODES.get(event.error_code, "INTERNAL")  # type: ignore[call-overload]
-            self._end(code, f"the stream was reset: {name}")
-        elif isinstance(event, ConnectionTerminated) and (event.last_stream_id or 0) < STREAM:
-            self._end("UNAVAILABLE", "the server goes away")
+            unprocessed = event.error_code == ErrorCodes.REFUSED_STREAM
+            self._end(code, f"the stream was reset: {name}", unprocessed=unprocessed)
 
     def _headers(self, headers: dict[str, str]) -> None:
         self._http = headers.get(":status", self._http)
         number = headers.get("grpc-status")
-        if number is not None:
+        if number is None:
+            return
+        if number == "0" and not self._finished:
+            self.status = self.status or TAKEN_EARLY
+        else:
             known = number.isascii() and number.isdigit() and len(number) < 3 and int(number) < len(CODES)
             self._end(CODES[int(number)] if known else "UNKNOWN", unquote(headers.get("grpc-message", "")))
 
-    def _end(self, code: str, message: str) -> None:
+    def _end(self, code: str, message: str, *, unprocessed: bool = False) -> None:
         if self.status is None:
-            self.status = Status(code, message)
+            self.status = Status(code, message, unprocessed)
 
 
 def _text(value: bytes | str) -> str:

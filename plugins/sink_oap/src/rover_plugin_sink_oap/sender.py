@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
@@ -12,6 +13,7 @@ from rover_plugin_sink_oap.backend import MENDS, Backend, BackendError, Verdict
 from rover_plugin_sink_oap.backlog import Backlog, Entry
 from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.collector import Collector
+from rover_plugin_sink_oap.grpc_call import Status
 
 RETRY_FIRST = 0.5
 """Seconds before the second attempt; doubled from there up to the setting retry_max."""
@@ -23,6 +25,9 @@ REPORT_INTERVAL = 60.0
 """Seconds between two lines about the same trouble."""
 MAX_MESSAGE = 200
 """Characters of the server's own words."""
+DEFECT = "DEFECT"
+"""In place of a gRPC status: the call raised what it never should."""
+OWN_FAULT = "this is a fault of rover's own, please report it; what waits is tried again"
 
 logger = logging.getLogger("rover.oap")
 
@@ -87,17 +92,43 @@ class Sender:
     # -- in the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._look()
-        while (first := self._next()) is not None:
-            entry, batch = first
+        """Ends with the agent and for no other reason: nobody else would send what waits."""
+        steps = itertools.chain([self._look], itertools.repeat(self._step))
+        for step in steps:
             try:
-                self._backend.send(batch.stream())
-            except BackendError as error:
-                self._failed(entry, error)
-            else:
-                self._sent(entry, batch)
+                if not step():
+                    return
+            except Exception as error:
+                self._defect(error)
 
-    def _look(self) -> None:
+    def _step(self) -> bool:
+        """One attempt; whether more may follow."""
+        first = self._next()
+        if first is None:
+            return False
+        entry, batch = first
+        try:
+            self._backend.send(batch.stream())
+        except BackendError as error:
+            self._failed(entry, error)
+        except Exception as error:
+            # No server can make it raise anything else, as far as its author knows.
+            self._failed(entry, BackendError(Status(DEFECT, f"{type(error).__name__}: {error}")))
+        else:
+            self._sent(entry, batch)
+        return True
+
+    def _defect(self, error: Exception) -> None:
+        """What failed was no call; it is tried again after a pause, as a call is."""
+        with self._changed:
+            self._backlog.put_back()
+            self.counters["defects"] += 1
+            self._retry_at = time.monotonic() + self._retry_max
+            self._say(type(error).__name__, f"oap: {shown(f'{type(error).__name__}: {error}')}; {OWN_FAULT}")
+            if not self._ended:
+                self._changed.wait(self._retry_max)
+
+    def _look(self) -> bool:
         failure = self._backend.probe()
         with self._changed:
             left = self._backlog.left_before
@@ -106,6 +137,7 @@ class Sender:
             if failure:
                 self._backlog.away = True
                 self._say_away(failure)
+        return True
 
     def _next(self) -> tuple[Entry, Batch] | None:
         """Waits for a batch that is to be sent now; None at the end."""
@@ -161,8 +193,10 @@ class Sender:
             self._backlog.settle()
         if self._backend.cancelled:
             return
-        message = "".join(c if c.isprintable() else " " for c in str(error)[:MAX_MESSAGE]).strip()
-        if error.verdict is Verdict.AWAY:
+        message = shown(str(error))
+        if error.code == DEFECT:
+            self._said_refused |= self._say(DEFECT, f"oap: {message}; {OWN_FAULT}")
+        elif error.verdict is Verdict.AWAY:
             self._say_away(f"{error.code}: {message}")
         else:
             mend = MENDS.get(error.code, "its own log may say why")
@@ -192,6 +226,11 @@ class Sender:
         self._said[kind] = now
         logger.warning("%s", line)
         return True
+
+
+def shown(message: str) -> str:
+    """Somebody else's words, for one line of a terminal."""
+    return "".join(c if c.isprintable() else " " for c in message[:MAX_MESSAGE]).strip()
 
 
 def batches(number: int) -> str:

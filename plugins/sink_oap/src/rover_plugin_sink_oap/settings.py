@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rover import Setting, UsageError
+from rover_plugin_sink_oap import address
 from rover_plugin_sink_oap.patterns import Patterns
 
-DEFAULT_PORT = 11800
 SPOOL_PATH = "/var/lib/rover/oap"
 MEGABYTE = 1 << 20
 MAX_PERIOD = 86_400
 """Seconds: a day. Far beyond it, a thread cannot wait as long."""
+MAX_SHOWN = 200
+"""Characters of a wrong value in its error: one line."""
 
 LOCAL_NAMES = (
     "process",
@@ -38,7 +39,7 @@ REMOTE_NAMES = ("endpoint", "address", "port", "host", "cluster")
 SETTINGS: Sequence[Setting] = (
     Setting(
         "address",
-        [f"localhost:{DEFAULT_PORT}"],
+        [f"localhost:{address.DEFAULT_PORT}"],
         "host:port of the server; several are tried in turn",
         environment="ROVER_BACKEND_ADDR",
     ),
@@ -194,15 +195,15 @@ def configure(settings: Mapping[str, Any]) -> Configuration:
             given["tls_ca"],
             given["tls_cert"],
             given["tls_key"],
-            given["tls_server_name"],
+            _server_name(given["tls_server_name"]),
             given["tls_insecure"],
         )
     return Configuration(
         addresses=_addresses(given["address"]),
         authentication=_metadata(given["authentication"]),
-        cluster=given["cluster"],
-        node_name=given["node_name"] or socket.gethostname(),
-        exclude_namespaces=tuple(given["exclude_namespaces"]),
+        cluster=_text("cluster", given["cluster"]),
+        node_name=_text("node_name", given["node_name"] or socket.gethostname()),
+        exclude_namespaces=tuple(_text("exclude_namespaces", each) for each in given["exclude_namespaces"]),
         tls=tls,
         tls_unused=() if tls else tuple(name for name in TLS_SETTINGS if given[name]),
         flush_max_count=given["flush_max_count"],
@@ -224,22 +225,32 @@ def configure(settings: Mapping[str, Any]) -> Configuration:
 
 
 def _addresses(values: Sequence[str]) -> tuple[str, ...]:
-    addresses = tuple(_address(value) for value in values)
-    if not addresses:
+    if not values:
         raise UsageError("sink.oap.address is empty: write host:port of the OAP server")
-    return addresses
+    found = []
+    for value in values:
+        try:
+            found.append(address.read(value.strip()))
+        except ValueError as error:
+            raise UsageError(f"sink.oap.address {value[:MAX_SHOWN]!r}: {error}") from None
+    return tuple(found)
 
 
-def _address(value: str) -> str:
-    """`host:port`; a bare IPv6 address may stand in brackets without a port, like any host."""
-    host, colon, port = value.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = value, str(DEFAULT_PORT)
-    valid = port.isascii() and port.isdigit() and 0 < int(port) < 65536
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not valid or not host or (":" in host and not bracketed) or re.search(r"[\s/,]", host):
-        raise UsageError(f"sink.oap.address {value!r}: write host:port, an IPv6 address in brackets")
-    return f"{host}:{port}"
+def _server_name(value: str) -> str:
+    if value and not address.is_host(value):
+        raise UsageError(
+            f"sink.oap.tls_server_name {value[:MAX_SHOWN]!r}: write a name in ASCII, or an IP address"
+        )
+    return value
+
+
+def _text(name: str, value: str) -> str:
+    """Bytes of the environment that are no UTF-8 arrive as lone surrogates, which no message can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"sink.oap.{name} must be UTF-8") from None
+    return value
 
 
 def _metadata(value: str) -> str:
