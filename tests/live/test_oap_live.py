@@ -1,6 +1,7 @@
 """The agent into the OAP receiver: what it took is what the JSON lines say, every call once."""
 
 import itertools
+import socket
 import subprocess
 import sys
 import threading
@@ -165,3 +166,34 @@ def test_the_agent_does_not_trace_itself(nginx, start_receiver, start_agent, tmp
     assert ends() == {"server"}
     assert agent.pid not in {line["process.pid"] for line in agent.lines() if "process.pid" in line}
     assert agent.pid not in {call["pid"] for line in agent.lines() for call in line.get("rover.syscalls", ())}
+
+
+def test_exchanges_without_a_response_are_left_out_and_their_calls_are_not(
+    nginx, start_receiver, start_agent, tmp_path
+):
+    receiver = start_receiver()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        agent = start_agent(
+            *("--port", str(nginx.port), "--port", str(port)),
+            *("--set", f"sink.oap.address=127.0.0.1:{receiver.port}"),
+            *("--set", f"sink.oap.spool_path={tmp_path / 'spool'}", "--set", "sink.jsonl.kernel_logs=true"),
+            sinks=("oap", "jsonl"),
+        )
+        subprocess.run(["curl", "-s", "-o", "/dev/null", nginx.url], check=True)
+        asking = subprocess.Popen(["curl", "-s", "-m", "1", f"http://127.0.0.1:{port}/never"])
+        with mute.accept()[0] as connection:
+            assert connection.recv(4096).startswith(b"GET /never ")
+            assert asking.wait() == 28  # it gave up
+        for role in ("client", "server"):
+            agent.wait_for_exchanges(2, role)
+    totals = agent.finish()
+    counted = receiver.finish()
+    assert (totals.seen, totals.logged["oap"], totals.lost["oap"], totals.logged["jsonl"]) == (4, 2, 2, 4)
+    assert counted["exchanges"] == 2
+
+    lines, messages = agent.lines(), receiver.messages()
+    told = exchanges_told(lines)
+    assert exchanges_taken(messages) == {each: 1 for each in told if each.path != "/never"}
+    assert [each.status for each in told if each.path == "/never"] == [0, 0]
+    assert calls_taken(messages) == calls_told(lines)

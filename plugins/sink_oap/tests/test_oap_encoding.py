@@ -134,7 +134,8 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE", 
 
 @pytest.mark.parametrize(("number", "method"), list(enumerate(METHODS)))
 def test_methods(traffic: Any, number: int, method: str) -> None:
-    log = traffic.exchange(traffic.connection(), attributes={"http.request.method": method})
+    attributes = {"http.request.method": method, "http.response.status_code": 200}
+    log = traffic.exchange(traffic.connection(), attributes=attributes)
     assert message(Encoder(), log).protocolLog.http.request.method == number
 
 
@@ -157,10 +158,39 @@ def test_another_protocol_leaves_the_calls(traffic: Any) -> None:
     assert encoder.left_out == {"exchange_protocol": 1}
 
 
-def test_an_exchange_without_an_answer_has_no_status(traffic: Any) -> None:
+ENDINGS = [Outcome.COMPLETE, Outcome.ABORTED, Outcome.UNFINISHED, Outcome.SPLIT]
+
+
+@pytest.mark.parametrize("outcome", ENDINGS)
+@pytest.mark.parametrize("status", [None, 0, -1, 99, 1000, 1 << 31, 1 << 70, True, "200", 200.0])
+@pytest.mark.parametrize("unanswered_status", [0, 503])
+def test_without_a_response_an_exchange_is_no_success(
+    traffic: Any, status: object, outcome: Outcome, unanswered_status: int
+) -> None:
+    """It is left out, and its calls are sent alone; a status the user set is for those that failed."""
     attributes = {"http.request.method": "GET", "url.original": "/"}
-    log = traffic.exchange(traffic.connection(), attributes=attributes, outcome=Outcome.ABORTED)
-    assert not message(Encoder(), log).protocolLog.http.HasField("response")
+    if status is not None:
+        attributes["http.response.status_code"] = status  # type: ignore[assignment]
+    encoder = Encoder(unanswered_status)
+    log = traffic.exchange(traffic.connection(), attributes=attributes, outcome=outcome)
+    encoded = encoder.logs(log)
+    assert encoded is not None
+    assert encoded.calls == 2
+    sent = EBPFAccessLogMessage.FromString(encoded.logs)
+    assert len(sent.kernelLogs) == 2
+    failed = unanswered_status > 0 and outcome in (Outcome.COMPLETE, Outcome.ABORTED)
+    assert encoded.exchanges == sent.HasField("protocolLog") == failed
+    if failed:
+        assert sent.protocolLog.http.response.statusCode == unanswered_status
+    assert encoder.left_out == ({} if failed else {"exchange_unanswered": 1})
+
+
+@pytest.mark.parametrize("outcome", ENDINGS)
+@pytest.mark.parametrize("status", [100, 200, 499, 500, 999])
+def test_a_response_is_told_however_the_exchange_ended(traffic: Any, status: int, outcome: Outcome) -> None:
+    attributes = {"http.request.method": "GET", "http.response.status_code": status}
+    log = traffic.exchange(traffic.connection(), attributes=attributes, outcome=outcome)
+    assert message(Encoder(503), log).protocolLog.http.response.statusCode == status
 
 
 @pytest.mark.parametrize(
@@ -186,6 +216,7 @@ def test_path_has_no_query(attributes: dict[str, Any], path: str) -> None:
 )
 def test_trace_provider(traffic: Any, given_: str | None, provider: int | None) -> None:
     attributes: dict[str, Any] = {"http.request.method": "GET", "trace_id": "1", "span_id": "2"}
+    attributes["http.response.status_code"] = 200
     if given_ is not None:
         attributes["trace.provider"] = given_
     request = message(
@@ -219,7 +250,7 @@ def test_trace_provider(traffic: Any, given_: str | None, provider: int | None) 
 def test_no_attribute_of_a_plugin_is_too_much(values: dict[str, Any]) -> None:
     connection = Connection(1, None, None, None, None, 0, 0)
     log = AccessLog(connection, 1, 2, "http", "1.1", {"http.request.method": "GET", **values})
-    assert message(Encoder(), log).HasField("protocolLog")
+    assert message(Encoder(500), log).HasField("protocolLog")
 
 
 def test_a_break_alone_sends_its_connection(traffic: Any) -> None:

@@ -26,6 +26,7 @@ def good() -> Any:
     http = message.protocolLog.http
     http.startTime.offset.offset, http.endTime.offset.offset = 5, 9
     http.request.path = "/"
+    http.response.statusCode = 200
     return message
 
 
@@ -117,6 +118,14 @@ def query(message: Any) -> None:
     message.protocolLog.http.request.path = "/a?b"
 
 
+def no_response(message: Any) -> None:
+    message.protocolLog.http.ClearField("response")
+
+
+def no_status(message: Any) -> None:
+    message.protocolLog.http.response.statusCode = 0
+
+
 def unknown_method(message: Any) -> None:
     message.protocolLog.http.request.method = 9
 
@@ -151,6 +160,8 @@ BROKEN = [
     (backwards, ["time-order"]),
     (timeless, ["time-order"]),
     (query, ["path-without-query"]),
+    (no_response, ["status-set"]),
+    (no_status, ["status-set"]),
     (unknown_method, ["enum-known"]),
     (unknown_role, ["enum-known"]),
     (unknown_syscall, ["enum-known"]),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rover import RoverError, Syscall
+from rover import Outcome, RoverError, Syscall
 from rover.pipeline.outlet import Outlet
 from rover_plugin_sink_oap.sender import Sender
 
@@ -524,13 +524,30 @@ def test_what_the_protocol_has_no_message_for_is_lost_by_name(
     sink = make_sink(listener.address)
     connection = traffic.connection()
     other = {"attributes": {"http.request.method": "PROPFIND"}}
+    unanswered = {"attributes": {"http.request.method": "GET"}, "outcome": Outcome.ABORTED}
     with caplog.at_level(logging.WARNING, "rover.oap"):
         sink.write([traffic.exchange(connection, "/0"), traffic.exchange(connection, **other)])
         sink.write([traffic.exchange(connection, protocol="redis"), traffic.exchange(connection, start=-1)])
-        assert sink.close() == 3
-    assert "invalid 1, method 1, protocol 1" in caplog.text
+        sink.write([traffic.exchange(connection, **unanswered)])
+        assert sink.close() == 4
+    assert "invalid 1, method 1, protocol 1, unanswered 1" in caplog.text
     listener.expect(["/0"])
-    assert listener.totals.calls == {"read": 3, "write": 3}
+    assert listener.totals.calls == {"read": 4, "write": 4}
+
+
+def test_an_unanswered_exchange_with_the_status_the_user_sets(
+    listen: Any, make_sink: Any, traffic: Any
+) -> None:
+    listener = listen()
+    sink = make_sink(listener.address, unanswered_status=504)
+    attributes = {"http.request.method": "GET", "url.path": "/slow"}
+    connection = traffic.connection()
+    sink.write([traffic.exchange(connection, attributes=attributes, outcome=Outcome.ABORTED)])
+    sink.write([traffic.exchange(connection, attributes=attributes, outcome=Outcome.UNFINISHED)])
+    assert sink.close() == 1
+    listener.expect(["/slow"])
+    assert listener.messages[0].protocolLog.http.response.statusCode == 504
+    assert listener.totals.calls == {"read": 2, "write": 2}
 
 
 # -- addresses -------------------------------------------------------------------------------

@@ -122,6 +122,17 @@ def test_server_names_that_are_none(given: str) -> None:
         configure({"tls": True, "tls_server_name": given})
 
 
+@pytest.mark.parametrize("status", [0, 400, 504, 599])
+def test_the_status_of_what_is_unanswered(status: int) -> None:
+    assert configure({"unanswered_status": status}).unanswered_status == status
+
+
+@pytest.mark.parametrize("status", [1, 200, 399, 600])
+def test_a_status_that_would_be_a_success_or_is_none(status: int) -> None:
+    with pytest.raises(UsageError, match=r"^sink\.oap\.unanswered_status "):
+        configure({"unanswered_status": status})
+
+
 @pytest.mark.parametrize("name", ["cluster", "node_name", "exclude_namespaces"])
 def test_text_that_no_message_can_hold(name: str) -> None:
     value = ["a", "\udcff"] if name == "exclude_namespaces" else "\udcff"

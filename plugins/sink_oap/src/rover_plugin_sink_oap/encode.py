@@ -20,6 +20,9 @@ MAX_PATH = 4096
 MAX_TEXT = 512
 """Characters of a host or of an id."""
 MAX_UINT64 = (1 << 64) - 1
+STATUSES = range(100, 1000)
+"""What a response can have as status (RFC 9110 section 15: three digits). Any other number, 0 first of all,
+would be below 500, which is success to the server."""
 
 READS = {
     Syscall.READ: "Read",
@@ -40,6 +43,9 @@ WRITES = {
 # the process; inwards the plain read is the nearest.
 SPLICE_IN, SPLICE_OUT = "Read", "SendFile64"
 
+UNDECIDED = (Outcome.UNFINISHED, Outcome.SPLIT)
+"""Still under way when the agent ended, or when it was logged."""
+
 PROTOCOLS = {"http1": "HTTP_1", "http2": "HTTP_2"}
 """The server's protocol by the name of ours; any other is TCP to it, as is a broken one."""
 PROVIDERS = {"skywalking": "SkyWalking", "zipkin": "Zipkin", "w3c": "Zipkin"}
@@ -59,7 +65,9 @@ class Encoded(NamedTuple):
 class Encoder:
     """Counts what the protocol has no message for."""
 
-    def __init__(self) -> None:
+    def __init__(self, unanswered_status: int = 0) -> None:
+        """`unanswered_status`: of exchanges that ended without a response; with 0 they are left out."""
+        self._unanswered_status = unanswered_status
         self.left_out: Counter[str] = Counter()
         """Socket calls by name, exchanges by why."""
         accept = _Operation("accept")
@@ -99,8 +107,10 @@ class Encoder:
                 self.left_out["exchange_protocol"] += 1
             elif method is None:
                 self.left_out["exchange_method"] += 1
+            elif not (status := self._status(log)):
+                self.left_out["exchange_unanswered"] += 1
             else:
-                self._http(message.protocolLog.http, log, method)
+                self._http(message.protocolLog.http, log, method, status)
                 exchanges = 1
         if not calls and not exchanges and log.outcome is not Outcome.BREAK:
             return None
@@ -118,7 +128,15 @@ class Encoder:
         serialised: bytes = message.SerializeToString()
         return serialised
 
-    def _http(self, http: Any, log: AccessLog, method: int) -> None:
+    def _status(self, log: AccessLog) -> int:
+        """The status to send; 0 leaves the exchange out."""
+        status = log.attributes.get("http.response.status_code")
+        if type(status) is int and status in STATUSES:
+            return status
+        # Where nobody gave up on it the response may have come, or come later: no failure either.
+        return 0 if log.outcome in UNDECIDED else self._unanswered_status
+
+    def _http(self, http: Any, log: AccessLog, method: int, status: int) -> None:
         attributes = log.attributes
         http.startTime.offset.offset = log.start
         http.endTime.offset.offset = log.end
@@ -136,12 +154,10 @@ class Encoder:
             trace.traceId = _text(attributes.get("trace_id"), MAX_TEXT)
             trace.traceSegmentId = _text(attributes.get("trace.segment_id"), MAX_TEXT)
             trace.spanId = _text(attributes.get("span_id"), MAX_TEXT)
-        status = attributes.get("http.response.status_code")
-        if type(status) is int:
-            response = http.response
-            response.statusCode = status if 0 < status < 1 << 31 else 0
-            response.sizeOfHeadersBytes = _size(attributes.get("http.response.header.size"))
-            response.sizeOfBodyBytes = _size(attributes.get("http.response.body.size"))
+        response = http.response
+        response.statusCode = status
+        response.sizeOfHeadersBytes = _size(attributes.get("http.response.header.size"))
+        response.sizeOfBodyBytes = _size(attributes.get("http.response.body.size"))
 
 
 class _Operation:

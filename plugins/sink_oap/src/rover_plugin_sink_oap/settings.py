@@ -94,6 +94,12 @@ SETTINGS: Sequence[Setting] = (
         environment="ROVER_ACCESS_LOG_FLUSH_PERIOD",
         seconds=True,
     ),
+    Setting(
+        "unanswered_status",
+        0,
+        "status, 400 to 599, that exchanges which end without a response are sent with; 0 leaves them out",
+        minimum=0,
+    ),
     Setting("timeout", 20.0, "seconds the server has to take one batch", seconds=True),
     Setting(
         "retry_max",
@@ -167,6 +173,8 @@ class Configuration:
     """Settings of TLS that were given without it."""
     flush_max_count: int
     flush_period: float
+    unanswered_status: int
+    """Of exchanges that end without a response; 0 leaves them out."""
     timeout: float
     retry_max: float
     queue_bytes: int
@@ -208,6 +216,7 @@ def configure(settings: Mapping[str, Any]) -> Configuration:
         tls_unused=() if tls else tuple(name for name in TLS_SETTINGS if given[name]),
         flush_max_count=given["flush_max_count"],
         flush_period=given["flush_period"],
+        unanswered_status=_unanswered_status(given["unanswered_status"]),
         timeout=given["timeout"],
         retry_max=given["retry_max"],
         queue_bytes=given["queue_mb"] * MEGABYTE,
@@ -241,6 +250,12 @@ def _server_name(value: str) -> str:
         raise UsageError(
             f"sink.oap.tls_server_name {value[:MAX_SHOWN]!r}: write a name in ASCII, or an IP address"
         )
+    return value
+
+
+def _unanswered_status(value: int) -> int:
+    if value and not 400 <= value <= 599:
+        raise UsageError(f"sink.oap.unanswered_status = {value}: must be 0, or from 400 to 599")
     return value
 
 

@@ -44,7 +44,7 @@ class OapSink:
         if unused := configuration.tls_unused:
             logger.warning("oap: %s without tls=true: access logs go in clear text", ", ".join(unused))
         self._changed = threading.Condition()
-        self._encoder = Encoder()
+        self._encoder = Encoder(configuration.unanswered_status)
         self._collector = Collector(
             self._encoder,
             Namer(configuration.naming, Workloads(), configuration.node_name, configuration.cluster),
@@ -110,7 +110,8 @@ class OapSink:
     def close(self) -> int:
         """Sends what goes at once, saves the rest; returns the exchanges that were neither.
 
-        Those the protocol has no message for are among them: the server never hears of them.
+        Those left out are among them, for their method, protocol or want of a response: the server
+        never hears of them.
         """
         self._sender.stop(CLOSE_PATIENCE)
         with self._changed:
@@ -121,6 +122,7 @@ class OapSink:
             unsent = Counter(
                 method=self._encoder.left_out["exchange_method"],
                 protocol=self._encoder.left_out["exchange_protocol"],
+                unanswered=self._encoder.left_out["exchange_unanswered"],
                 invalid=self._collector.counters["invalid"],
             )
             if causes := unsent + self._backlog.shed:

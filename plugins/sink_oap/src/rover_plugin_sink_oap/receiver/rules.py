@@ -19,6 +19,7 @@ RULES = {
     "interface-known": "an interface of a layer 2 figure is one of the node's",
     "time-order": "a log has both times, and does not end before it starts",
     "enum-known": "a value of an enumeration is one of it",
+    "status-set": "an exchange has a status; without one it counts as a success",
     "path-without-query": "an endpoint's path has no query",
     "call-twice": "a socket call comes once",
 }
@@ -217,6 +218,8 @@ class Stream:
         request = http.request
         self.exchanges += 1
         self._times("http", http)
+        if http.response.statusCode < 100:
+            self.find("status-set", f"{request.path} has the status {http.response.statusCode}")
         self._enum(http, "version")
         self._enum(request, "method")
         if request.HasField("trace"):
