@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import stat
 import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +17,11 @@ from hypothesis import strategies as st
 
 from rover import RoverError
 from rover_plugin_sink_oap.backlog import Backlog
-from rover_plugin_sink_oap.batch import Batch
-from rover_plugin_sink_oap.spool import MAX_ASIDE, Spool
+from rover_plugin_sink_oap.batch import Batch, pack
+from rover_plugin_sink_oap.spool import MAX_ASIDE, Spool, orphans
 
 DAY = 86_400.0
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such a file")
 
 
 def batch(number: int, size: int = 1000) -> Batch:
@@ -229,6 +234,145 @@ def test_files_set_aside_are_bounded(tmp_path: Path) -> None:
         (tmp_path / f"{n:020d}.partial").write_bytes(b"")
     Backlog(0, Spool(tmp_path), 1 << 20, DAY)
     assert len(files(tmp_path, ".corrupt")) == MAX_ASIDE
+
+
+def plant_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def plant_directory(path: Path) -> None:
+    path.mkdir()
+    (path / "x").write_text("mine")
+
+
+def plant_link(path: Path) -> None:
+    target = path.parent.parent / f"target of {path.name}"
+    target.write_bytes(pack(batch(99)))
+    path.symlink_to(target)
+
+
+def plant_dangling_link(path: Path) -> None:
+    path.symlink_to(path.parent.parent / "nowhere")
+
+
+def plant_link_to_fifo(path: Path) -> None:
+    fifo = path.parent.parent / f"fifo of {path.name}"
+    os.mkfifo(fifo)
+    path.symlink_to(fifo)
+
+
+def plant_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def plant_device(path: Path) -> None:
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero has no end
+
+
+def plant_foreign(path: Path) -> None:
+    path.write_bytes(pack(batch(99)))
+    os.chown(path, 12345, 12345)
+
+
+PLANTS = [
+    plant_fifo,
+    plant_directory,
+    plant_link,
+    plant_dangling_link,
+    plant_link_to_fifo,
+    plant_socket,
+    pytest.param(plant_device, marks=AS_ROOT),
+    pytest.param(plant_foreign, marks=AS_ROOT),
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("plant", PLANTS)
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_what_is_no_file_of_ours_is_set_aside_and_keeps_nobody_waiting(
+    tmp_path: Path, plant: Callable[[Path], None], when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "spool"
+    first = Backlog(0, Spool(path), 1 << 20, DAY)
+    for n in range(3):
+        first.put(batch(n))
+    first.close()
+    middle = path / files(path)[1]
+    outside = sorted(tmp_path.iterdir())
+
+    def replace() -> None:
+        middle.unlink()
+        plant(middle)
+        outside.extend(each for each in tmp_path.iterdir() if each not in outside)
+
+    if when == "before":
+        replace()
+    spool = Spool(path)
+    backlog = Backlog(0, spool, 1 << 20, DAY)
+    if when == "while":
+        replace()
+    with caplog.at_level(logging.WARNING, "rover.oap"):
+        assert drain(backlog) == [0, 2]
+    assert spool.corrupt == 1
+    assert files(path, ".corrupt") == [middle.with_suffix(".corrupt").name]
+    assert backlog.close() == 0
+    for each in outside:
+        assert each.exists()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("plant", [each for each in PLANTS if each is not plant_directory])
+def test_a_batch_is_never_written_into_what_somebody_put_there(
+    tmp_path: Path, plant: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "spool"
+    backlog = Backlog(0, Spool(path), 1 << 20, DAY)
+    partial = path / f"{0:020d}.partial"
+    plant(partial)
+    contents = {each: each.read_bytes() for each in tmp_path.iterdir() if each.is_file()}
+    backlog.put(batch(0))
+    (name,) = files(path)
+    assert stat.S_ISREG((path / name).lstat().st_mode)
+    assert (path / name).stat().st_uid == os.geteuid()
+    assert stat.S_IMODE((path / name).stat().st_mode) == 0o600
+    assert contents == {each: each.read_bytes() for each in tmp_path.iterdir() if each.is_file()}
+    assert drain(backlog) == [0]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_lock_that_is_no_file_of_ours_is_an_error(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    path = tmp_path / "spool"
+    path.mkdir()
+    plant(path / "lock")
+    with pytest.raises(RoverError, match="spool_path"):
+        Spool(path)
+
+
+def test_a_workers_spool_that_is_a_link_is_not_adopted(tmp_path: Path) -> None:
+    elsewhere, path = tmp_path / "elsewhere", tmp_path / "spool"
+    Spool(elsewhere).close()
+    path.mkdir()
+    (path / "worker-2").symlink_to(elsewhere)
+    assert orphans(path, 0, 1) == []
+    Spool(path / "worker-3").close()
+    assert orphans(path, 0, 1) == [path / "worker-3"]
+
+
+def test_a_file_without_end_is_set_aside(tmp_path: Path) -> None:
+    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    first.put(batch(0))
+    first.close()
+    name = files(tmp_path)[0]
+    os.truncate(tmp_path / name, 1 << 40)
+    spool = Spool(tmp_path)
+    tracemalloc.start()
+    assert drain(Backlog(0, spool, 1 << 50, DAY)) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert spool.corrupt == 1
+    assert peak < 1 << 20
 
 
 def test_a_disk_that_refuses_keeps_batches_in_memory(

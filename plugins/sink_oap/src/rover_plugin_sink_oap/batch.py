@@ -11,6 +11,8 @@ MAGIC = b"roveroap"
 VERSION = 1
 MAX_PAYLOAD = 256 << 20
 """Bytes a file may unpack to; batches are sealed at some 8 MB."""
+MAX_FILE = MAX_PAYLOAD + (1 << 20)
+"""Bytes of a file: what does not shrink becomes 5 bytes in 16 kB longer (RFC 1951 section 3.2.4)."""
 OVERHEAD = 64
 """Bytes of memory a message takes beside its own."""
 

@@ -1,7 +1,7 @@
 """One client-streaming gRPC call, on a connection of its own, without I/O.
 
 After "gRPC over HTTP2" (PROTOCOL-HTTP2.md of the gRPC project). The grpcio library spends 55 to
-140 us of the processor on every message of a stream, which at ten thousand exchanges a
+80 us of the processor on every message of a stream, which at ten thousand exchanges a
 second is more than there is, and would be taken from the capture. Here a batch is one body, cut
 into frames of 16 kB: less than 3 us a message.
 

@@ -3,21 +3,26 @@
 A file appears whole, by a rename, and is removed when the server has answered for it. Nothing is
 synced to the disk: the spool is for an agent that ends or is killed, and after a power cut a file
 that did not make it is found out by its checksum.
+
+The directory is the agent's own, but whatever is in it is looked at before it is used: only a regular file of
+this user is a batch. No link is followed, and nothing is opened that could keep who opens it waiting.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
 import re
+import stat
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from rover import RoverError
-from rover_plugin_sink_oap.batch import HEADER_SIZE, Batch, CorruptBatch, counts, pack, unpack
+from rover_plugin_sink_oap.batch import HEADER_SIZE, MAX_FILE, Batch, CorruptBatch, counts, pack, unpack
 
 BATCH, PARTIAL, CORRUPT = ".batch", ".partial", ".corrupt"
 LOCK = "lock"
@@ -53,7 +58,7 @@ def orphans(path: Path, worker: int, workers: int) -> list[Path]:
         for entry in path.iterdir():
             match = _WORKER.fullmatch(entry.name)
             number = int(match[1]) - 1 if match else 0
-            if number >= workers and number % workers == worker and entry.is_dir():
+            if number >= workers and number % workers == worker and stat.S_ISDIR(entry.lstat().st_mode):
                 found.append((number, entry))
     return [entry for _, entry in sorted(found)]
 
@@ -68,7 +73,7 @@ class Spool:
         """Files set aside by this agent."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = _open(path / LOCK, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise RoverError(
                 f"cannot use {path} for the spool: {error.strerror}; set sink.oap.spool_path, or "
@@ -113,9 +118,12 @@ class Spool:
             if entry.suffix == PARTIAL:
                 self._set_aside(entry, "it was half-written")
             elif entry.suffix == BATCH and _NUMBER.fullmatch(entry.stem):
-                with contextlib.suppress(OSError):
-                    status = entry.stat()
-                    stored.append(Stored(int(entry.stem), status.st_size, status.st_mtime))
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.lstat()
+                    if foreign := _foreign(status):
+                        self._set_aside(entry, foreign)
+                    else:
+                        stored.append(Stored(int(entry.stem), status.st_size, status.st_mtime))
         return stored
 
     def write(self, sequence: int, batch: Batch) -> Stored:
@@ -123,7 +131,9 @@ class Spool:
         data = pack(batch)
         partial = self.path / f"{sequence:020d}{PARTIAL}"
         try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            # Never into a file that somebody put there, or a link points at.
+            partial.unlink(missing_ok=True)
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(data)
             os.rename(partial, self._file(sequence))
@@ -137,7 +147,7 @@ class Spool:
         """The batch; None for a file that cannot be read or is corrupt, which is set aside."""
         path = self._file(stored.sequence)
         try:
-            return unpack(path.read_bytes())
+            return unpack(_read(path, MAX_FILE))
         except OSError as error:
             self._set_aside(path, error.strerror or str(error))
         except CorruptBatch as error:
@@ -147,8 +157,7 @@ class Spool:
     def counts(self, stored: Stored) -> tuple[int, int]:
         """(exchanges, calls) of a batch; zeros for a file that does not tell."""
         try:
-            with self._file(stored.sequence).open("rb") as file:
-                return counts(file.read(HEADER_SIZE))
+            return counts(_read(self._file(stored.sequence), HEADER_SIZE))
         except (OSError, CorruptBatch):
             return 0, 0
 
@@ -176,3 +185,29 @@ class Spool:
         for old in sorted(self.path.glob("*" + CORRUPT))[:-MAX_ASIDE]:
             with contextlib.suppress(OSError):
                 old.unlink()
+
+
+def _foreign(status: os.stat_result) -> str:
+    """Why this cannot be a file of ours; empty if it can be."""
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no regular file"
+    if status.st_uid != os.geteuid():
+        return f"it belongs to user {status.st_uid}"
+    if status.st_size > MAX_FILE:
+        return f"it has {status.st_size} bytes"
+    return ""
+
+
+def _open(path: Path, flags: int) -> int:
+    """Raises OSError, also for what is no file of ours."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if foreign := _foreign(os.fstat(descriptor)):
+        os.close(descriptor)
+        raise OSError(errno.EPERM, foreign)
+    return descriptor
+
+
+def _read(path: Path, size: int) -> bytes:
+    """The beginning of a file, `size` bytes at most. Raises OSError."""
+    with open(_open(path, os.O_RDONLY), "rb") as file:
+        return file.read(size)
