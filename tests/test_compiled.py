@@ -246,7 +246,15 @@ CONNECTION = Connection(
     epoch=1_700_000_000_000_000_000,
 )
 DETAIL = Detail(0x1F, 1, 100, 110, 0, 5, 42, 3, 9, 0, 0)
-TEXTS = ["", "a", 'q"\\/', "".join(map(chr, range(0x20))), "\x7f\x80é€\u2028\U0001f600", "\ud800", "a\0b"]
+TEXTS = [
+    "",
+    "a",
+    'q"\\/',
+    "".join(map(chr, range(0x20))),
+    "\x7f\x80\x9f\xa0é€\u061c\u200e\u2028\u202e\u2066\u206a\U0001f600",
+    "\ud800",
+    "a\0b",
+]
 VALUES = [0, -1, 1 << 31, (1 << 63) - 1, -(1 << 63), 1 << 63, 1 << 64, True, False, 1.5, None, *TEXTS]
 
 

@@ -111,3 +111,36 @@ def test_sizes(size, text):
 )
 def test_durations(nanoseconds, text):
     assert duration(nanoseconds) == text
+
+
+UNSAFE = [
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    0x61C,
+    0x200E,
+    0x200F,
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+]
+
+
+def test_no_text_of_a_log_steers_the_terminal(shown):
+    """Whoever made it: a peer, a process, a plugin."""
+    text = "".join(map(chr, UNSAFE))
+    http = dict.fromkeys([*ATTRIBUTES, "rpc.grpc.status_code"], text)
+    other = {"key" + text: text}
+    connection = CONNECTION._replace(
+        process=Process(1, text),
+        remote=Address(text, 1),
+        protocol_break=ProtocolBreak(text, text, text),
+    )
+    log = LOG._replace(connection=connection, protocol=text)
+    lines = [
+        log._replace(attributes=http),
+        log._replace(attributes=other),
+        log._replace(outcome=Outcome.BREAK),
+    ]
+    for line in shown(*lines, header=False):
+        assert not set(UNSAFE).intersection(map(ord, line))
+        assert "\\x1b" in line
+        assert "\\u202e" in line

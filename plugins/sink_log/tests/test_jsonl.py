@@ -7,6 +7,8 @@ import sys
 import textwrap
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rover import (
     AccessLog,
@@ -140,6 +142,49 @@ def test_syscalls_can_be_left_out(written):
 def test_any_attribute_makes_valid_json_on_one_line(written, value):
     (line,) = written(LOG._replace(attributes={"x": value}))
     assert line["x"] == value
+
+
+ESCAPED = {
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    *(0x061C, 0x200E, 0x200F),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+}
+"""What a terminal would obey, or not show where it stands: C0 and C1 controls, DEL, line and paragraph
+separators, bidirectional controls (Unicode's Bidi_Control)."""
+ATTENDED = sorted({c + n for c in ESCAPED for n in (-1, 0, 1) if c + n >= 0})
+
+
+def test_what_would_steer_a_terminal_is_escaped_wherever_it_stands():
+    """Each character and its neighbours, at each place in eight bytes, in every text of a line."""
+    lines = JsonLinesSink(Output("-"))
+    for code in ATTENDED:
+        for around in (*("abcdefg"[:size] for size in range(8)), "ü", "漢字", "\U0001f600"):
+            text = f"{around}{chr(code)}{around}{chr(code)}"
+            broken = ProtocolBreak(text, text, text)
+            connection = CONNECTION._replace(process=Process(1, text), protocol_break=broken)
+            log = LOG._replace(connection=connection, protocol=text, version=text, attributes={text: text})
+            for each in (log, AccessLog(connection, 5, 5, outcome=Outcome.BREAK)):
+                line = lines.prepare(each)[0].decode()
+                assert line.endswith("\n")
+                assert not ESCAPED.intersection(map(ord, line[:-1]))
+                told = json.loads(line)
+                assert told["process.executable.name"] == text
+            told = json.loads(lines.prepare(log)[0])
+            assert told["network.protocol.name"] == told["network.protocol.version"] == told[text] == text
+            # Nothing else is.
+            assert chr(code) in lines.prepare(log)[0].decode() or code in (*ESCAPED, 0x22, 0x5C)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    text=st.text(st.sampled_from([*map(chr, ATTENDED), *'ab"\\', "ü", "漢", "\U0001f600"]) | st.characters())
+)
+def test_any_text_is_escaped_and_read_back(text):
+    line = JsonLinesSink(Output("-")).prepare(LOG._replace(attributes={"x": text}))[0].decode()
+    assert not ESCAPED.intersection(map(ord, line[:-1]))
+    assert json.loads(line)["x"] == text
 
 
 def test_a_file_is_appended_to(written):

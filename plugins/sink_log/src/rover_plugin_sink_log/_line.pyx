@@ -27,6 +27,7 @@ cdef long long FAR = 1 << 61  # ns: times beyond (or before minus) this could ov
 # For eight bytes at once: https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
 cdef uint64_t EACH = 0x0101010101010101
 cdef uint64_t HIGHEST = 0x8080808080808080
+cdef const char *HEX = b"0123456789abcdef"
 cdef object COMPLETE = Outcome.COMPLETE
 cdef object BREAK = Outcome.BREAK
 cdef type LOG = AccessLog
@@ -159,7 +160,7 @@ cdef class Lines:
         cdef tuple parts = self._connections.get(key)
         if parts is not None:
             return parts
-        ahead = b"," + orjson.dumps(plain.about(connection), default=str)[1:-1]
+        ahead = b"," + plain.safe(orjson.dumps(plain.about(connection), default=str))[1:-1]
         behind = b',"rover.connection":"%016x"' % connection.id
         # The connection itself is kept, so that no other one can have its address.
         parts = (connection, ahead, behind, time_of(connection.epoch))
@@ -173,7 +174,7 @@ cdef class Lines:
         if name is None:
             if type(key) is not str or key in TAKEN:
                 overflowed()
-            name = b"," + orjson.dumps(key) + b":"
+            name = b"," + plain.safe(orjson.dumps(key)) + b":"
             if len(self._keys) < MAX_KEYS:
                 self._keys[key] = name
         self._put(name)
@@ -284,11 +285,12 @@ cdef class Lines:
         return 0
 
     cdef int _text(self, str value) except -1:
-        # RFC 8259 section 7; control characters as orjson writes them.
+        # RFC 8259 section 7; control characters as orjson writes them, and what `plain.safe` escapes.
         cdef Py_ssize_t length, at
         cdef const unsigned char *text = <const unsigned char *>PyUnicode_AsUTF8AndSize(value, &length)
-        cdef unsigned char c
-        cdef uint64_t eight, quote, backslash
+        cdef unsigned char c, low
+        cdef int taken
+        cdef uint64_t eight, quote, backslash, delete
         cdef char *out
         self._reserve(6 * length + 2)
         out = self._out + self._size
@@ -300,8 +302,16 @@ cdef class Lines:
                 memcpy(&eight, text + at, 8)
                 quote = eight ^ 0x22 * EACH
                 backslash = eight ^ 0x5C * EACH
+                delete = eight ^ 0x7F * EACH
+                # All ASCII, and none to be escaped: a byte with its highest bit set is looked at alone.
                 if not (
-                    (eight - 0x20 * EACH & ~eight | quote - EACH & ~quote | backslash - EACH & ~backslash)
+                    (
+                        eight - 0x20 * EACH
+                        | quote - EACH
+                        | backslash - EACH
+                        | delete - EACH
+                        | eight
+                    )
                     & HIGHEST
                 ):
                     memcpy(out, &eight, 8)
@@ -310,6 +320,31 @@ cdef class Lines:
                     continue
             c = text[at]
             at += 1
+            if c >= 0x7F:
+                # The string is whole UTF-8, with a NUL behind: what a first byte asks for is there.
+                taken = 0
+                if c == 0x7F:
+                    low = c
+                elif c == 0xC2 and text[at] < 0xA0:
+                    low, taken = text[at], 1
+                elif c == 0xD8 and text[at] == 0x9C:
+                    low, taken = 0x1C, 1
+                elif c == 0xE2 and text[at] == 0x80 and (
+                    text[at + 1] == 0x8E or text[at + 1] == 0x8F or 0xA8 <= text[at + 1] <= 0xAE
+                ):
+                    low, taken = text[at + 1] - 0x80, 2
+                elif c == 0xE2 and text[at] == 0x81 and 0xA6 <= text[at + 1] <= 0xA9:
+                    low, taken = text[at + 1] - 0x40, 2
+                else:
+                    out[0] = <char>c
+                    out += 1
+                    continue
+                at += taken
+                memcpy(out, b"\\u20" if taken == 2 else b"\\u06" if c == 0xD8 else b"\\u00", 4)
+                out[4] = HEX[low >> 4]
+                out[5] = HEX[low & 15]
+                out += 6
+                continue
             if c >= 0x20 and c != 0x22 and c != 0x5C:
                 out[0] = <char>c
                 out += 1
@@ -330,8 +365,8 @@ cdef class Lines:
                 out[0] = b"r"
             else:
                 memcpy(out, b"u00", 3)
-                out[3] = <char>(48 + (c >> 4))
-                out[4] = <char>(48 + (c & 15) if (c & 15) < 10 else 87 + (c & 15))
+                out[3] = HEX[c >> 4]
+                out[4] = HEX[c & 15]
                 out += 4
             out += 1
         out[0] = b'"'

@@ -72,7 +72,7 @@ class ConsoleSink:
         peer = _address(connection.remote)
         if connection.role is Role.CLIENT or not process or not process.pid:
             peer = _address(connection.server or connection.remote)
-        start = f"{self._paint(time_, DIM)}  {role:6}  {printable(name):20}  {peer:21}  "
+        start = f"{self._paint(time_, DIM)}  {role:6}  {printable(name):20}  {printable(peer):21}  "
         if log.outcome is Outcome.BREAK:
             return start + self._break(log) + "\n"
         return start + self._exchange(log) + "\n"
@@ -80,7 +80,7 @@ class ConsoleSink:
     def _exchange(self, log: AccessLog) -> str:
         attributes = log.attributes
         status = attributes.get("http.response.status_code")
-        shown = f"{'-' if status is None else status:<6}"
+        shown = f"{'-' if status is None else printable(str(status)):<6}"
         color = STATUS_COLORS.get(status // 100) if isinstance(status, int) else RED
         if log.outcome is not Outcome.COMPLETE:
             color = RED if log.outcome is Outcome.ABORTED else YELLOW
@@ -94,7 +94,7 @@ class ConsoleSink:
         what = printable(what[:MAX_TARGET])
         grpc = attributes.get("rpc.grpc.status_code")
         if grpc is not None:
-            what += self._paint(f"  grpc-status {grpc}", GREEN if grpc == 0 else RED)
+            what += self._paint(f"  grpc-status {printable(str(grpc))}", GREEN if grpc == 0 else RED)
         if log.outcome is not Outcome.COMPLETE:
             what += self._paint(f"  {log.outcome.value}", color or RED)
         if color:

@@ -1,5 +1,9 @@
 """One JSON object per access log, under OpenTelemetry's names where they exist.
 
+Somebody will look at a line in a terminal, and what it tells came from strangers. Beside what JSON must
+escape (RFC 8259 section 7), what a terminal would obey, or show in another order or on another line than it
+stands, is escaped too: DEL, the C1 controls, Unicode's line separators and bidirectional controls.
+
 `_line.pyx` is the same, compiled: it yields the same bytes, and asks this module for whatever is
 not ordinary.
 """
@@ -7,12 +11,16 @@ not ordinary.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
 
 from rover import SYSCALL_NAMES, AccessLog, Connection, Detail, Outcome, Role, Syscall
 from rover_plugin_sink_log.clock import SECOND, Clock
+
+# In UTF-8: DEL; U+0080 to 9F; U+061C; U+200E, 200F, 2028 to 202E; U+2066 to 2069.
+_UNSAFE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 
 
 class Lines:
@@ -31,7 +39,7 @@ class Lines:
         """One line."""
         record = self._record(log)
         try:
-            return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+            return safe(orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE))
         except TypeError:
             # A plugin's attribute that UTF-8 or 64 bits cannot hold.
             return json.dumps(record, default=str).encode() + b"\n"
@@ -64,6 +72,17 @@ class Lines:
             if calls:
                 record["rover.syscalls"] = calls
         return record
+
+
+def safe(encoded: bytes) -> bytes:
+    """JSON in UTF-8, with what may not be shown as it is escaped: in strings, as the rest is ASCII."""
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    return _UNSAFE.sub(_escape, encoded)
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(match[0].decode())
 
 
 def about(connection: Connection) -> dict[str, Any]:
