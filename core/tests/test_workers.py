@@ -43,6 +43,8 @@ CONNECTIONS = 40
 EACH = 5
 """Exchanges on every connection."""
 DEADLINE = 20.0
+SLACK = 3.0
+"""Seconds beyond a deadline, on a machine that is busy."""
 
 Act = Callable[[int], object]
 
@@ -346,26 +348,149 @@ def test_sighup_is_passed_on(stage: Stage) -> None:
     assert stage.requests == EXPECTED
 
 
+def first_time(path: Path) -> bool:
+    """For whichever process comes first."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+@pytest.fixture
+def stop_when(until: Callable[[Callable[[], object]], None]) -> Iterator[Callable[..., Callable[[], None]]]:
+    """What `ready` may be: from then on the run is ended as soon as a condition holds."""
+    threads = []
+
+    def when(condition: Callable[[], object]) -> Callable[[], None]:
+        def wait() -> None:
+            try:
+                until(condition)
+            finally:
+                stop_soon()
+
+        def ready() -> None:
+            threads.append(threading.Thread(target=wait))
+            threads[-1].start()
+
+        return ready
+
+    yield when
+    for thread in threads:
+        thread.join()
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail() -> None:
+    raise ZeroDivisionError("nothing\nmore")
+
+
+DEATHS = [
+    (die, "worker {} died (signal 9): the exchanges it had in hand are lost"),
+    (lambda: os._exit(3), "worker {} died (exit code 3): the exchanges it had in hand are lost"),
+    (fail, "worker {}: internal error: ZeroDivisionError: nothing"),
+]
+
+
 @pytest.mark.parametrize("dying", [0, 1])
-def test_when_a_worker_dies_the_others_finish_in_order(stage: Stage, dying: int) -> None:
-    def die(number: int) -> None:
-        if number == dying:
-            os.kill(os.getpid(), signal.SIGKILL)
+@pytest.mark.parametrize(("death", "message"), DEATHS, ids=["killed", "exits", "bug"])
+def test_a_worker_that_dies_is_started_again(
+    stage: Stage, stop_when: Any, tmp_path: Path, dying: int, death: Callable[[], None], message: str
+) -> None:
+    def once(number: int) -> None:
+        if number == dying and first_time(tmp_path / "once"):
+            death()
 
-    report, failure = stage.run(stage.source(waits=True, on_poll=die))
-    assert failure == f"worker {dying + 1} died (signal 9): the exchanges it had in hand are lost"
-    others = collections.Counter(r for r in EXPECTED if int(r[1:].split("-")[0]) % 2 != dying)
-    assert stage.requests == others
-    assert report.exchanges == others.total()
+    def both_at_it() -> bool:
+        return stage.path.exists() and stage.requests.total() == EXPECTED.total() // 2
+
+    report, failure = stage.run(stage.source(waits=True, on_poll=once), ready=stop_when(both_at_it))
+    assert failure == message.format(dying + 1)
+    assert stage.requests == EXPECTED
+    assert report.exchanges == EXPECTED.total()
+    assert report.workers == {"died": 1, "started_again": 1}
+    starts = [note for note in stage.notes if note.startswith(f"part {dying} started")]
+    assert len(set(starts)) == 2
 
 
-def test_a_bug_in_a_worker_is_told(stage: Stage) -> None:
-    def fail(number: int) -> None:
+def test_a_worker_that_dies_each_time_is_started_ever_more_rarely(
+    stage: Stage, stop_when: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(workers, "LONGEST_PAUSE", 0.004)
+
+    def die_always(number: int) -> None:
         if number == 1:
-            raise ZeroDivisionError("nothing\nmore")
+            die()
 
-    _, failure = stage.run(stage.source(waits=True, on_poll=fail))
-    assert failure == "worker 2: internal error: ZeroDivisionError: nothing"
+    def five() -> bool:
+        return sum(note.startswith("part 1 started") for note in stage.notes) >= 5
+
+    report, _ = stage.run(stage.source(waits=True, on_poll=die_always), ready=stop_when(five))
+    others = collections.Counter(r for r in EXPECTED if int(r[1:].split("-")[0]) % 2 == 0)
+    assert stage.requests == others
+    assert report.workers["died"] >= 5
+    pauses = [
+        float(r.getMessage().split()[-2]) for r in caplog.records if "started again in" in r.getMessage()
+    ]
+    assert pauses[:4] == [0.001, 0.002, 0.004, 0.004]
+
+
+def test_a_worker_that_cannot_begin_again_is_tried_again(
+    stage: Stage, stop_when: Any, tmp_path: Path
+) -> None:
+    def die_once(number: int) -> None:
+        if number == 1 and first_time(tmp_path / "once"):
+            die()
+
+    def refuse_once(number: int) -> None:
+        if number == 1 and (tmp_path / "once").exists() and first_time(tmp_path / "twice"):
+            raise RoverError("not now")
+
+    def both_at_it() -> bool:
+        return stage.path.exists() and stage.requests.total() == EXPECTED.total() // 2
+
+    source = stage.source(waits=True, on_poll=die_once, on_start=refuse_once)
+    report, failure = stage.run(source, ready=stop_when(both_at_it))
+    assert "died (signal 9)" in failure
+    assert stage.requests == EXPECTED
+    assert report.workers == {"died": 2, "started_again": 2}
+
+
+def test_what_a_killed_worker_had_counted_is_not_lost(stage: Stage, stop_when: Any, tmp_path: Path) -> None:
+    """Its figures are its newest report; what its sinks had not taken by then is lost, by cause."""
+    seen = CONNECTIONS // 2 * EACH // 2
+
+    def die_late(number: int) -> None:
+        if number == 1 and stage.path.exists():
+            own = [r for r in stage.requests if int(r[1:].split("-")[0]) % 2]
+            if len(own) == seen and first_time(tmp_path / "told"):
+                time.sleep(2 * workers.FIGURES_INTERVAL)
+            elif len(own) == seen and first_time(tmp_path / "once"):
+                die()
+
+    def again() -> bool:
+        return (tmp_path / "once").exists() and stage.requests.total() == 3 * seen
+
+    report, _ = stage.run(stage.source(waits=True, on_poll=die_late), ready=stop_when(again))
+    (sink,) = report.sinks
+    assert report.exchanges == sink.logged + sum(sink.lost.values())
+    assert seen - EACH <= report.exchanges - EXPECTED.total() <= seen
+
+
+def test_a_stopped_worker_does_not_keep_the_others_from_ending(stage: Stage, parent: Any) -> None:
+    pid, children = parent("limits.stop_seconds=2")
+    os.kill(children[1], signal.SIGSTOP)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
+    assert time.monotonic() - began < 2 + SLACK
+    assert_gone(children)
+    assert stage.notes[-1] == "failure: worker 2 did not end in time: the exchanges it had in hand are lost"
+    assert {"part 0 stopped", "part 2 stopped"} <= set(stage.notes)
 
 
 def test_a_source_that_fails_in_one_worker_ends_all(stage: Stage) -> None:
@@ -472,7 +597,12 @@ def parent(stage: Stage, fork: Callable[[Callable[[], object]], int]) -> Callabl
 
     def start(*assignments: str) -> tuple[int, list[int]]:
         source = stage.source(waits=True)
-        pid = fork(lambda: stage.run(source, 3, *assignments, ready=lambda: source.note("ready")))
+
+        def life() -> None:
+            _, failure = stage.run(source, 3, *assignments, ready=lambda: source.note("ready"))
+            source.note(f"failure: {failure}")
+
+        pid = fork(life)
         stage.wait_for(stage.diary, "ready")
         children = [int(note.split()[-1]) for note in stage.notes if " started in " in note]
         assert [alive(child) for child in children] == [True] * 3

@@ -1,25 +1,24 @@
-"""Puts the parts together and runs them: source, pipeline, sinks, signals, totals."""
+"""Puts the parts together and runs them: source, pipeline, sinks, totals."""
 
 from __future__ import annotations
 
 import logging
-import signal
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from rover.collector import relax_collector
 from rover.configuration import Catalogue
 from rover.errors import RoverError, UsageError
 from rover.pipeline.dispatch import Pipeline
-from rover.pipeline.outlet import Outlet
+from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.totals import Totals
 from rover.plugins import first_line
 from rover.report import PluginFailure, Report, failures_of
 from rover.settings import Settings
+from rover.signals import ORDERLY, Signals
 from rover.sink import Sink, SinkSpec, Worker
 from rover.source import Source
 
@@ -31,6 +30,7 @@ live run did, however fast it is read."""
 PROGRESS_INTERVAL = 0.5
 
 logger = logging.getLogger("rover")
+T = TypeVar("T")
 
 
 def sink_spec(catalogue: Catalogue, name: str) -> SinkSpec:
@@ -67,12 +67,14 @@ class Agent:
         lossless: bool = False,
         sinks: Sequence[str] | None = None,
         workers: Mapping[str, Worker] | None = None,
+        signals: Signals | None = None,
     ) -> None:
         """Opens the sinks and starts the source. Raises RoverError or UsageError.
 
         `sinks`: names instead of the setting `run.sinks`, for a run that has another purpose
         (a recording): there may be none, and it outlives them. `workers`: what each sink is to know,
-        by its name, when this process is one of several.
+        by its name, when this process is one of several. `signals`: what may end the run and have its
+        files opened anew; see `Signals.watch`.
         """
         manager = catalogue.manager
         names: Sequence[str] = settings["run.sinks"] if sinks is None else sinks
@@ -81,127 +83,176 @@ class Agent:
         self._outlives_sinks = sinks is not None
         self._manager = manager
         self._source = source
-        self._stop_seconds: int = settings["limits.stop_seconds"]
+        self._signals = signals
+        self.stop_seconds: int = settings["limits.stop_seconds"]
         self._counted: Mapping[str, int] = {}
-        self.stopping = False
-        """Whether it was asked to end."""
+        self._failures: list[str] = []
+        self.broken = False
+        """Whether an internal error ended it."""
+        self._deadline: float | None = None
+        self._reopen = False
         recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
         self.outlets: list[Outlet] = []
-        for name in dict.fromkeys(names):
-            sink = make_sink(sink_spec(catalogue, name), settings, workers[name] if workers else None)
-            self.outlets.append(Outlet(name, sink, lossless=lossless, limit=settings["limits.queue"]))
+        begun = False
         try:
+            for name in dict.fromkeys(names):
+                self._open(catalogue, settings, name, workers[name] if workers else None, lossless)
+            if names and not self.outlets:
+                raise RoverError(self._failures[0])
+            begun = True
             source.start()
+            self.pipeline = Pipeline(
+                manager,
+                recogniser,
+                self.outlets,
+                source,
+                epoch=source.epoch,
+                protocol_settings={
+                    name: settings.section(f"protocol.{name}") for name in catalogue.protocols
+                },
+                max_connections=settings["limits.connections"],
+            )
+            manager.hook.startup(settings=settings)
         except BaseException:
-            source.close()
+            if begun:
+                source.close()
             for outlet in self.outlets:
-                outlet.sink.close()
+                outlet.discard()
             raise
-        self.pipeline = Pipeline(
-            manager,
-            recogniser,
-            self.outlets,
-            source,
-            epoch=source.epoch,
-            protocol_settings={name: settings.section(f"protocol.{name}") for name in catalogue.protocols},
-            max_connections=settings["limits.connections"],
-        )
-        manager.hook.startup(settings=settings)
         for outlet in self.outlets:
             outlet.start()
 
-    def stop(self) -> None:
-        """Ends `run` soon; safe in a signal handler."""
-        self.stopping = True
+    def _open(
+        self, catalogue: Catalogue, settings: Settings, name: str, worker: Worker | None, lossless: bool
+    ) -> None:
+        """A sink's outlet. A sink that says why it cannot be refuses the run; one that is broken is left
+        out, which is a failure of its plugin."""
+        spec = sink_spec(catalogue, name)
+        owner = catalogue.manager.owner(f"sink {name}")
+        try:
+            sink = make_sink(spec, settings, worker)
+            if not callable(getattr(sink, "write", None)):
+                raise TypeError(f"made {type(sink).__name__}, which is no sink: it has no method write")
+        except RoverError:
+            raise
+        except BaseException as error:
+            self._failures.append(f"sink {name}: {type(error).__name__}: {first_line(error)}")
+            if owner is not None:
+                owner.failed(f"sink {name}: make", error)
+            return
+        self.outlets.append(
+            Outlet(
+                name,
+                sink,
+                lossless=lossless,
+                limit=settings["limits.queue"],
+                failed=owner.failed if owner is not None else None,
+                attend=self.attend,
+            )
+        )
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._deadline is not None
+
+    def stop(self, deadline: float | None = None) -> None:
+        """Ends `run` soon; from any thread. What is not finished at the deadline (time.monotonic) is
+        lost; without one, the sinks have `limits.stop_seconds`."""
+        if self._deadline is None:
+            self._deadline = self._latest() if deadline is None else deadline
 
     def reopen(self) -> None:
-        """Has every sink reopen its files."""
-        for outlet in self.outlets:
-            outlet.reopen()
+        """Has every sink reopen its files; from any thread."""
+        self._reopen = True
 
-    def run(self, progress: Callable[[Totals], None] | None = None) -> str:
+    def attend(self) -> float:
+        """Sees to what is asked of the run, and wakes the sinks; for whoever waits in the main thread.
+        Returns until when it may wait (time.monotonic): as long as it wants, while nobody asked for an
+        end."""
+        if self._signals is not None:
+            self._signals.pass_on(self)
+        if self._reopen:
+            self._reopen = False
+            for outlet in self.outlets:
+                outlet.reopen()
+        for outlet in self.outlets:
+            outlet.wake()
+        return math.inf if self._deadline is None else self._deadline
+
+    def _latest(self) -> float:
+        return time.monotonic() + ORDERLY * self.stop_seconds
+
+    def run(
+        self, progress: Callable[[Totals], None] | None = None, interval: float = PROGRESS_INTERVAL
+    ) -> str:
         """Until the source ends, `stop` is called, or no sink is left. Everything is flushed.
 
-        Returns what went wrong, empty if nothing did.
+        `progress` is called each `interval` seconds. Returns what went wrong, empty if nothing did.
         """
         source, pipeline = self._source, self.pipeline
-        failure = ""
         relax_collector()
-        next_tick = source.now() + TICK_INTERVAL
-        next_progress = time.monotonic() + PROGRESS_INTERVAL
         try:
+            next_tick = source.now() + TICK_INTERVAL
+            next_progress = time.monotonic() + interval
             while not self.stopping:
                 if not source.poll(pipeline, POLL_TIMEOUT):
                     break
-                for outlet in self.outlets:
-                    outlet.wake()
+                self.attend()
                 if (now := source.now()) >= next_tick:
                     next_tick = now + TICK_INTERVAL
                     pipeline.tick(now)
                 if not self._outlives_sinks and all(outlet.closed for outlet in self.outlets):
                     break
                 if progress is not None and time.monotonic() >= next_progress:
-                    next_progress = time.monotonic() + PROGRESS_INTERVAL
+                    next_progress = time.monotonic() + interval
                     progress(pipeline.totals)
-        except RoverError as error:
-            failure = first_line(error)
-        finally:
-            unread = self._finish()
-        return (
-            failure or unread or next((f"sink {o.name}: {o.failure}" for o in self.outlets if o.failure), "")
-        )
+        except BaseException as error:
+            self._went_wrong(error)
+        self._finish()
+        failures = [*self._failures, *(f"sink {o.name}: {o.failure}" for o in self.outlets if o.failure)]
+        return failures[0] if failures else ""
 
-    def _finish(self) -> str:
-        """Returns why what was captured last could not be delivered, empty if it could."""
-        source, pipeline = self._source, self.pipeline
-        failure = ""
+    def _went_wrong(self, error: BaseException) -> None:
+        message = first_line(error)
+        if not isinstance(error, RoverError):
+            logger.debug("internal error", exc_info=error)
+            message = f"internal error: {type(error).__name__}: {message}"
+            self.broken = True
+        self._failures.append(message)
+
+    def _attempt(self, step: Callable[[], T], otherwise: T) -> T:
+        """A step of the ending: whatever it raises, the next one follows."""
         try:
-            if self.stopping:
-                source.stop(pipeline)
-        except RoverError as error:
-            failure = first_line(error)
-        finally:
-            now = source.now()
-            self._counted = dict(source.counters())
-            source.close()
-        pipeline.finish(now)
-        self._manager.hook.shutdown()
-        deadline = time.monotonic() + self._stop_seconds
+            return step()
+        except BaseException as error:
+            self._went_wrong(error)
+            return otherwise
+
+    def _finish(self) -> None:
+        source, pipeline = self._source, self.pipeline
+        if self.stopping:
+            self._attempt(lambda: source.stop(pipeline), None)
+        now = self._attempt(source.now, 0)
+        self._counted = self._attempt(lambda: figures(source.counters()), {})
+        self._attempt(source.close, None)
+        self._attempt(lambda: pipeline.finish(now), None)
+        for outlet in self.outlets:
+            outlet.end()
+        self._attempt(self._manager.hook.shutdown, None)
+        self.attend()
+        deadline = self._latest() if self._deadline is None else self._deadline
         for outlet in self.outlets:
             outlet.stop(deadline)
-        return failure
 
-    def report(self, before: Iterable[PluginFailure] = ()) -> Report:
-        """What it came to; after `run`. Plugins' failures of `before` are another process's to tell."""
+    def report(self, before: Iterable[PluginFailure] = (), *, cut: str = "") -> Report:
+        """What it came to; after `run`. Plugins' failures of `before` are another process's to tell.
+
+        In the middle of it, `cut` is the cause that exchanges are lost by which no sink has yet.
+        """
         failures = failures_of(self._manager.plugins, before)
-        return Report.of(self.pipeline.totals, self._counted, self.outlets, failures)
+        return Report.of(self.pipeline.totals, self._counted, self.outlets, failures, cut=cut)
 
-
-class Running(Protocol):
-    """What signals are for."""
-
-    def stop(self) -> None:
-        """Ends soon."""
-
-    def reopen(self) -> None:
-        """Opens the files anew."""
-
-
-@contextmanager
-def signals(agent: Running) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the agent, SIGHUP reopens its files; a second SIGINT ends at once."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        agent.stop()
-        signal.signal(number, signal.SIG_DFL)
-
-    def reopen(_number: int, _frame: FrameType | None) -> None:
-        agent.reopen()
-
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reopen}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def last_words(self) -> list[str]:
+        """The totals as far as they are known; from any thread, without a call of a plugin's."""
+        return self.report(cut="unfinished").lines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 from types import TracebackType
 
@@ -14,10 +15,21 @@ class ProcessLock:
     forked; a process that ends, however suddenly, lets go of it.
     """
 
-    def __init__(self, descriptor: int, byte: int) -> None:
-        """A byte of an open file, which is nobody's name: see `locks`."""
+    def __init__(self, descriptor: int, memory: mmap.mmap, byte: int) -> None:
+        """A byte of an open file, which is nobody's name, and of its memory: see `locks`."""
         self._descriptor = descriptor
+        self._memory = memory
         self._byte = byte
+
+    @property
+    def mark(self) -> int:
+        """What the last holder left here for the next, 0 to 255; 0 at first. One that dies leaves it as it
+        was, so the next can know what it has to bring in order."""
+        return self._memory[self._byte]
+
+    @mark.setter
+    def mark(self, value: int) -> None:
+        self._memory[self._byte] = value
 
     def acquire(self) -> None:
         """Waits until no other process holds it. Held already: nothing happens."""
@@ -39,4 +51,6 @@ class ProcessLock:
 def locks(number: int) -> list[ProcessLock]:
     """So many, for this process and those it forks."""
     descriptor = os.memfd_create("rover-locks")
-    return [ProcessLock(descriptor, byte) for byte in range(number)]
+    os.ftruncate(descriptor, max(number, 1))
+    memory = mmap.mmap(descriptor, max(number, 1))
+    return [ProcessLock(descriptor, memory, byte) for byte in range(number)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -21,8 +22,8 @@ class Paced:
         self._started = 0.0
         self._first: int | None = None
         self._handler: RecordHandler | None = None
-        self.interrupted: Callable[[], bool] = lambda: False
-        """Asked while waiting; once true, nothing waits any more."""
+        self.attend: Callable[[], float] = lambda: math.inf
+        """Called while waiting; says until when it may (time.monotonic). See `Agent.attend`."""
         self.epoch = 0
         """The source's, when it has started."""
         self.now = source.now
@@ -46,7 +47,7 @@ class Paced:
         if self._first is None:
             self._first, self._started = when, time.monotonic()
         due = self._started + (when - self._first) / 1e9 / self._speed
-        while (ahead := due - time.monotonic()) > 0 and not self.interrupted():
+        while (ahead := due - time.monotonic()) > 0 and self.attend() == math.inf:
             time.sleep(min(ahead, PATIENCE))
         assert self._handler is not None  # noqa: S101
         return self._handler

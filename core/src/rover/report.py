@@ -59,6 +59,8 @@ class Report:
     """The source's counters."""
     sinks: Sequence[SinkReport] = ()
     failures: Sequence[PluginFailure] = ()
+    workers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What became of worker processes: died, started again."""
 
     @classmethod
     def of(
@@ -67,8 +69,17 @@ class Report:
         source: Mapping[str, int],
         outlets: Iterable[Outlet],
         failures: Sequence[PluginFailure],
+        *,
+        cut: str = "",
     ) -> Report:
-        """Of one pipeline, after its end."""
+        """Of one pipeline, after its end; or before, when `cut` is the cause by which those exchanges are
+        lost that a sink neither has nor lost."""
+        sinks = []
+        for outlet in outlets:
+            lost, logged = Counter(outlet.lost), outlet.logged
+            if cut:
+                lost[cut] += max(0, totals.exchanges - totals.unhandled - logged - lost.total())
+            sinks.append(SinkReport(outlet.name, logged, dict(lost), dict(outlet.counters)))
         return cls(
             totals.exchanges,
             totals.unhandled,
@@ -77,7 +88,7 @@ class Report:
             dict(totals.breaks),
             dict(totals.records_lost),
             dict(source),
-            [SinkReport(o.name, o.logged, dict(o.lost), dict(o.sink.counters())) for o in outlets],
+            sinks,
             failures,
         )
 
@@ -100,6 +111,7 @@ class Report:
             added(self.source, other.source),
             list(sinks.values()),
             list(failures.values()),
+            added(self.workers, other.workers),
         )
 
     def to_json(self) -> str:
@@ -125,8 +137,10 @@ class Report:
         ]
 
     def counters(self) -> list[str]:
-        """What source and sinks counted beside, a line each: "jsonl: a 1, b 2"; zeros are left out."""
-        parts = [("source", self.source), *((sink.name, sink.counters) for sink in self.sinks)]
+        """What there is beside of workers, source and sinks, a line each: "jsonl: a 1, b 2"; zeros are left
+        out."""
+        sinks = [(sink.name, sink.counters) for sink in self.sinks]
+        parts = [("workers", self.workers), ("source", self.source), *sinks]
         nonzero = [(name, Counter({k: v for k, v in figures.items() if v})) for name, figures in parts]
         return [f"{name}: {by_cause(figures)}" for name, figures in nonzero if figures]
 

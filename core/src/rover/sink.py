@@ -11,7 +11,8 @@ from rover.settings import Setting
 
 
 class Sink(Protocol):
-    """Exports access logs. Everything is called from the sink's own thread, one at a time.
+    """Exports access logs. Everything is called from the sink's own thread, one at a time. Whatever it
+    raises but a RoverError, and whatever it returns that is of another type, is a failure of its plugin.
 
     A sink may have one more method, `prepare(log)`. It is called in the pipeline's thread, as soon
     as there is a log: what it returns waits in the queue in the log's place, and `write` gets that.
@@ -39,7 +40,7 @@ class Sink(Protocol):
         """On SIGHUP: files are opened anew, after their rotation."""
 
     def counters(self) -> Mapping[str, int]:
-        """Further figures for the totals, by name."""
+        """Further figures for the totals, by name; asked for once, after `close`."""
 
     def close(self) -> int:
         """The end. Returns how many logs were taken and never passed on."""
@@ -54,6 +55,8 @@ class Worker:
     count: int
     lock: ProcessLock
     """Of this sink, for what only one of its workers may do at a time."""
+    again: bool = False
+    """It takes the place of one that died."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,27 +1,25 @@
 """Several processes that share a source: each reads its own connections, and has a pipeline and sinks of
 its own. They share nothing but a lock for each sink; at the end their reports are added up.
 
-The parent starts the source, forks, and waits: it captures nothing itself. Two pipes join it to each child:
-what that is told (a byte to begin, one to end), and what it says (lines of JSON: that it is ready, what it
-came to).
+The parent starts the source, forks, and waits: it captures nothing itself. It starts a worker that died
+again: what the source has for it waits meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import json
 import logging
 import os
 import selectors
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from rover.agent import POLL_TIMEOUT, Agent, factory_for_workers, signals, sink_spec
+from rover.agent import POLL_TIMEOUT, Agent, factory_for_workers, sink_spec
 from rover.configuration import Catalogue
 from rover.errors import RoverError, UsageError
 from rover.lock import ProcessLock, locks
@@ -30,13 +28,20 @@ from rover.plugins import first_line
 from rover.records import Closed, Detail, Loss, Opened, Process
 from rover.report import Report, failures_of
 from rover.settings import Settings
+from rover.signals import ORDERLY, Signals
 from rover.sink import Worker
 from rover.source import DivisibleSource, Source
+from rover.worker import BEGIN, DEADLINE, END, REOPEN, Child
 
 MAX_WORKERS = 8
 """Each has a ring, queues and a core of its own. Where eight are not enough, watching less of the host
 helps more: the watched programs need its cores too."""
-BEGIN, END = b"b", b"e"
+FIGURES_INTERVAL = 0.2
+"""Seconds between two reports of a worker: what a worker that is killed takes along of its counts."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
+"""Seconds before a worker that died is started again; twice as many each time, when it dies at once."""
+STEADY = 60.0
+"""Seconds after which a worker does not die at once any more."""
 PR_SET_PDEATHSIG = 1
 """include/uapi/linux/prctl.h"""
 
@@ -51,6 +56,7 @@ def run(
     *,
     lossless: bool = False,
     ready: Callable[[], None] | None = None,
+    signals: Signals | None = None,
 ) -> tuple[Report, str]:
     """Runs a source that has not started, until it ends or a signal says so, in `count` processes.
 
@@ -58,19 +64,20 @@ def run(
     they came to together, and what went wrong, empty if nothing did. Raises UsageError or RoverError
     when it cannot start.
     """
+    signals = signals or Signals()
     names, divisible = check(catalogue, settings, source, count)
     parts = divisible.divide(count)
     try:
         divisible.start()
-        crew = Crew(catalogue, settings, divisible, names, count, lossless=lossless)
-        with signals(crew):
-            try:
-                crew.start(parts)
+        crew = Crew(catalogue, settings, divisible, names, parts, signals, lossless=lossless)
+        try:
+            crew.start()
+            with signals.watch(crew.stop_seconds, crew.last_words):
                 if ready is not None:
                     ready()
                 return crew.run()
-            finally:
-                crew.close()
+        finally:
+            crew.close()
     finally:
         divisible.close()
 
@@ -115,81 +122,6 @@ class Losses:
         """Told to the parts."""
 
 
-class Child:
-    """A worker process and the pipes to it, as both sides have them after the fork."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.pid = 0
-        """0 until it is forked, and when it has ended."""
-        self.report: Report | None = None
-        self.failure = ""
-        """What went wrong in it."""
-        self.commands, self._command_end = os.pipe()
-        self.said, self._say_end = os.pipe()
-        self._open = {self.commands, self._command_end, self.said, self._say_end}
-        self._received = b""
-
-    # -- in the parent -------------------------------------------------------------------------
-
-    def tell(self, command: bytes) -> None:
-        """BEGIN or END."""
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which `hear` finds out
-            os.write(self._command_end, command)
-
-    def hear(self) -> list[Any] | None:
-        """What it says next, waiting for it; None when it has ended."""
-        while b"\n" not in self._received:
-            data = os.read(self.said, 65536)
-            if not data:
-                return None
-            self._received += data
-        line, _, self._received = self._received.partition(b"\n")
-        message: list[Any] = json.loads(line)
-        return message
-
-    def keep_parents_ends(self) -> None:
-        """Closes the child's ends: when it ends, the pipes do."""
-        self._shut(self.commands, self._say_end)
-
-    def wait(self) -> None:
-        """Until it has ended. One that said nothing of its end died."""
-        if not self.pid:
-            return
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
-        if self.report is None and not self.failure:
-            code = os.waitstatus_to_exitcode(status)
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self.failure = f"worker {self.number + 1} died ({how}): the exchanges it had in hand are lost"
-
-    # -- in the child --------------------------------------------------------------------------
-
-    def hear_command(self) -> bytes:
-        """The next command, waiting for it; nothing when the parent is gone."""
-        return os.read(self.commands, 1)
-
-    def say(self, *message: object) -> None:
-        """One line to the parent."""
-        with contextlib.suppress(BrokenPipeError), open(self._say_end, "wb", closefd=False) as pipe:
-            pipe.write(json.dumps(message).encode() + b"\n")
-
-    def keep_childs_ends(self) -> None:
-        """Closes the parent's ends: when it ends, the pipes do."""
-        self._shut(self._command_end, self.said)
-
-    # -- in either -----------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Closes what is open of the pipes."""
-        self._shut(*self._open)
-
-    def _shut(self, *descriptors: int) -> None:
-        for descriptor in descriptors:
-            self._open.remove(descriptor)
-            os.close(descriptor)
-
-
 class Crew:
     """The parent of the workers."""
 
@@ -199,136 +131,233 @@ class Crew:
         settings: Settings,
         source: DivisibleSource,
         names: Sequence[str],
-        count: int,
+        parts: Sequence[Source],
+        signals: Signals,
         *,
         lossless: bool,
     ) -> None:
-        self.stopping = False
+        self.stop_seconds: int = settings["limits.stop_seconds"]
+        self._deadline: float | None = None
         self._reopen = False
         self._catalogue = catalogue
         self._settings = settings
         self._source = source
+        self._parts = parts
+        self._signals = signals
         self._lossless = lossless
         self._locks: Mapping[str, ProcessLock] = dict(zip(names, locks(len(names)), strict=True))
         self._losses = Losses()
         self._ended = False
-        self._children = [Child(number) for number in range(count)]
+        self._failure = ""
+        self._children: list[Child] = []
+        self._reports: list[Report] = []
+        """Of the workers that are gone."""
+        self._pauses = [0.0] * len(parts)
+        self._due: dict[int, float] = {}
+        """When a worker that died is started again (time.monotonic)."""
+        self._selector = selectors.DefaultSelector()
+        self._counts: Counter[str] = Counter()
 
-    def stop(self) -> None:
-        """Ends `run` soon; safe in a signal handler."""
-        self.stopping = True
+    def stop(self, deadline: float | None = None) -> None:
+        """Ends `run` soon. What is not finished at the deadline (time.monotonic) is lost."""
+        if self._deadline is None:
+            latest = time.monotonic() + ORDERLY * self.stop_seconds
+            self._deadline = latest if deadline is None else deadline
 
     def reopen(self) -> None:
-        """Has the sinks of every worker reopen their files; safe in a signal handler."""
+        """Has the sinks of every worker reopen their files."""
         self._reopen = True
 
-    def start(self, parts: Sequence[Source]) -> None:
+    def start(self) -> None:
         """Forks, and opens the sinks of one worker after the other. Raises UsageError or RoverError."""
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # what is in a buffer would be written by every process
-        for child, part in zip(self._children, parts, strict=True):
-            try:
-                pid = os.fork()
-            except OSError as error:
-                raise RoverError(f"cannot start worker {child.number + 1}: {error.strerror}") from None
-            if pid == 0:
-                self._live(child, part)
-            child.pid = pid
-        for child in self._children:
-            child.keep_parents_ends()
-            self._source.ignore(child.pid)
-        for child in self._children:
+        for number in range(len(self._parts)):
+            child = self._fork(number)
             child.tell(BEGIN)
-            match child.hear():
-                case ["ready"]:
+            while not child.ready:
+                if self._listen(child):
                     continue
-                case ["refused", bool(wrong_use), str(message)]:
-                    child.failure = message
-                    raise UsageError(message) if wrong_use else RoverError(message)
-                case ["failed", str(message)]:
-                    child.failure = message
-            child.wait()
-            raise RoverError(child.failure)
+                child.wait(self.stop_seconds)
+                raise child.refusal or RoverError(child.failure)
+
+    def _fork(self, number: int, *, again: bool = False) -> Child:
+        """A new worker, which waits for BEGIN. Raises RoverError."""
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()  # what is in a buffer would be written by every process
+        child = Child(number)
+        # A signal to the whole group would be noted by the child in what is the parent's still.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            child.pid = os.fork()
+            if child.pid == 0:
+                self._live(child, again=again)
+        except OSError as error:
+            child.close()
+            raise RoverError(f"cannot start worker {number + 1}: {error.strerror}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        child.keep_parents_ends()
+        self._children.append(child)
+        self._source.ignore(child.pid)
+        return child
 
     def run(self) -> tuple[Report, str]:
         """Until all of them have ended."""
-        failure = ""
-        with selectors.DefaultSelector() as selector:
-            for child in self._children:
-                selector.register(child.said, selectors.EVENT_READ, child)
-            while selector.get_map():
-                if self._reopen:
-                    self._reopen = False
-                    self._signal(signal.SIGHUP)
-                if self.stopping:
-                    trouble = self._end()  # whatever the failure: it has to be called
-                    failure = failure or trouble
-                for key, _ in selector.select(POLL_TIMEOUT):
-                    child = key.data
-                    match child.hear():
-                        case ["ended", str(message), str(report)]:
-                            child.report = Report.from_json(report)
-                            child.failure = message
-                        case ["failed", str(message)]:
-                            child.failure = message
-                        case None:
-                            selector.unregister(child.said)
-                            child.wait()
-                    if child.failure:
-                        failure = failure or child.failure
-                        self.stopping = True  # nobody watches its connections any more
-        trouble = self._end()
-        failure = failure or trouble
+        for child in self._children:
+            self._selector.register(child.said, selectors.EVENT_READ, child)
+        while self._selector.get_map() or (self._due and self._deadline is None):
+            self._signals.pass_on(self)
+            if self._reopen:
+                self._reopen = False
+                for child in self._children:
+                    child.tell(REOPEN)
+            if self._deadline is not None:
+                self._end()  # whatever the failure: it has to be called
+                if time.monotonic() >= self._deadline:
+                    break
+            else:
+                self._start_again()
+            for key, _ in self._selector.select(POLL_TIMEOUT):
+                if not self._listen(key.data):
+                    self._gone(key.data, 1.0)
+        self._end()
+        for child in list(self._children):
+            self._gone(child)
+        return self.report(), self._failure
+
+    def _listen(self, child: Child) -> bool:
+        """Takes what a worker says; False when it has ended."""
+        messages = child.hear()
+        for message in messages or ():
+            match message:
+                case ["ready"]:
+                    child.ready = True
+                case ["ended", str(failure), bool(broken), str(report)]:
+                    child.report = Report.from_json(report)
+                    child.failure = failure
+                    child.broken = broken
+                case ["refused", bool(wrong_use), str(failure)]:
+                    child.failure = failure
+                    child.refusal = UsageError(failure) if wrong_use else RoverError(failure)
+                case ["failed", str(failure)]:
+                    child.failure = failure
+        return messages is not None
+
+    def _gone(self, child: Child, seconds: float = 0) -> None:
+        """A worker whose pipe has ended, or whose time has."""
+        child.wait(seconds)
+        died = child.broken or child.report is None
+        self._reports.append(child.figures.read() if child.report is None else child.report)
+        self._failure = self._failure or child.failure
+        self._selector.unregister(child.said)
+        self._children.remove(child)
+        child.close()
+        if died:
+            self._counts["died"] += 1
+        if self._deadline is not None:
+            return
+        if died:
+            self._plan(child)
+        elif child.failure:
+            self.stop()  # what it says of its source or its sinks holds for the others, too
+
+    def _plan(self, child: Child) -> None:
+        """To be started again, a while from now."""
+        now, number = time.monotonic(), child.number
+        steady = now - child.begun >= STEADY or not self._pauses[number]
+        pause = FIRST_PAUSE if steady else min(2 * self._pauses[number], LONGEST_PAUSE)
+        self._pauses[number] = pause
+        self._due[number] = now + pause
+        logger.error("%s; it is started again in %g s", child.failure, pause)
+
+    def _start_again(self) -> None:
+        now = time.monotonic()
+        for number in [number for number, due in self._due.items() if due <= now]:
+            del self._due[number]
+            try:
+                child = self._fork(number, again=True)
+            except RoverError as error:
+                self._pauses[number] = pause = min(2 * self._pauses[number], LONGEST_PAUSE)
+                self._due[number] = now + pause
+                logger.error("%s; tried again in %g s", first_line(error), pause)
+                continue
+            self._counts["started_again"] += 1
+            self._selector.register(child.said, selectors.EVENT_READ, child)
+            child.tell(BEGIN)
+
+    def report(self) -> Report:
+        """What they came to, those that have ended."""
+        try:
+            source = dict(self._source.counters())
+        except Exception as error:
+            self._failure = self._failure or first_line(error)
+            source = {}
         own = Report(
-            source=dict(self._source.counters()),
+            source=source,
             records_lost=dict(self._losses.records),
             failures=failures_of(self._catalogue.manager.plugins),
+            workers=dict(self._counts),
         )
-        return sum((child.report for child in self._children if child.report), Report()) + own, failure
+        return sum(self._reports, Report()) + own
+
+    def last_words(self) -> list[str]:
+        """The totals as far as they are known, of all; from any thread, without a call of a plugin's."""
+        reports = [child.report or child.figures.read() for child in list(self._children)]
+        return sum([*self._reports, *reports], Report()).lines()
 
     def close(self) -> None:
         """No worker is left behind."""
         self._end()
+        deadline = time.monotonic() + self.stop_seconds if self._deadline is None else self._deadline
         for child in self._children:
-            child.wait()
+            child.wait(deadline - time.monotonic())
             child.close()
+        self._children.clear()
+        self._selector.close()
 
-    def _end(self) -> str:
-        """Ends the capture, then the workers; once. Returns what went wrong, empty if nothing did."""
+    def _end(self) -> None:
+        """Ends the capture, then the workers; once."""
         if self._ended:
-            return ""
+            return
         self._ended = True
-        failure = ""
-        try:
-            self._source.stop(self._losses)
-        except RoverError as error:
-            failure = first_line(error)
-        for child in self._children:
-            child.tell(END)
-        return failure
+        self.stop()
+        assert self._deadline is not None  # noqa: S101
+        errors: list[BaseException] = []
 
-    def _signal(self, number: signal.Signals) -> None:
+        def stop() -> None:
+            try:
+                self._source.stop(self._losses)
+            except BaseException as error:
+                errors.append(error)
+
+        # The workers are to end also when the source does not.
+        thread = threading.Thread(target=stop, name="rover-stop", daemon=True)
+        thread.start()
+        thread.join(max(0.0, self._deadline - time.monotonic()) / 2)
+        if thread.is_alive():
+            errors.append(RoverError("the source did not stop in time"))
+        if errors:
+            self._failure = self._failure or first_line(errors[0])
+        left = max(0.0, self._deadline - time.monotonic())
         for child in self._children:
-            if child.pid:
-                os.kill(child.pid, number)
+            child.tell(END + DEADLINE.pack(time.monotonic() + ORDERLY * left))
 
     # -- in a child ----------------------------------------------------------------------------
 
-    def _live(self, child: Child, part: Source) -> NoReturn:
+    def _live(self, child: Child, *, again: bool) -> NoReturn:
         """The child's whole life. It ends without the parent's exit handlers."""
         code = 1
         try:
             # Ctrl-C and a service manager mean every process of the group; the parent says when.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self._signals.forget()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
             die_with_parent()
+            self._selector.close()
             for other in self._children:
-                if other is child:
-                    other.keep_childs_ends()
-                else:
-                    other.close()
+                other.close()
+            child.keep_childs_ends()
             if child.hear_command() == BEGIN:
-                self._work(child, part)
+                self._work(child, again=again)
             code = 0
         except BaseException as error:
             logger.debug("worker %d", child.number + 1, exc_info=error)
@@ -336,31 +365,34 @@ class Crew:
             child.say("failed", f"worker {child.number + 1}: internal error: {kind}: {first_line(error)}")
         finally:
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(Exception):
+                try:
                     stream.flush()
+                except BaseException as error:
+                    logger.debug("worker %d", child.number + 1, exc_info=error)
             os._exit(code)
 
-    def _work(self, child: Child, part: Source) -> None:
+    def _work(self, child: Child, *, again: bool) -> None:
         before = failures_of(self._catalogue.manager.plugins)
-        count = len(self._children)
-        workers = {name: Worker(child.number, count, lock) for name, lock in self._locks.items()}
+        count = len(self._parts)
+        workers = {name: Worker(child.number, count, lock, again) for name, lock in self._locks.items()}
+        part = self._parts[child.number]
         try:
             agent = Agent(self._catalogue, self._settings, part, lossless=self._lossless, workers=workers)
         except RoverError as error:
             child.say("refused", isinstance(error, UsageError), first_line(error))
             return
-        signal.signal(signal.SIGHUP, lambda _number, _frame: agent.reopen())
-        if self._reopen:  # the parent's handler heard it until now
-            agent.reopen()
 
         def obey() -> None:
-            child.hear_command()
-            agent.stop()
+            while (command := child.hear_command()) == REOPEN:
+                agent.reopen()
+            agent.stop(child.hear_deadline() if command == END else None)
 
         threading.Thread(target=obey, name="rover-obey", daemon=True).start()
         child.say("ready")
-        failure = agent.run()
-        child.say("ended", failure, agent.report(before).to_json())
+        failure = agent.run(lambda _: child.figures.write(agent.report(before, cut="died")), FIGURES_INTERVAL)
+        if agent.broken:
+            failure = f"worker {child.number + 1}: {failure}"
+        child.say("ended", failure, agent.broken, agent.report(before).to_json())
 
 
 def die_with_parent() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rover.agent import Agent, signals
+from rover.agent import Agent
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.run import live_source
 from rover.cli.totals import show
@@ -16,9 +16,10 @@ from rover.errors import UsageError
 from rover.plugins import PluginManager
 from rover.recording.recorder import Recorder
 from rover.recording.writer import Writer
+from rover.signals import Signals
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, signals: Signals) -> None:
     """Adds the command."""
 
     @app.command("record")
@@ -63,12 +64,12 @@ def register(app: typer.Typer) -> None:
         settings = catalogue.settings(config, sets or (), options)
         writer = Writer(out)
         recorder = Recorder(live_source(catalogue, settings), writer)
-        agent = Agent(catalogue, settings, recorder, sinks=sink or ())
-        with signals(agent):
+        agent = Agent(catalogue, settings, recorder, sinks=sink or (), signals=signals)
+        with signals.watch(agent.stop_seconds, agent.last_words):
             name = settings["run.source"]
             typer.echo(f"rover: recording through {name} to {writer.name}; Ctrl-C ends", err=True)
             failure = agent.run() or writer.failure
-        show(agent.report())
+            show(agent.report())
         typer.echo(f"rover: {writer.records} records, {writer.size} bytes in {writer.name}", err=True)
         if failure:
             typer.echo(f"rover: {failure}", err=True)

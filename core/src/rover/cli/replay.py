@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rover.agent import Agent, signals
+from rover.agent import Agent
 from rover.cli.options import Config, Sets, Sinks
 from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
@@ -17,13 +18,14 @@ from rover.paced import Paced
 from rover.pipeline.totals import Totals
 from rover.plugins import PluginManager, first_line
 from rover.settings import Settings
+from rover.signals import Signals
 from rover.source import SourceSpec
 
 OPENING = 512
 """Bytes of a file that the sources may look at to know their own."""
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, signals: Signals) -> None:
     """Adds the command."""
 
     @app.command("replay")
@@ -42,6 +44,8 @@ def register(app: typer.Typer) -> None:
         catalogue = Catalogue(manager)
         failed = False
         for file in files:
+            if signals.stopping:
+                break
             try:
                 spec = source_of(catalogue, file)
                 given = {"run.sinks": sink, f"source.{spec.name}.path": file}
@@ -59,13 +63,13 @@ def register(app: typer.Typer) -> None:
         source = spec.make(settings.section(f"source.{spec.name}"), selection(settings))
         if speed:
             source = paced = Paced(source, speed)
-            agent = Agent(catalogue, settings, paced, lossless=True)
-            paced.interrupted = lambda: agent.stopping
+            agent = Agent(catalogue, settings, paced, lossless=True, signals=signals)
+            paced.attend = agent.attend
         else:
-            agent = Agent(catalogue, settings, source, lossless=True)
-        with signals(agent):
-            failure = agent.run(show_progress if sys.stderr.isatty() else None)
-        show(agent.report())
+            agent = Agent(catalogue, settings, source, lossless=True, signals=signals)
+        with signals.watch(agent.stop_seconds, agent.last_words):
+            failure = agent.run(show_progress if os.isatty(2) else None)
+            show(agent.report())
         if failure:
             typer.echo(f"rover: {failure}", err=True)
         return failure

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rover.agent import Agent, signals
+from rover.agent import Agent
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
@@ -14,6 +14,7 @@ from rover.errors import UsageError
 from rover.plugins import PluginManager
 from rover.priority import set_nice
 from rover.settings import Settings
+from rover.signals import Signals
 from rover.source import Source
 
 Workers = Annotated[
@@ -21,7 +22,7 @@ Workers = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, signals: Signals) -> None:
     """Adds the command."""
 
     @app.command("run")
@@ -65,14 +66,15 @@ def register(app: typer.Typer) -> None:
         if settings["run.workers"] > 1:
             from rover import workers
 
-            report, failure = workers.run(catalogue, settings, live, settings["run.workers"], ready=ready)
+            count = settings["run.workers"]
+            report, failure = workers.run(catalogue, settings, live, count, ready=ready, signals=signals)
+            show(report)
         else:
-            agent = Agent(catalogue, settings, live)
-            with signals(agent):
+            agent = Agent(catalogue, settings, live, signals=signals)
+            with signals.watch(agent.stop_seconds, agent.last_words):
                 ready()
                 failure = agent.run()
-            report = agent.report()
-        show(report)
+                show(agent.report())
         if failure:
             typer.echo(f"rover: {failure}", err=True)
             raise typer.Exit(1)

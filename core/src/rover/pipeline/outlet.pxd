@@ -8,6 +8,9 @@ cdef class Outlet:
     cdef public bint closed
     cdef public object failure
     cdef readonly object lost
+    cdef readonly object counters
+    cdef object _failed
+    cdef object _attend
     cdef object _prepare
     cdef Py_ssize_t _taken
     cdef Py_ssize_t _limit
@@ -19,6 +22,8 @@ cdef class Outlet:
     cdef object _wake
     cdef object _room
     cdef bint _stopping
+    cdef bint _given_up
+    cdef object _account
     cdef bint _reopen
     cdef double _reported
     cdef object _thread

@@ -1,16 +1,21 @@
-"""One sink, its bounded queue and its thread. A slow or dead sink delays nobody else."""
+"""One sink, its bounded queue and its thread. A slow, dead or broken sink delays nobody else.
+
+A sink is a plugin's: whatever it raises or returns is its own failure, which is told to `failed`. What it
+says by a RoverError is no failure of the plugin, but of the disk or the peer.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rover.access_log import AccessLog
-from rover.errors import SinkError
+from rover.errors import RoverError, SinkError
 from rover.plugins import first_line
 from rover.sink import Sink
 
@@ -27,21 +32,46 @@ REPORT_INTERVAL = 60.0
 logger = logging.getLogger("rover.sink")
 
 
+MAX_COUNTERS = 100
+"""Figures of one sink: what a plugin counts by a name that strangers choose has no end."""
+
+
+def never() -> float:
+    """Until when a wait may last that nothing ends: no time at all is too long."""
+    return math.inf
+
+
 class Outlet:
     """Takes access logs from the pipeline's thread and writes them in its own."""
 
-    def __init__(self, name: str, sink: Sink, *, lossless: bool = False, limit: int = QUEUE_LIMIT) -> None:
-        """`lossless`: `put` waits when the queue is full (replay), instead of shedding (live)."""
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        *,
+        lossless: bool = False,
+        limit: int = QUEUE_LIMIT,
+        failed: Callable[[str, BaseException], object] | None = None,
+        attend: Callable[[], float] = never,
+    ) -> None:
+        """`lossless`: `put` waits when the queue is full (replay), instead of shedding (live).
+
+        `failed`: told where the sink failed, and of what it raised. `attend`: called again and again
+        while `put` waits; says until when it may (time.monotonic).
+        """
         self.name = name
         self.sink = sink
-        self.kernel_logs = sink.kernel_logs
         self.closed = False
         """True when the sink can never take anything again."""
         self.failure = ""
         """The last error, for the end of the run; empty when there was none."""
         self.lost: Counter[str] = Counter()
         """Access logs of exchanges that were not written, by cause."""
-        self._prepare: Callable[[AccessLog], object] | None = getattr(sink, "prepare", None)
+        self.counters: Mapping[str, int] = {}
+        """The sink's own figures, once it is closed."""
+        self._failed = failed
+        self._attend = attend
+        self._reported = -REPORT_INTERVAL
         self._taken = 0
         self._limit = limit
         self._many = min(BATCH, limit // 2)
@@ -53,9 +83,19 @@ class Outlet:
         self._wake = threading.Event()
         self._room = threading.Event()
         self._stopping = False
+        self._given_up = False
+        self._account = threading.Lock()
         self._reopen = False
-        self._reported = -REPORT_INTERVAL
+        self.kernel_logs = self._read("kernel_logs", False) is True
+        self._prepare: Callable[[AccessLog], object] | None = self._read("prepare", None)
         self._thread = threading.Thread(target=self._run, name=f"rover-sink-{name}", daemon=True)
+
+    def _read(self, name: str, default: object) -> Any:
+        try:
+            return getattr(self.sink, name, default)
+        except BaseException as error:
+            self._fail(name, error)
+            return default
 
     @property
     def logged(self) -> int:
@@ -79,21 +119,23 @@ class Outlet:
                 if log.protocol:
                     self.lost["closed" if self.closed else "queue_full"] += 1
                 return
-            self._wait_for_room()
+            if not self._wait_for_room():
+                self.lost["closed" if self.closed else "unfinished"] += bool(log.protocol)
+                return
         form: object = log
         if self._prepare is not None:
             try:
                 form = self._prepare(log)
-            except Exception as error:
+            except BaseException as error:
                 self.lost["unprepared"] += bool(log.protocol)
-                self._fail(error)
+                self._fail("prepare", error)
                 return
         queue.append((form, bool(log.protocol)))
         if self._waiting and len(queue) >= self._many:
             self.wake()
 
     def wake(self) -> None:
-        """Has written what was put, if nobody is at it; call it behind a batch of records.
+        """Has written what was put, if nobody is at it; call it after a batch of records.
 
         Not at every `put`: the thread would run at once, and both would fight for the interpreter.
         """
@@ -101,39 +143,66 @@ class Outlet:
             self._waiting = False
             self._wake.set()
 
-    def _wait_for_room(self) -> None:
-        while len(self._queue) >= self._limit and not self.closed:
+    def _wait_for_room(self) -> bool:
+        while not self.closed:
             self._room.clear()
             self._wake.set()
-            if len(self._queue) >= self._limit:
-                self._room.wait(RETRY)
+            if len(self._queue) < self._limit:
+                return True
+            left = self._attend() - time.monotonic()
+            if left <= 0:
+                return False
+            self._room.wait(min(RETRY, left))
+        return False
 
     def reopen(self) -> None:
         """Has the sink reopen its files, in its own thread."""
         self._reopen = True
         self._wake.set()
 
-    def stop(self, deadline: float) -> None:
-        """Writes what waits and closes; at `deadline` (time.monotonic) what is left is lost."""
+    def end(self) -> None:
+        """Has it write what waits, and close."""
         self._stopping = True
         self._wake.set()
+
+    def stop(self, deadline: float) -> None:
+        """Waits for its end; at `deadline` (time.monotonic) what is left is lost."""
+        self.end()
         self._thread.join(max(0.0, deadline - time.monotonic()))
-        if self._thread.is_alive():
-            self._fail(SinkError("did not finish in time"))
+        if not self._thread.is_alive():
+            return
+        with self._account:
+            self._given_up = self.closed = True
             left = [*self._in_hand, *self._queue]
-            self.closed = True
+            self._in_hand = []
+            self._queue.clear()
             self.lost["unfinished"] += sum(1 for _, counts in left if counts)
+        self._report(f"sink {self.name}: did not finish in time", None)
+        self.failure = "did not finish in time"
+
+    def discard(self) -> None:
+        """Closes the sink of an outlet that was never started."""
+        self._close()
 
     # -- in the sink's thread ----------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # a bug of this file: nobody else would hear of it
+            self.closed = True
+            self._fail("thread", error)
+        finally:
+            self._finish()
+
+    def _work(self) -> None:
         stalled = False
         while True:
             if self._reopen:
                 self._reopen = False
-                self._attempt(self.sink.reopen)
+                self._attempt("reopen")
             if stalled:
-                stalled = not self._attempt(self.sink.flush)
+                stalled = not self._attempt("flush")
                 if stalled and not self.closed:
                     if self._stopping:
                         break
@@ -145,12 +214,11 @@ class Outlet:
             if batch:
                 stalled = not self._write(batch)
             else:
-                stalled = not self._attempt(self.sink.flush)
+                stalled = not self._attempt("flush")
                 if self._stopping and not self._queue:
                     break
                 if not stalled:
                     self._rest(None)
-        self._finish()
 
     def _take(self) -> list[tuple[Any, bool]]:
         queue = self._queue
@@ -168,54 +236,87 @@ class Outlet:
 
     def _write(self, batch: list[tuple[Any, bool]]) -> bool:
         exchanges = sum(1 for _, counts in batch if counts)
+        error: BaseException | None = None
         try:
             self.sink.write([form for form, _ in batch])
-        except SinkError as error:
-            self._taken += exchanges
+        except BaseException as raised:
+            error = raised
+        with self._account:
+            if self._given_up:  # they are counted as lost already
+                return False
+            if error is None or isinstance(error, SinkError):
+                self._taken += exchanges
+            else:
+                self.lost["error"] += exchanges
             self._in_hand = []
-            self._fail(error)
-            return False
-        except Exception as error:
-            self.lost["error"] += exchanges
-            self._fail(error)
-        else:
-            self._taken += exchanges
-        self._in_hand = []
-        return True
+        if error is not None:
+            self._fail("write", error)
+        return not isinstance(error, SinkError)
 
-    def _attempt(self, action: Callable[[], None]) -> bool:
+    def _attempt(self, method: str) -> bool:
+        """Calls it; False when the sink says that it is stalled."""
         try:
-            action()
+            getattr(self.sink, method)()
         except SinkError as error:
-            self._fail(error)
+            self._fail(method, error)
             return False
-        except Exception as error:
-            self._fail(error)
+        except BaseException as error:
+            self._fail(method, error)
         return True
 
-    def _fail(self, error: Exception) -> None:
-        message = (
-            first_line(error)
-            if isinstance(error, SinkError)
-            else f"{type(error).__name__}: {first_line(error)}"
-        )
-        self.failure = message
+    def _fail(self, method: str, error: BaseException) -> None:
         if isinstance(error, SinkError) and error.closed:
             self.closed = True
+        if isinstance(error, RoverError):
+            self.failure = first_line(error)
+            self._report(f"sink {self.name}: {self.failure}", error)
+            return
+        self.failure = f"{type(error).__name__}: {first_line(error)}"
+        if self._failed is not None:
+            self._failed(f"sink {self.name}: {method}", error)
+        else:
+            self._report(f"sink {self.name}: {self.failure}", error)
+
+    def _report(self, message: str, error: BaseException | None) -> None:
         now = time.monotonic()
         if self.closed or now - self._reported >= REPORT_INTERVAL:
             self._reported = now
-            logger.error("sink %s: %s", self.name, message)
+            logger.error("%s", message)
             logger.debug("sink %s", self.name, exc_info=error)
 
     def _finish(self) -> None:
-        left, self._in_hand = [*self._in_hand, *self._queue], []
-        self._queue.clear()
+        with self._account:
+            left, self._in_hand = [*self._in_hand, *self._queue], []
+            self._queue.clear()
+            if exchanges := sum(1 for _, counts in left if counts):
+                self.lost["closed" if self.closed else "stalled"] += exchanges
         self._room.set()
-        if exchanges := sum(1 for _, counts in left if counts):
-            self.lost["closed" if self.closed else "stalled"] += exchanges
+        self._close()
+
+    def _close(self) -> None:
         try:
-            if unwritten := self.sink.close():
-                self.lost["unwritten"] += unwritten
-        except Exception as error:
-            self._fail(error)
+            unwritten = self.sink.close()
+            if unwritten is not None and (type(unwritten) is not int or unwritten < 0):
+                raise TypeError(f"returned {unwritten!r:.100} where a number of logs is due")
+            if unwritten and not self._given_up:
+                # It may speak of what it found from a run before, too.
+                self.lost["unwritten"] += min(unwritten, self._taken)
+        except BaseException as error:
+            self._fail("close", error)
+        try:
+            self.counters = figures(self.sink.counters())
+        except BaseException as error:
+            self._fail("counters", error)
+
+
+def figures(counters: object) -> dict[str, int]:
+    """What `counters` of a plugin returned, as what it has to be. Raises TypeError."""
+    if not isinstance(counters, Mapping):
+        raise TypeError(f"returned {counters!r:.100} where figures by name are due")
+    found = dict(counters)
+    if len(found) > MAX_COUNTERS:
+        raise TypeError(f"returned {len(found)} figures, more than {MAX_COUNTERS}")
+    for name, figure in found.items():
+        if type(name) is not str or not name.isprintable() or type(figure) is not int or abs(figure) >> 64:
+            raise TypeError(f"returned {name!r:.100}: {figure!r:.100} where a name and a number are due")
+    return found

@@ -47,7 +47,7 @@ def _console(settings: Mapping[str, Any]) -> Sink:
 
 
 def _console_of_worker(settings: Mapping[str, Any], worker: Worker) -> Sink:
-    first = worker.number == 0
+    first = worker.number == 0 and not worker.again
     sink = ConsoleSink(Output("-", worker.lock), color=settings["color"], header=settings["header"] and first)
     if first:
         # The header: now, before another worker has a line to write.

@@ -1,4 +1,4 @@
-"""Lines to a file descriptor: nothing is written twice, nothing is lost silently."""
+"""Lines to a file descriptor: nothing is written twice, nothing is lost silently, no line is torn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import select
+import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +15,14 @@ from rover import ProcessLock, RoverError, SinkError
 STDOUT = 1
 BLOCKED = 1.0
 """Seconds to wait at a time for a reader that does not read."""
+GONE = {
+    errno.EPIPE: "was closed by its reader",
+    errno.EIO: "is a terminal that was closed",
+    errno.EBADF: "is not open",
+}
+"""Errors after which nobody will ever read what is written there; EIO is a terminal's only."""
+WHOLE, BEGUN, HALF = range(3)
+"""A lock's mark: its last holder wrote whole lines; it was at it; it was in the middle of a line."""
 
 
 class Output:
@@ -21,7 +30,8 @@ class Output:
 
     A line that the system took only half of is continued where it stopped, so that a disk
     which fills up and is freed leaves no torn line. Where several processes write to it they take
-    turns by a lock; a process keeps its turn as long as a line of it is half written.
+    turns by a lock; a process keeps its turn as long as a line of it is half written. What one that
+    was killed left half written is ended by the next that writes: it spoils no other line.
     """
 
     def __init__(self, path: str, lock: ProcessLock | None = None) -> None:
@@ -31,7 +41,9 @@ class Output:
         self._lock = lock
         self._half = False
         self._waiting: deque[tuple[bytes, bool]] = deque()
-        self._descriptor = self._open()
+        self._reopen = False
+        self._descriptor = -1
+        self._use(self._open())
 
     @property
     def name(self) -> str:
@@ -45,10 +57,24 @@ class Output:
     def _open(self) -> int:
         if self.path == "-":
             return STDOUT
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         try:
-            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(self.path, flags | os.O_NONBLOCK, 0o640)
+            os.set_blocking(descriptor, True)
         except OSError as error:
-            raise RoverError(f"cannot open {self.path} for writing: {error.strerror}") from None
+            reason = error.strerror
+            if error.errno == errno.ENXIO:
+                reason = "it is a pipe or a device that nobody reads"
+            raise RoverError(f"cannot open {self.path} for writing: {reason}") from None
+        return descriptor
+
+    def _use(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._new = True
+        try:
+            self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        except OSError:
+            self._regular = False
 
     def write(self, lines: Sequence[tuple[bytes, bool]]) -> None:
         """Writes whole lines, each with whether it counts as an exchange.
@@ -59,15 +85,40 @@ class Output:
             self._waiting.extend(lines)
             self.flush()
             return
-        data = b"".join([line for line, _ in lines])
         done = 0
         with self._turn():
             try:
-                while done < len(data):
-                    done += self._write(data[done:] if done else data)
+                for piece in self._pieces(lines):
+                    left = piece
+                    while left:
+                        written = self._write(left)
+                        done += written
+                        left = left[written:]
             except SinkError:
                 self._keep(lines, done)
                 raise
+
+    def _pieces(self, lines: Sequence[tuple[bytes, bool]]) -> Iterator[bytes]:
+        """What is written at once: all, or, where a process that is killed must not leave a part of a
+        line before another's, what a pipe takes whole or not at all (pipe(7))."""
+        if self._lock is None or self._regular:
+            yield b"".join([line for line, _ in lines])
+            return
+        gathered: list[bytes] = []
+        size = 0
+        for line, _ in lines:
+            if gathered and size + len(line) > select.PIPE_BUF:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+            if len(line) <= select.PIPE_BUF:
+                gathered.append(line)
+                size += len(line)
+                continue
+            for start in range(0, len(line), select.PIPE_BUF):
+                yield line[start : start + select.PIPE_BUF]
+                self._lock.mark = HALF if start + select.PIPE_BUF < len(line) else BEGUN
+        if gathered:
+            yield b"".join(gathered)
 
     def flush(self) -> None:
         """Writes what waits. Raises SinkError when that still fails."""
@@ -76,25 +127,43 @@ class Output:
         with self._turn():
             while self._waiting:
                 line, counts = self._waiting[0]
-                written = self._write(line)
+                written = self._write(line if self._lock is None else line[: select.PIPE_BUF])
                 self._half = written < len(line)
+                if self._lock is not None:
+                    self._lock.mark = HALF if self._half else BEGUN
                 if self._half:
                     self._waiting[0] = (line[written:], counts)
                 else:
                     self._waiting.popleft()
+        if self._reopen:
+            self.reopen()
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """While nobody else writes."""
-        if self._lock is None:
-            yield
-            return
-        self._lock.acquire()
+        lock = self._lock
+        if lock is not None:
+            lock.acquire()
         try:
+            if self._new or (lock is not None and lock.mark != WHOLE and not self._half):
+                self._end_torn_line(HALF if lock is None else lock.mark)
+            if lock is not None:
+                lock.mark = HALF if self._half else BEGUN
             yield
         finally:
-            if not self._half:
-                self._lock.release()
+            if lock is not None:
+                lock.mark = HALF if self._half else WHOLE
+                if not self._half:
+                    lock.release()
+
+    def _end_torn_line(self, mark: int) -> None:
+        """What a process that died has left, in this run or in one before."""
+        torn = not self._new and mark == HALF
+        if self._regular:
+            torn = ends_within_line(self._descriptor)
+        if torn and not self._half:
+            self._write(b"\n")
+        self._new = False
 
     def _keep(self, lines: Sequence[tuple[bytes, bool]], done: int) -> None:
         for line, counts in lines:
@@ -112,23 +181,36 @@ class Output:
             except BlockingIOError:
                 select.select([], [self._descriptor], [], BLOCKED)
             except OSError as error:
-                if error.errno == errno.EPIPE:
-                    raise SinkError(f"{self.name} was closed by its reader", closed=True) from None
+                reason = GONE.get(error.errno or 0)
+                if reason and not (error.errno == errno.EIO and self._regular):
+                    raise SinkError(f"{self.name} {reason}", closed=True) from None
                 raise SinkError(f"cannot write to {self.name}: {error.strerror}") from None
 
     def reopen(self) -> None:
-        """Opens the path anew, after a rotation. If that fails the old file stays in use."""
-        if self.path != "-":
+        """Opens the path anew, after a rotation. If that fails the old file stays in use, and as long as
+        a line of it is half written."""
+        self._reopen = self._half
+        if self.path != "-" and not self._half:
             opened = self._open()
             os.close(self._descriptor)
-            self._descriptor = opened
+            self._use(opened)
 
     def close(self) -> int:
         """Returns how many exchanges' lines were never written whole."""
-        with contextlib.suppress(SinkError):
+        with contextlib.suppress(SinkError, RoverError):
             self.flush()
         if self.path != "-":
             os.close(self._descriptor)
         if self._lock is not None:
             self._lock.release()
         return sum(1 for _, counts in self._waiting if counts)
+
+
+def ends_within_line(descriptor: int) -> bool:
+    """Whether the last byte of a regular file is no end of a line. False when it cannot be read."""
+    try:
+        with open(f"/proc/self/fd/{descriptor}", "rb", buffering=0) as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:  # an empty file, or one that may only be written
+        return False
