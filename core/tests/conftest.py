@@ -216,6 +216,8 @@ def make_bench() -> Callable[..., Bench]:
         protocols: Sequence[ProtocolSpec] = (LINES,),
         ports: Mapping[str, str] | None = None,
         max_connections: int = 1000,
+        max_memory: int = 256 << 20,
+        source: object = None,
     ) -> Bench:
         manager = PluginManager()
         breaks: list[ProtocolBreak] = []
@@ -235,10 +237,11 @@ def make_bench() -> Callable[..., Bench]:
             manager,
             Recogniser(manager, protocols, ports or {}),
             [Direct("memory", memory)],
-            bench,
+            bench if source is None else source,
             epoch=1_700_000_000_000_000_000,
             protocol_settings=settings,
             max_connections=max_connections,
+            max_memory=max_memory,
         )
         bench.pipeline.process(Process(42, "app"))
         return bench

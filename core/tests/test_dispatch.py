@@ -3,6 +3,7 @@
 import dataclasses
 
 from rover import (
+    NEED_MORE,
     UPLOAD_ALL,
     UPLOAD_NONE,
     AccessLog,
@@ -16,6 +17,7 @@ from rover import (
     Verdict,
     hookimpl,
 )
+from rover.http import Headers, HttpExchange, HttpRequest
 from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, WORTH_TELLING
 
 
@@ -205,16 +207,20 @@ class TestHooks:
             "on_protocol_break: RuntimeError": 1,
         }
 
-    def test_what_no_plugin_logs_goes_as_kernel_logs(self, make_bench):
-        class Wrong:
-            @hookimpl
-            def handle_exchange(self, connection, exchange, details):
-                return "not an access log"
+    def test_what_no_plugin_logs_goes_as_kernel_logs(self, make_bench, lines):
+        """Of HTTP the core makes no log of its own."""
 
-        bench = make_bench(Wrong())
+        class Http(type(lines.make(None, {}, None))):
+            def decode(self, direction, buffer, now):
+                if not len(buffer):
+                    return NEED_MORE
+                buffer.consume(len(buffer), 0)
+                return HttpExchange(0, HttpRequest("GET", "/", "1.1", Headers(), 1, 2, 18, 0), None)
+
+        spec = dataclasses.replace(lines, make=lambda connection, settings, upgrade: Http())
+        bench = make_bench(protocols=[spec])
         bench.open()
         bench.read(b"?a\n")
-        bench.write(b"!a\n")
         assert bench.exchanges == []
         assert bench.pipeline.totals.unhandled == 1
         assert sorted(bench.delivered) == bench.sent

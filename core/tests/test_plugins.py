@@ -116,8 +116,10 @@ class TestCollecting:
 
         manager.register(First(), "first")
         second = manager.register(Second(), "second")
-        assert len(manager.collect("register_sinks", SinkSpec)) == 1
-        assert second.failures or manager.plugins[0].failures
+        assert [spec.name for spec in manager.collect("register_sinks", SinkSpec)] == ["x", "y"]
+        assert manager.owner("sink x").name == "first"
+        assert second.provides == ["sink y"]
+        assert second.failures == {"register_sinks: ValueError": 1}
 
     def test_the_wrong_type_is_its_plugins_failure(self, manager):
         class Wrong:

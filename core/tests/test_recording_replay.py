@@ -363,7 +363,7 @@ def test_however_it_ends(tmp_path, ending):
     assert [r.failure for r in ran] == [failure, failure, ""]
     assert_same(ran)
     assert (b"!one" in ran[2].lines) == ("stop" in ending)
-    assert ran[2].lines.count(b'"rover.outcome":"aborted"') == (1 if "stop" in ending else 2)
+    assert ran[2].lines.count(b'"rover.outcome":"unfinished"') == (1 if "stop" in ending else 2)
     assert (b'"rover.outcome":"split"' in ran[2].lines) == (ending in ("stop", "fail to stop"))
 
 

@@ -16,6 +16,7 @@ from rover.decoder import (
     Outcomes,
     ProtocolSpec,
     Verdict,
+    WeighedDecoder,
 )
 from rover.errors import RoverError, SinkError, UsageError
 from rover.exchange import Exchange, Outcome
@@ -36,7 +37,7 @@ from rover.records import (
 )
 from rover.settings import Setting, Settings
 from rover.sink import Sink, SinkSpec, Worker
-from rover.source import Check, DivisibleSource, Selection, Source, SourceSpec
+from rover.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
 
 __all__ = [
     "NEED_MORE",
@@ -51,6 +52,7 @@ __all__ = [
     "Closed",
     "Connection",
     "Decoder",
+    "DescribingSource",
     "Detail",
     "Direction",
     "DivisibleSource",
@@ -78,6 +80,7 @@ __all__ = [
     "Syscall",
     "UsageError",
     "Verdict",
+    "WeighedDecoder",
     "Worker",
     "hookimpl",
 ]

@@ -93,6 +93,7 @@ class Agent:
         self._reopen = False
         recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
         self.outlets: list[Outlet] = []
+        share = max((worker.count for worker in (workers or {}).values()), default=1)
         begun = False
         try:
             for name in dict.fromkeys(names):
@@ -111,6 +112,7 @@ class Agent:
                     name: settings.section(f"protocol.{name}") for name in catalogue.protocols
                 },
                 max_connections=settings["limits.connections"],
+                max_memory=settings["limits.memory"] // share,
             )
             manager.hook.startup(settings=settings)
         except BaseException:

@@ -8,7 +8,7 @@ dealt with. Each call's detail travels along with its bytes and leaves as they a
 
 from __future__ import annotations
 
-from rover.details import MAX_WAITING, Ledger
+from rover.details import DETAIL_MEMORY, MAX_WAITING, Ledger
 from rover.records import Detail, Direction
 
 EMPTY = b""
@@ -17,6 +17,9 @@ MAX_SIZE = 1 << 20
 """Unread bytes one direction keeps. Decoders skip bodies by length and bound their heads, so
 only one that waits for what never comes gets near it: four times the largest head anybody
 configures. The core breaks the connection there (reason `overflow`)."""
+
+PIECE_MEMORY = 160
+"""Bytes that a piece behind a gap takes besides what was captured of it."""
 
 
 class StreamBuffer:
@@ -70,6 +73,15 @@ class StreamBuffer:
     def unread(self) -> int:
         """Bytes known of that were not consumed, captured or missing."""
         return self.end - self.position
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory it takes: also those already consumed that the first piece still holds, what a
+        growing one has in reserve (an eighth), and the details."""
+        here = len(self.data)
+        behind = self.size - (here - self.offset)
+        reserve = (here + behind) >> 3 if behind or isinstance(self.data, bytearray) else 0
+        return here + behind + reserve + len(self._behind) * PIECE_MEMORY + len(self._calls) * DETAIL_MEMORY
 
     @property
     def at_gap(self) -> bool:

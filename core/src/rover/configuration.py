@@ -26,6 +26,13 @@ CORE = {
     "limits.connections": Setting(
         "limits.connections", 65_536, "connections followed at once; beyond it the idlest goes", minimum=1
     ),
+    "limits.memory": Setting(
+        "limits.memory",
+        256 << 20,
+        "bytes for all connections: what is buffered, what decoders keep; beyond it the largest breaks",
+        minimum=1 << 20,
+        size=True,
+    ),
     "limits.queue": Setting("limits.queue", 32_768, "access logs that may wait for one sink", minimum=1),
     "limits.stop_seconds": Setting(
         "limits.stop_seconds", 10, "seconds the sinks have to finish at the end", minimum=0, seconds=True

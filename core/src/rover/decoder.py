@@ -47,8 +47,8 @@ AnyExchange = HttpExchange | HttpStream | Exchange
 class Decoder(Protocol):
     """The state of one connection in one protocol. No I/O, no clock of its own.
 
-    Fed whole or byte by byte, it yields the same exchanges. Any exception is a bug of the
-    plugin: the core counts it and breaks the connection (reason `plugin`).
+    Fed whole or byte by byte, it yields the same exchanges. Any exception, and any result of
+    another type, is a bug of the plugin: the core counts it and breaks the connection (reason `plugin`).
 
     It may have one more method, `unneeded(direction) -> int`: how many bytes, behind all that came
     so far, it will pass over whatever they are. The core asks in the middle of large bodies, and
@@ -72,6 +72,20 @@ class Decoder(Protocol):
 
     def close(self, now: int) -> Iterable[AnyExchange]:
         """The connection is over: whatever was under way, as `aborted`."""
+
+
+class WeighedDecoder(Decoder, Protocol):
+    """A decoder that tells what it keeps, so that `limits.memory` can hold for it.
+
+    One that does not tell keeps little: less than a kilobyte beyond the bytes it left unread.
+    """
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it keeps now, about, besides what is unread in its buffers.
+
+        Asked after each call's bytes: a sum that is kept up to date, not one that is made each time.
+        """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 cdef class Ledger:
     cdef dict _owned
     cdef list _free
-    cdef Py_ssize_t _waiting
+    cdef readonly Py_ssize_t waiting
 
     cpdef assign(self, object owner, object detail)
     cpdef free(self, object detail)

@@ -12,17 +12,20 @@ MAX_WAITING = 1024
 """Details one connection keeps for exchanges that are not finished. At some 400 bytes each
 this is 0.4 MB; a download in 16 kB reads reaches it after 16 MB, and the details beyond it go
 out alone instead of with the exchange: never lost, never twice."""
+DETAIL_MEMORY = 400
+"""Bytes that a detail takes: the tuple, and some six numbers of its own."""
 
 
 class Ledger:
     """The details of one connection that wait for their exchange."""
 
-    __slots__ = ("_free", "_owned", "_waiting")
+    __slots__ = ("_free", "_owned", "waiting")
 
     def __init__(self) -> None:
         self._owned: dict[int, list[Detail]] = {}
         self._free: list[Detail] = []
-        self._waiting = 0
+        self.waiting = 0
+        """How many wait for their exchange."""
 
     def assign(self, owner: int, detail: Detail) -> None:
         """The detail waits for the exchange `owner`; beyond MAX_WAITING the oldest go free."""
@@ -31,11 +34,11 @@ class Ledger:
             self._owned[owner] = [detail]
         else:
             owned.append(detail)
-        self._waiting += 1
-        if self._waiting > MAX_WAITING:
+        self.waiting += 1
+        if self.waiting > MAX_WAITING:
             oldest = next(iter(self._owned))
             released = self._owned.pop(oldest)
-            self._waiting -= len(released)
+            self.waiting -= len(released)
             self._free += released
 
     def free(self, detail: Detail) -> None:
@@ -47,7 +50,7 @@ class Ledger:
         owned = self._owned.pop(owner, None)
         if owned is None:
             return ()
-        self._waiting -= len(owned)
+        self.waiting -= len(owned)
         return tuple(owned)
 
     def take_free(self) -> tuple[Detail, ...]:
@@ -63,6 +66,6 @@ class Ledger:
         everything = [*self._free, *(d for owned in self._owned.values() for d in owned)]
         self._owned.clear()
         self._free.clear()
-        self._waiting = 0
+        self.waiting = 0
         everything.sort(key=lambda detail: detail.sequence)
         return tuple(everything)

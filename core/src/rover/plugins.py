@@ -6,21 +6,32 @@ import dataclasses
 import difflib
 import functools
 import importlib.metadata
+import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar, cast
 
 import pluggy
 
 from rover import hookspecs
 from rover.decoder import ProtocolSpec
+from rover.errors import UsageError
+from rover.guard import check_spec, found
 from rover.sink import SinkSpec
 from rover.source import SourceSpec
 
 GROUP = "rover"
 REPORT_INTERVAL = 60.0
 """Seconds between two log lines about the same failure of the same plugin."""
+MAX_KINDS = 32
+"""Kinds of failure kept of a plugin: more than it has methods that can fail. One that makes a new class
+of exception each time has the rest of its failures counted as one kind."""
+OTHERS = "others"
+MAX_SPECS = 1000
+"""Specifications taken from one hook: no plugin has so many, an iterator without end has more."""
 
 HOOKS = tuple(sorted(n for n in vars(hookspecs) if hasattr(getattr(hookspecs, n), "rover_spec")))
 
@@ -40,24 +51,38 @@ class Plugin:
     """How often each kind of failure happened: "handle_exchange: ValueError" -> 3."""
     last: dict[str, str] = dataclasses.field(default_factory=dict)
     """The newest message of each kind."""
+    module: str = ""
+    """Where its hooks are: the classes of its sources and sinks are from there, or from below."""
     provides: list[str] = dataclasses.field(default_factory=list)
     """What it registered: "protocol http1", "sink jsonl"."""
     _reported: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def failed(self, where: str, error: BaseException) -> None:
-        """Counts a failure; logs it once per kind and minute."""
-        kind = f"{where}: {type(error).__name__}"
-        self.last[kind] = first_line(error)
+        """Counts a failure; logs it once per kind and minute. Never raises."""
+        kind = f"{where}: {class_name(error)}"
+        if kind not in self.failures and len(self.failures) >= MAX_KINDS:
+            kind = OTHERS
+        message = first_line(error)
+        self.last[kind] = message
         self.failures[kind] = self.failures.get(kind, 0) + 1
         now = time.monotonic()
         if now - self._reported.get(kind, -REPORT_INTERVAL) >= REPORT_INTERVAL:
             self._reported[kind] = now
-            logger.error("plugin %s: %s: %s", self.name, kind, first_line(error))
-            logger.debug("plugin %s", self.name, exc_info=error)
+            logger.error("plugin %s: %s: %s", self.name, kind, message)
+            if logger.isEnabledFor(logging.DEBUG):
+                # Without the exception itself: its text may hold what a terminal obeys.
+                trace = BaseException.__dict__["__traceback__"].__get__(error)
+                logger.debug("plugin %s:\n%s", self.name, "".join(traceback.format_tb(trace)))
 
 
 class Guarded:
     """Holds a plugin's hooks, guarded, as attributes; pluggy tells plugins apart by identity."""
+
+
+def class_name(error: BaseException) -> str:
+    """The name of an exception's class, whatever a plugin called it."""
+    name: str = type.__dict__["__name__"].__get__(type(error))[:MAX_MESSAGE]  # no metaclass is asked
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 MAX_MESSAGE = 500
@@ -68,10 +93,11 @@ def first_line(error: BaseException) -> str:
     """An error's message on one line, whatever a plugin put into it: what a terminal would obey is
     escaped, and a message that cannot be made is said to be so. Never raises."""
     try:
-        message = (str(error).strip()[:MAX_MESSAGE].splitlines() or [""])[0]
+        text = str.__str__(str(error))  # a class derived from str has code of its own
+        message = (text.strip()[:MAX_MESSAGE].splitlines() or [""])[0]
         return message if message.isprintable() else repr(message)[1:-1]
     except BaseException as failure:  # a message may have code of its own
-        return f"its message cannot be read: {type(failure).__name__}"
+        return f"its message cannot be read: {class_name(failure)}"
 
 
 class Implementation(NamedTuple):
@@ -95,13 +121,14 @@ class PluginManager:
 
     def load_entry_points(self) -> None:
         """Loads and registers every installed plugin. One that fails is kept, with its failure."""
-        found = importlib.metadata.entry_points(group=GROUP)
-        for entry in sorted(found, key=lambda entry: entry.name):
-            dist = entry.dist
-            label = f"{dist.name} {dist.version}" if dist is not None else ""
+        installed = importlib.metadata.entry_points(group=GROUP)
+        for entry in sorted(installed, key=lambda entry: entry.name):
+            label = ""
             try:
+                dist = entry.dist
+                label = f"{dist.name} {dist.version}" if dist is not None else ""
                 module = entry.load()
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 plugin = Plugin(entry.name, label)
                 self.plugins.append(plugin)
                 plugin.failed("import", error)
@@ -115,7 +142,8 @@ class PluginManager:
         try:
             guarded = self._guard(plugin, module)
             self._manager.register(guarded, name)
-        except Exception as error:
+            plugin.module = module_of(module)
+        except BaseException as error:
             plugin.failed("refused", error)
         else:
             plugin.hooks = tuple(sorted(set(vars(guarded))))
@@ -139,7 +167,7 @@ class PluginManager:
                     f"{name} is a hook wrapper: one plugin could stop another, so none are taken"
                 )
             function = getattr(module, name)
-            wrapper = guard(function, functools.partial(plugin.failed, name))
+            wrapper = guard(function, plugin, name)
             setattr(guarded, name, hookspecs.hookimpl(**marker_options(options))(wrapper))
         return guarded
 
@@ -153,17 +181,25 @@ class PluginManager:
         caller: pluggy.HookCaller = getattr(self.hook, hook)
         for implementation in caller.get_hookimpls():
             plugin = self._plugin(implementation.plugin_name)
-            returned = cast("Sequence[Spec] | None", implementation.function())
+            returned = cast("Iterable[object] | None", implementation.function())
+            if returned is None:
+                continue
             try:
-                for spec in returned or ():
-                    if not isinstance(spec, kind):
-                        raise TypeError(f"returned {spec!r} where a {kind.__name__} is due")
+                offered = list(itertools.islice(returned, MAX_SPECS))
+            except BaseException as error:
+                plugin.failed(hook, error)
+                continue
+            for offer in offered:
+                try:
+                    check_spec(offer, kind)
+                    spec = cast("Spec", offer)
                     if spec.name in specs:
                         raise ValueError(f"{label} {spec.name!r} is registered by another plugin already")
+                except BaseException as error:
+                    plugin.failed(hook, error)
+                else:
                     specs[spec.name] = spec
                     plugin.provides.append(f"{label} {spec.name}")
-            except Exception as error:
-                plugin.failed(hook, error)
         return list(specs.values())
 
     def first_result(self, hook: str) -> list[Implementation]:
@@ -184,9 +220,37 @@ class PluginManager:
             for each in reversed(caller.get_hookimpls())
         ]
 
+    def implementations(self, hook: str) -> Iterable[tuple[Plugin, Callable[..., object]]]:
+        """Each plugin's implementation of a hook with one argument, guarded, in pluggy's order."""
+        caller: pluggy.HookCaller = getattr(self.hook, hook)
+        for each in reversed(caller.get_hookimpls()):
+            function = each.function if each.argnames else functools.partial(_without, each.function)
+            yield self._plugin(each.plugin_name), function
+
     def owner(self, provided: str) -> Plugin | None:
         """The plugin that registered e.g. "protocol http1"."""
         return next((p for p in self.plugins if provided in p.provides), None)
+
+    def blame(self, provided: str) -> Plugin:
+        """The same, and where no plugin registered it, one in its name that failures are counted for."""
+        return self.owner(provided) or self._named(provided)
+
+    def maker(self, thing: object) -> Plugin:
+        """The plugin whose module made the class of a source or a sink; where there is none, one in the
+        name of the class."""
+        kind = type(thing)
+        made_in = f"{module_of(kind)}."
+        for plugin in self.plugins:
+            if plugin.module and made_in.startswith(f"{plugin.module}."):
+                return plugin
+        return self._named(type.__dict__["__name__"].__get__(kind))
+
+    def _named(self, name: str) -> Plugin:
+        known = next((p for p in self.plugins if p.name == name), None)
+        if known is None:
+            known = Plugin(name, "")
+            self.plugins.append(known)
+        return known
 
     def _plugin(self, name: str) -> Plugin:
         return next(p for p in self.plugins if p.name == name)
@@ -198,18 +262,39 @@ class PluginManager:
         ]
 
 
-def guard(function: Callable[..., Any], failed: Callable[[BaseException], None]) -> Callable[..., Any]:
-    """`function`, with an exception reported to `failed` and None returned instead."""
+def module_of(thing: object) -> str:
+    """The module a class is from, or the name of a module; empty when it tells none."""
+    name = getattr(thing, "__name__" if isinstance(thing, ModuleType) else "__module__", "")
+    return name if isinstance(name, str) else ""
+
+
+def guard(function: Callable[..., Any], plugin: Plugin, hook: str) -> Callable[..., Any]:
+    """A plugin's hook, with whatever it raises counted as its failure, and None returned instead.
+
+    A UsageError of `startup` is passed on: it refuses the run. What a hook returns that is to return
+    nothing is a failure too: a coroutine, say, that nobody awaits.
+    """
+    silent = getattr(hookspecs, hook).__annotations__.get("return") == "None"
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            failed(error)
+            returned = function(*args, **kwargs)
+            if silent and returned is not None:
+                raise TypeError(f"returned {found(returned)} where nothing is due")
+        except BaseException as error:
+            if hook == "startup" and issubclass(type(error), UsageError):
+                raise
+            plugin.failed(hook, error)
             return None
+        return returned
 
     return guarded
+
+
+def _without(function: Callable[[], object], _argument: object) -> object:
+    """A hook that leaves its argument out."""
+    return function()
 
 
 def marker_options(options: Any) -> dict[str, Any]:

@@ -61,6 +61,8 @@ class Report:
     failures: Sequence[PluginFailure] = ()
     workers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """What became of worker processes: died, started again."""
+    noted: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What else happened, by name (`Totals.noted`)."""
 
     @classmethod
     def of(
@@ -90,6 +92,7 @@ class Report:
             dict(source),
             sinks,
             failures,
+            totals.noted(),
         )
 
     def __add__(self, other: Report) -> Report:
@@ -112,6 +115,7 @@ class Report:
             list(sinks.values()),
             list(failures.values()),
             added(self.workers, other.workers),
+            added(self.noted, other.noted),
         )
 
     def to_json(self) -> str:
@@ -159,6 +163,7 @@ class Report:
         )
         if self.breaks:
             parts.append(f"breaks: {by_cause(Counter(self.breaks))}")
+        parts += [f"{count} {name}" for name, count in self.noted.items() if count]
         return "; ".join(parts)
 
 

@@ -19,6 +19,9 @@ from rover.errors import UsageError
 # A time as Go, Docker and Kubernetes write it: 5s, 1m30s, 500ms.
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# A size as Docker, Kubernetes and systemd write it: 256MiB, 64k, 1G. Units are powers of 1024.
+_SIZE = re.compile(r"(\d+)\s*([kmgt])?(i?b)?", re.IGNORECASE | re.ASCII)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 Value = str | int | float | bool | list[str] | list[int]
 
@@ -40,6 +43,8 @@ class Setting:
     """Variable that overrides the file; the command line overrides both. Empty is none."""
     seconds: bool = False
     """A time in seconds; it may be given with units, as in `1m30s`."""
+    size: bool = False
+    """A number of bytes; it may be given with units, as in `256MiB`."""
 
     def read(self, key: str, value: object) -> Value:
         """The value in the setting's type. Raises UsageError naming `key`."""
@@ -69,6 +74,8 @@ class Setting:
                 raise ValueError
             if self.seconds and isinstance(value, str) and value and not _DURATION.sub("", value):
                 value = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
+            if self.size and isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+                value = int(match[1]) << 10 * _POWERS[(match[2] or "").lower()]
             if isinstance(default, int):
                 if isinstance(value, float) and not value.is_integer():
                     raise ValueError
@@ -79,6 +86,8 @@ class Setting:
             kind = f"list of {self.items.__name__}" if isinstance(default, list) else type(default).__name__
             if self.seconds:
                 kind = "time: seconds, or as in 500ms, 1m30s"
+            if self.size:
+                kind = "size: bytes, or as in 64KiB, 256MiB"
             raise UsageError(f"{key} = {value!r}: must be a {kind}") from None
         return str(value)
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from rover.records import RecordHandler
+from rover.records import Opened, RecordHandler
 from rover.settings import Setting
 
 
@@ -64,6 +64,17 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Lets go of everything; called once, also after a failed start."""
+
+
+class DescribingSource(Source, Protocol):
+    """A source that can tell again of a connection it has told of before."""
+
+    def describe(self, connection: int) -> Opened | None:
+        """What `opened` was told when it began; None when it is not known (any more).
+
+        Asked when there is data of a connection that the core does not know: one that was given up
+        for room (`limits.connections`) and goes on, or one of a worker that died.
+        """
 
 
 @runtime_checkable

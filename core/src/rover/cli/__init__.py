@@ -31,6 +31,7 @@ def build(manager: PluginManager, signals: Signals | None = None) -> typer.Typer
     import typer
 
     from rover.cli import doctor, plugins, record, replay, run
+    from rover.cli.extensions import extensions
 
     signals = signals or Signals()
     app = typer.Typer(
@@ -46,7 +47,9 @@ def build(manager: PluginManager, signals: Signals | None = None) -> typer.Typer
     record.register(app, signals)
     plugins.register(app)
     doctor.register(app)
-    manager.hook.register_commands(cli=app)
+    for added in extensions(manager, app):
+        app.registered_commands += added.registered_commands
+        app.registered_groups += added.registered_groups
     return app
 
 

@@ -20,9 +20,13 @@ cdef class Pipeline:
     cdef tuple _kernel_outlets
     cdef object _source
     cdef object _set_unneeded
+    cdef object _describe
     cdef object _epoch
     cdef object _settings
     cdef Py_ssize_t _max_connections
+    cdef long long _max_memory
+    cdef long long _memory
+    cdef list _idlest
     cdef dict _states
     cdef dict _processes
     cdef list _sweep
@@ -33,7 +37,14 @@ cdef class Pipeline:
     cpdef data(self, object detail, object payload)
     @cython.locals(state=ConnectionState)
     cpdef closed(self, object closed)
+    cdef object _process(self, object pid)
+    cdef object _facts(self, object opened)
     cdef ConnectionState _add(self, ConnectionState state)
+    cdef ConnectionState _remove(self, object identity)
+    @cython.locals(state=ConnectionState)
+    cdef _evict(self, object now)
+    @cython.locals(state=ConnectionState)
+    cdef ConnectionState _add_unbuilt(self, object detail)
     cdef _build(self, ConnectionState state, object facts)
     cdef _missed(self, ConnectionState state, object detail)
     cdef _account(self, ConnectionState state, object detail)
@@ -47,12 +58,24 @@ cdef class Pipeline:
     cdef _decode(self, ConnectionState state, int direction, object now)
     cdef _leave_out(self, ConnectionState state, int direction)
     cdef object _ask(self, list implementations, tuple arguments)
+    cdef _collect(self, ConnectionState state, object method, object now, object cut)
+    cdef object _role(self, ConnectionState state)
+    cdef _poll_memory(self, ConnectionState state, object now)
+    @cython.locals(ingress=StreamBuffer, egress=StreamBuffer, taken="long long")
+    cdef _weigh(self, ConnectionState state)
+    cdef bint _is_full(self) except -1
+    @cython.locals(state=ConnectionState)
+    cdef _relieve(self, object now)
+    cdef _set_upload(self, object connection, object limit)
     @cython.locals(details=tuple)
     cdef _exchange(self, ConnectionState state, object exchange)
+    @cython.locals(buffer=StreamBuffer)
+    cdef _cut(self, ConnectionState state, object now, object cut)
     @cython.locals(buffer=StreamBuffer)
     cdef _finish(self, ConnectionState state, object now)
     cdef _release(self, ConnectionState state)
     @cython.locals(free=tuple)
     cdef _send_free(self, ConnectionState state)
     cdef _send_alone(self, ConnectionState state, tuple details)
+    @cython.locals(taken="long long")
     cdef _send(self, ConnectionState state, object log, tuple outlets)

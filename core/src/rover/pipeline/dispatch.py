@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
+import heapq
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from rover.access_log import AccessLog
 from rover.buffer import MAX_SIZE
 from rover.connection import Connection, ProtocolBreak, speaking
 from rover.decoder import NEED_MORE, RESYNCHRONISED, UPLOAD_NONE, AnyExchange, ProtocolSpec, Verdict
+from rover.details import DETAIL_MEMORY
 from rover.exchange import Exchange, Outcome
+from rover.guard import (
+    check_decoder,
+    check_result,
+    checked_break,
+    checked_log,
+    checked_opened,
+    found,
+    memory_of,
+    role_of,
+    yielded,
+)
 from rover.http.values import HttpExchange, HttpStream
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import MAX_ATTEMPTS, MAX_ATTEMPTS_ONE_WAY, Recogniser
 from rover.pipeline.state import ConnectionState
 from rover.pipeline.totals import Totals
 from rover.plugins import Implementation, PluginManager
-from rover.records import Closed, Detail, Direction, Loss, Opened, Process
+from rover.records import MAX_NUMBER, Closed, Detail, Direction, Loss, Opened, Process, Role
 from rover.tuples import new
 
 SECOND = 1_000_000_000
@@ -34,7 +46,7 @@ end may have been lost."""
 SWEEP_SLICE = 1024
 """Connections looked at per tick, so that a tick stays under a few milliseconds."""
 MAX_PROCESSES = 32_768
-"""Process names kept: the default of kernel.pid_max."""
+"""Process names kept, the least recently used one goes first: the default of kernel.pid_max."""
 MAX_STEPS = 1_000_000
 """Decoder steps over one call: one per byte of the largest buffer. More is an endless loop."""
 LARGE = 8192
@@ -44,9 +56,23 @@ WORTH_TELLING = 1 << 18
 """Bytes to come from which on the source is told that they are unneeded: to copy fewer costs less than
 to tell it."""
 WAYS = (Direction.INGRESS, Direction.EGRESS)
-EXCHANGES = (HttpExchange, HttpStream, Exchange)
-EVICTION_SAMPLE = 64
-"""Oldest connections among which the longest silent one makes room."""
+MAX_CLAIMS = 8
+"""Protocols one connection may have, one after the other: HTTP/1.1, HTTP/2 by upgrade, and what else a
+chain of proxies agrees on. A decoder whose upgrade is to its own protocol, over and over, ends here."""
+EVICTION_BATCH = 64
+"""Of so many connections one is found idle enough to make room, at a time: to find the idlest takes a
+look at all of them, some ten milliseconds where there are 65,536."""
+CONNECTION_MEMORY = 3072
+"""Bytes that any connection takes: its state and its decoder's, measured for both versions of HTTP."""
+GRAIN = 2048
+"""Bytes beyond these that are accounted for. An ordinary connection stays below, and costs nothing."""
+FEW_DETAILS = 4
+"""Details that may wait for their exchange before they are accounted for."""
+RELIEF = 16
+"""When the limit of memory is reached, a sixteenth of it is freed: to find the largest takes a look at
+all connections, and that is then done once for every 16 MB that come."""
+LOG_MEMORY = 1024
+"""Bytes of a log that is held, besides its texts and details."""
 
 
 class UploadSwitch(Protocol):
@@ -70,8 +96,10 @@ class Pipeline:
         epoch: int,
         protocol_settings: Mapping[str, Mapping[str, Any]],
         max_connections: int = 65_536,
+        max_memory: int = 256 << 20,
     ) -> None:
-        """`protocol_settings`: by protocol name. `epoch`: see `Connection.epoch`."""
+        """`protocol_settings`: by protocol name. `epoch`: see `Connection.epoch`. `max_memory`: bytes for
+        all connections, with what they have buffered and what their decoders keep."""
         self.totals = Totals()
         self._manager = manager
         self._hook = manager.hook
@@ -82,10 +110,14 @@ class Pipeline:
         self._outlets = tuple(outlets)
         self._kernel_outlets = tuple(o for o in outlets if o.kernel_logs)
         self._source = source
-        self._set_unneeded = getattr(source, "set_unneeded", None)
+        self._set_unneeded = self._optional("set_unneeded")
+        self._describe = self._optional("describe")
         self._epoch = epoch
         self._settings = protocol_settings
-        self._max_connections = max_connections
+        self._max_connections = max(1, min(max_connections, max_memory // CONNECTION_MEMORY))
+        self._max_memory = max_memory
+        self._memory = 0  # what all connections are charged for
+        self._idlest: list[tuple[int, int]] = []  # (when last seen, which), the idlest last
         self._states: dict[int, ConnectionState] = {}
         self._processes: dict[int, Process] = {}
         self._sweep: list[int] = []
@@ -94,16 +126,23 @@ class Pipeline:
 
     def process(self, process: Process) -> None:
         """A process as it is from now on."""
-        if len(self._processes) >= MAX_PROCESSES and process.pid not in self._processes:
+        if self._processes.pop(process.pid, None) is None and len(self._processes) >= MAX_PROCESSES:
             del self._processes[next(iter(self._processes))]
         self._processes[process.pid] = process
+
+    def _process(self, pid: int) -> Process:
+        """The process of this number, from now on the most recently used one."""
+        known = self._processes.pop(pid, None)
+        if known is None:
+            return Process(pid, "")
+        self._processes[pid] = known
+        return known
 
     def opened(self, opened: Opened) -> None:
         """A connection that is new to the source; builds one whose data came first."""
         self.totals.connections += 1
-        identity, time, local, remote, role, pid, late, detail = opened
-        process = self._processes.get(pid) or Process(pid, "")
-        facts = new(Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None))
+        identity, time, _, _, _, _, late, detail = opened
+        facts = self._facts(opened)
         state = self._states.get(identity)
         if state is None:
             state = self._add(ConnectionState(facts, late=late, built=True))
@@ -114,6 +153,11 @@ class Pipeline:
             self._send_alone(state, (detail,))
         if state.decoder is None and not state.plain and (spec := self._recogniser.pinned(facts)):
             self._claim(state, spec, time)
+
+    def _facts(self, opened: Opened) -> Connection:
+        identity, time, local, remote, role, pid, _, _ = opened
+        process = self._process(pid)
+        return new(Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None))
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
@@ -130,6 +174,8 @@ class Pipeline:
             if payload and state.connection.protocol_break is not None:
                 self.totals.late_payload += len(payload)
             self._send_alone(state, (detail,))
+            if state.held_memory and self._is_full():
+                self._relieve(now)
             return
         buffer = state.buffers[direction]
         buffer.append(detail, payload)
@@ -141,10 +187,14 @@ class Pipeline:
             self._decode(state, direction, now)
             if len(payload) >= LARGE:
                 self._leave_out(state, direction)
+        if buffer.size or state.memory or state.kept > GRAIN or state.ledger.waiting > FEW_DETAILS:
+            self._weigh(state)
+            if self._is_full():
+                self._relieve(now)
 
     def closed(self, closed: Closed) -> None:
         """The end of a connection."""
-        state = self._states.pop(closed.connection, None)
+        state = self._remove(closed.connection)
         if state is None:
             if closed.detail is None:
                 return
@@ -171,48 +221,63 @@ class Pipeline:
                 self._age(state, now)
 
     def finish(self, now: int) -> None:
-        """The end of the run: every connection is finished as if it closed."""
-        for state in list(self._states.values()):
-            self._finish(state, now)
-            self._release(state)
-        self._states.clear()
+        """The end of the run: what is under way on any connection stays unfinished."""
+        for identity in list(self._states):
+            if (state := self._remove(identity)) is not None:
+                self._cut(state, now, Outcome.UNFINISHED)
+                self._release(state)
 
     def _age(self, state: ConnectionState, now: int) -> None:
         silent = now - state.seen
         if state.held is not None:
             if silent > (BREAK_KEPT_FOR if state.connection.protocol_break else HELD_FOR):
-                self._finish(state, now)
+                self._remove(state.connection.id)
+                self._cut(state, now, Outcome.ABORTED)
                 self._release(state)
-                self._states.pop(state.connection.id, None)
                 return
             if state.held and now - state.held[0].end > HELD_FOR:
                 self._send_held(state)
         if state.decoder is not None:
-            try:
-                expired = list(state.decoder.expire(now))
-            except Exception as error:
-                self._break(state, self._plugin_break(state, "expire", error), now)
-            else:
-                self._exchanges(state, expired)
-                self._send_free(state)
-        if silent > IDLE_CHECK and not self._source.is_open(state.connection.id):
-            self._states.pop(state.connection.id, None)
-            self._finish(state, now)
+            self._collect(state, "expire", now, Outcome.ABORTED)
+            self._send_free(state)
+            self._poll_memory(state, now)
+            if state.memory:
+                self._weigh(state)
+        if silent > IDLE_CHECK and not self._is_open(state.connection.id):
+            self._remove(state.connection.id)
+            self._cut(state, now, Outcome.ABORTED)
             self._release(state)
 
     # -- the table ---------------------------------------------------------------------------
 
     def _add(self, state: ConnectionState) -> ConnectionState:
-        states = self._states
-        if len(states) >= self._max_connections:
-            oldest = itertools.islice(states.values(), EVICTION_SAMPLE)
-            victim = min(oldest, key=operator.attrgetter("seen"))
-            del states[victim.connection.id]
-            self.totals.evicted += 1
-            self._finish(victim, state.seen)
-            self._release(victim)
-        states[state.connection.id] = state
+        if len(self._states) >= self._max_connections:
+            self._evict(state.seen)
+        self._states[state.connection.id] = state
         return state
+
+    def _remove(self, identity: int) -> ConnectionState | None:
+        state = self._states.pop(identity, None)
+        if state is not None:
+            self._memory -= state.memory
+            state.memory = state.held_memory = 0
+        return state
+
+    def _evict(self, now: int) -> None:
+        """The idlest connection makes room."""
+        while True:
+            if not self._idlest:
+                seen = [(state.seen, identity) for identity, state in self._states.items()]
+                self._idlest = heapq.nsmallest(max(1, len(seen) // EVICTION_BATCH), seen)
+                self._idlest.reverse()
+            when, identity = self._idlest.pop()
+            state = self._states.get(identity)
+            if state is not None and state.seen == when:  # it was idle since it was found to be
+                break
+        self.totals.evicted += 1
+        self._remove(identity)
+        self._cut(state, now, Outcome.ABORTED)
+        self._release(state)
 
     def _provisional(self, detail: Detail) -> Connection:
         return Connection(
@@ -220,17 +285,33 @@ class Pipeline:
             local=None,
             remote=None,
             role=None,
-            process=self._processes.get(detail.pid) or Process(detail.pid, ""),
+            process=self._process(detail.pid),
             opened=detail.start,
             epoch=self._epoch,
         )
 
     def _add_unbuilt(self, detail: Detail) -> ConnectionState:
-        state = ConnectionState(self._provisional(detail), late=True, built=False)
+        facts = self._described(detail.connection)
+        if facts is None:
+            state = ConnectionState(self._provisional(detail), late=True, built=False)
+        else:
+            state = ConnectionState(facts, late=True, built=True)
+            self.totals.returned += 1
         state.sequence = detail.sequence
         # Nothing is missing that was never ours to see: the stream begins here.
         state.buffers[detail.direction].begin(detail.position)
         return self._add(state)
+
+    def _described(self, identity: int) -> Connection | None:
+        """What the source knows of a connection that it told of before: one that was evicted."""
+        if self._describe is None:
+            return None
+        try:
+            opened = checked_opened(self._describe(identity))
+        except BaseException as error:
+            self._source_failed("describe", error)
+            return None
+        return self._facts(opened._replace(connection=identity)) if opened is not None else None
 
     def _build(self, state: ConnectionState, facts: Connection) -> None:
         """The opening record came after data: what was learned meanwhile holds."""
@@ -243,7 +324,7 @@ class Pipeline:
         self._send_held(state)
         state.held = None
         if known.protocol_break is not None:
-            self._source.set_upload(known.id, UPLOAD_NONE)
+            self._set_upload(known.id, UPLOAD_NONE)
 
     def _missed(self, state: ConnectionState, detail: Detail) -> None:
         if detail.sequence > state.sequence:
@@ -278,19 +359,25 @@ class Pipeline:
         attempts = state.attempts
         if min(attempts) >= MAX_ATTEMPTS or max(attempts) >= MAX_ATTEMPTS_ONE_WAY:
             self._make_plain(state)
-            self._source.set_upload(state.connection.id, UPLOAD_NONE)
+            self._set_upload(state.connection.id, UPLOAD_NONE)
 
     def _claim(
         self, state: ConnectionState, spec: ProtocolSpec, now: int, upgrade: ProtocolBreak | None = None
     ) -> None:
         state.spec = spec
+        state.claims += 1
         connection = state.connection = speaking(state.connection, spec.name)
         try:
-            state.decoder = spec.make(connection, self._settings.get(spec.name, {}), upgrade)
-        except Exception as error:
+            if state.claims > MAX_CLAIMS:
+                raise RuntimeError(f"a connection goes from protocol to protocol {MAX_CLAIMS} times")
+            decoder = spec.make(connection, self._settings.get(spec.name, {}), upgrade)
+            check_decoder(decoder)
+            state.weighed = hasattr(decoder, "memory")
+        except BaseException as error:
             self._break(state, self._plugin_break(state, "make", error), now)
             return
-        self._source.set_upload(connection.id, spec.upload)
+        state.decoder = decoder
+        self._set_upload(connection.id, spec.upload)
         ingress, egress = state.buffers
         first = int(0 < egress.since < (ingress.since or now + 1))
         for direction in (first, 1 - first):
@@ -300,6 +387,8 @@ class Pipeline:
     def _make_plain(self, state: ConnectionState) -> None:
         """Nothing of this connection is decoded from here on; what was buffered goes out."""
         state.decoder = None
+        state.weighed = False
+        state.kept = 0
         state.plain = True
         for buffer in state.buffers:
             buffer.clear()
@@ -316,11 +405,12 @@ class Pipeline:
             before = buffer.position
             try:
                 result = decoder.decode(way, buffer, now)
-            except Exception as error:
+                if result is NEED_MORE:
+                    break
+                check_result(result)
+            except BaseException as error:
                 self._break(state, self._plugin_break(state, "decode", error), now)
                 return
-            if result is NEED_MORE:
-                break
             if result is RESYNCHRONISED:
                 self.totals.resynchronised += 1
                 if buffer.position == before:
@@ -328,56 +418,71 @@ class Pipeline:
             elif isinstance(result, ProtocolBreak):
                 self._end_protocol(state, result, way, now)
                 return
-            elif isinstance(result, EXCHANGES):
-                self._exchange(state, result)
             else:
-                wrong = TypeError(f"returned {result!r}")
-                self._break(state, self._plugin_break(state, "decode", wrong), now)
-                return
+                self._exchange(state, result)  # type: ignore[arg-type]  # check_result has seen to it
         else:
             endless = RuntimeError(f"{MAX_STEPS} steps without an end")
             self._break(state, self._plugin_break(state, "decode", endless), now)
             return
         if buffer.size > MAX_SIZE:
-            found = f"{buffer.size} bytes wait undecoded"
-            self._break(state, ProtocolBreak("overflow", found, "", way, buffer.position), now)
+            waiting = f"{buffer.size} bytes wait undecoded"
+            self._break(state, ProtocolBreak("overflow", waiting, "", way, buffer.position), now)
             return
         self._send_free(state)
+        if state.weighed:
+            self._poll_memory(state, now)
 
     def _leave_out(self, state: ConnectionState, direction: int) -> None:
         """Tells the source what it need not deliver of a large body that has begun."""
-        unneeded = getattr(state.decoder, "unneeded", None)
-        if unneeded is None or self._set_unneeded is None:
+        if self._set_unneeded is None:
             return
         try:
+            unneeded = getattr(state.decoder, "unneeded", None)
+            if unneeded is None:
+                return
             size = unneeded(WAYS[direction])
-        except Exception as error:
+            if type(size) is not int:
+                raise TypeError(f"returned {found(size)} where a number of bytes is due")
+        except BaseException as error:
             self._break(state, self._plugin_break(state, "unneeded", error), state.seen)
             return
         if size >= WORTH_TELLING:
-            end = state.buffers[direction].end
-            self._set_unneeded(state.connection.id, direction, end + size)
+            end = min(state.buffers[direction].end + size, MAX_NUMBER)
+            try:
+                self._set_unneeded(state.connection.id, direction, end)
+            except BaseException as error:
+                self._source_failed("set_unneeded", error)
 
-    def _plugin_break(self, state: ConnectionState, where: str, error: Exception) -> ProtocolBreak:
+    def _blame(self, state: ConnectionState, where: str, error: BaseException) -> None:
+        """Counts a failure of the plugin whose decoder the connection has."""
         name = state.spec.name if state.spec else ""
-        if plugin := self._manager.owner(f"protocol {name}"):
-            plugin.failed(where, error)
-        return ProtocolBreak("plugin", f"{where} of {name} failed")
+        self._manager.blame(f"protocol {name}").failed(where, error)
 
-    def _exchanges(self, state: ConnectionState, exchanges: Iterable[AnyExchange]) -> None:
+    def _plugin_break(self, state: ConnectionState, where: str, error: BaseException) -> ProtocolBreak:
+        self._blame(state, where, error)
+        return ProtocolBreak("plugin", f"{where} of {state.spec.name if state.spec else ''} failed")
+
+    def _collect(self, state: ConnectionState, method: str, now: int, cut: Outcome) -> None:
+        """What the decoder's `expire` or `close` yields. `cut` is how those ended that it calls aborted."""
+        exchanges, error = yielded(state.decoder, method, now)
         for exchange in exchanges:
-            self._exchange(state, exchange)
+            if cut is not Outcome.ABORTED and exchange.outcome is Outcome.ABORTED:
+                self._exchange(state, exchange._replace(outcome=cut))
+            else:
+                self._exchange(state, exchange)
+        if error is not None:
+            self._break(state, self._plugin_break(state, method, error), now)
 
     def _exchange(self, state: ConnectionState, exchange: AnyExchange) -> None:
         details = state.ledger.take(exchange.owner)
         connection = state.connection
-        if state.decoder is not None and (role := state.decoder.role) and role is not connection.role:
-            connection = state.connection = connection._replace(role=role)
+        if state.decoder is not None:
+            role = self._role(state)
+            if role is not None and role is not connection.role:
+                connection = state.connection = connection._replace(role=role)
         process = connection.process
         if details and (process is None or process.pid != details[0].pid):
-            pid = details[0].pid
-            user = self._processes.get(pid) or Process(pid, "")
-            connection = state.connection = connection._replace(process=user)
+            connection = state.connection = connection._replace(process=self._process(details[0].pid))
         self.totals.exchanges += 1
         over, assumed = 0, False
         if isinstance(exchange, HttpExchange):
@@ -389,15 +494,8 @@ class Pipeline:
         else:
             log = self._ask(self._exchange_hooks, (connection, exchange, details))
             if log is None:
-                log = AccessLog(
-                    connection,
-                    exchange.start,
-                    exchange.end,
-                    protocol=exchange.name,
-                    attributes=exchange.attributes,
-                    details=details,
-                )
-        if not isinstance(log, AccessLog) or not log.protocol:
+                log = self._own_log(state, exchange)
+        if log is None:
             self.totals.unhandled += 1
             self._send_alone(state, details)
             return
@@ -411,7 +509,24 @@ class Pipeline:
         self.totals.in_exchanges += len(details)
         self._send(state, log, self._outlets)
 
-    def _ask(self, implementations: list[Implementation], arguments: tuple[object, ...]) -> object:
+    def _own_log(self, state: ConnectionState, exchange: Exchange) -> AccessLog | None:
+        """The log of an exchange that no hook made one of."""
+        _, start, end, name, attributes, _, _ = exchange
+        try:
+            return checked_log(AccessLog(state.connection, start, end, name, attributes=attributes))
+        except BaseException as error:
+            self._blame(state, "decode", error)
+            return None
+
+    def _role(self, state: ConnectionState) -> Role | None:
+        """The end that is watched, as the decoder sees it."""
+        try:
+            return role_of(state.decoder)
+        except BaseException as error:
+            self._blame(state, "role", error)
+            return None
+
+    def _ask(self, implementations: list[Implementation], arguments: tuple[object, ...]) -> AccessLog | None:
         """The first access log any of them returns."""
         for function, chosen, failed in implementations:
             try:
@@ -419,11 +534,10 @@ class Pipeline:
                     log = function(*arguments)
                 else:
                     log = function(*[arguments[index] for index in chosen])
-            except Exception as error:
+                if log is not None:
+                    return checked_log(log)
+            except BaseException as error:
                 failed(error)
-                continue
-            if log is not None:
-                return log
         return None
 
     # -- the break ---------------------------------------------------------------------------
@@ -432,6 +546,11 @@ class Pipeline:
         self, state: ConnectionState, protocol_break: ProtocolBreak, way: Direction, now: int
     ) -> None:
         """A break, unless an installed protocol claims what follows an upgrade."""
+        try:
+            protocol_break = checked_break(protocol_break)
+        except BaseException as error:
+            self._break(state, self._plugin_break(state, "decode", error), now)
+            return
         if protocol_break.direction is None:
             position = state.buffers[way].position
             protocol_break = protocol_break._replace(direction=way, position=position)
@@ -445,16 +564,93 @@ class Pipeline:
         """Decoding of this connection ends for good; all it holds is delivered."""
         before = state.connection
         protocol_break = protocol_break._replace(protocol=before.protocol)
-        self.totals.breaks[protocol_break.reason] += 1
+        self.totals.broke(protocol_break.reason)
         state.decoder = None
         self._hook.on_protocol_break(connection=before, protocol_break=protocol_break)
         state.connection = before._replace(protocol="", protocol_break=protocol_break)
-        self._source.set_upload(before.id, UPLOAD_NONE)
+        self._set_upload(before.id, UPLOAD_NONE)
         self._make_plain(state)
         details = state.ledger.drain()
         self.totals.alone += len(details)
         log = AccessLog(state.connection, now, now, details=details, outcome=Outcome.BREAK)
         self._send(state, log, self._outlets)
+        if state.memory:
+            self._weigh(state)
+
+    # -- memory ------------------------------------------------------------------------------
+
+    def _poll_memory(self, state: ConnectionState, now: int) -> None:
+        """Asks the decoder what it keeps."""
+        if state.decoder is None or not state.weighed:
+            return
+        try:
+            state.kept = memory_of(state.decoder)
+        except BaseException as error:
+            self._break(state, self._plugin_break(state, "memory", error), now)
+
+    def _weigh(self, state: ConnectionState) -> None:
+        """Charges a connection for what it takes now."""
+        ingress, egress = state.buffers
+        taken = ingress.memory + egress.memory + state.kept + state.ledger.waiting * DETAIL_MEMORY
+        if taken < GRAIN or state.connection.id not in self._states:  # it ends
+            taken = 0
+        taken += state.held_memory
+        self._memory += taken - state.memory
+        state.memory = taken
+
+    def _is_full(self) -> bool:
+        return self._memory + len(self._states) * CONNECTION_MEMORY > self._max_memory
+
+    def _relieve(self, now: int) -> None:
+        """The largest connections break, until there is room again."""
+        used = len(self._states) * CONNECTION_MEMORY
+        enough = self._max_memory - self._max_memory // RELIEF - used
+        holders = [state for state in self._states.values() if state.memory]
+        holders.sort(key=operator.attrgetter("memory"))
+        all_of_them = self._memory + used
+        while holders and self._memory > enough:
+            state = holders.pop()
+            taken = state.memory
+            if state.held:
+                self._send_held(state)
+            if state.decoder is not None:
+                said = f"all connections take {all_of_them} bytes of memory, this one {taken}"
+                self._break(state, ProtocolBreak("overflow", said), now)
+            elif not state.plain:  # its opening bytes wait for more, to be recognised
+                self.totals.broke("overflow")
+                self._make_plain(state)
+                self._set_upload(state.connection.id, UPLOAD_NONE)
+                self._send_alone(state, state.ledger.drain())
+                self._weigh(state)
+
+    # -- the source --------------------------------------------------------------------------
+
+    def _optional(self, method: str) -> Any:
+        """A method that the source may have."""
+        try:
+            return getattr(self._source, method, None)
+        except BaseException as error:
+            self._source_failed(method, error)
+            return None
+
+    def _source_failed(self, method: str, error: BaseException) -> None:
+        self._manager.maker(self._source).failed(method, error)
+
+    def _set_upload(self, connection: int, limit: int) -> None:
+        try:
+            self._source.set_upload(connection, limit)
+        except BaseException as error:
+            self._source_failed("set_upload", error)
+
+    def _is_open(self, connection: int) -> bool:
+        try:
+            said = self._source.is_open(connection)
+            if type(said) is not bool:
+                raise TypeError(f"returned {found(said)} where a bool is due")
+        except BaseException as error:
+            self._source_failed("is_open", error)
+            return True
+        return said
 
     # -- endings and deliveries --------------------------------------------------------------
 
@@ -465,13 +661,12 @@ class Pipeline:
             if state.decoder is not None and not buffer.ended:
                 buffer.ended = True
                 self._decode(state, direction, now)
+        self._cut(state, now, Outcome.ABORTED)
+
+    def _cut(self, state: ConnectionState, now: int, cut: Outcome) -> None:
+        """Decoding ends here, whether the connection does or not: what is under way ends like this."""
         if state.decoder is not None:
-            try:
-                left = list(state.decoder.close(now))
-            except Exception as error:
-                self._break(state, self._plugin_break(state, "close", error), now)
-            else:
-                self._exchanges(state, left)
+            self._collect(state, "close", now, cut)
         for buffer in state.buffers:
             buffer.clear()
         self._send_alone(state, state.ledger.drain())
@@ -491,6 +686,10 @@ class Pipeline:
     def _send(self, state: ConnectionState, log: AccessLog, outlets: tuple[Outlet, ...]) -> None:
         if state.held is not None:
             state.held.append(log)
+            taken = log_memory(log)
+            state.held_memory += taken
+            state.memory += taken
+            self._memory += taken
             if len(state.held) > MAX_HELD:
                 self._send_held(state)
             return
@@ -512,8 +711,17 @@ class Pipeline:
                 outlet.put(full)
         if state.held is not None:
             state.held = []
+            self._memory -= state.held_memory
+            state.memory -= state.held_memory
+            state.held_memory = 0
 
     def _release(self, state: ConnectionState) -> None:
         if state.held is not None:
             self._send_held(state)
             state.held = None
+
+
+def log_memory(log: AccessLog) -> int:
+    """Bytes that a log takes while it is held, about."""
+    texts = sum(len(value) for value in log.attributes.values() if isinstance(value, str))
+    return LOG_MEMORY + texts + len(log.details) * DETAIL_MEMORY

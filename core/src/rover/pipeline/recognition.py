@@ -8,6 +8,7 @@ from rover.buffer import StreamBuffer
 from rover.connection import Connection
 from rover.decoder import ProtocolSpec, Verdict
 from rover.errors import UsageError
+from rover.guard import found
 from rover.plugins import PluginManager
 
 YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
@@ -62,9 +63,10 @@ class Recogniser:
         for spec in self._specs:
             try:
                 said = spec.sniff(data)
-            except Exception as error:
-                if plugin := self._manager.owner(f"protocol {spec.name}"):
-                    plugin.failed("sniff", error)
+                if type(said) is not Verdict:
+                    raise TypeError(f"returned {found(said)} where a Verdict is due")
+            except BaseException as error:
+                self._manager.blame(f"protocol {spec.name}").failed("sniff", error)
                 continue
             if said is YES:
                 return said, spec

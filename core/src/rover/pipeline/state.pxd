@@ -8,7 +8,12 @@ cdef class ConnectionState:
     cdef public tuple buffers
     cdef public object connection
     cdef public object decoder
+    cdef public long claims
     cdef public list held
+    cdef public long long held_memory
+    cdef public long long kept
+    cdef public long long memory
+    cdef public bint weighed
     cdef public bint late
     cdef public Ledger ledger
     cdef public bint plain

@@ -18,15 +18,20 @@ class ConnectionState:
     __slots__ = (
         "attempts",
         "buffers",
+        "claims",
         "connection",
         "decoder",
         "held",
+        "held_memory",
+        "kept",
         "late",
         "ledger",
+        "memory",
         "plain",
         "seen",
         "sequence",
         "spec",
+        "weighed",
     )
 
     def __init__(self, connection: Connection, *, late: bool, built: bool) -> None:
@@ -39,6 +44,16 @@ class ConnectionState:
         self.buffers = (StreamBuffer(INGRESS, self.ledger), StreamBuffer(EGRESS, self.ledger))
         self.decoder: Decoder | None = None
         self.spec: ProtocolSpec | None = None
+        self.claims = 0
+        """How many protocols it has had."""
+        self.weighed = False
+        """Whether the decoder tells what it keeps."""
+        self.kept = 0
+        """Bytes that the decoder keeps, as far as it tells."""
+        self.held_memory = 0
+        """Bytes that the logs in `held` take."""
+        self.memory = 0
+        """Bytes it is charged for: more than what any connection takes."""
         self.plain = False
         """Nothing is decoded (any more): every detail goes straight out."""
         self.sequence = 0

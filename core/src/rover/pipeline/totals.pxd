@@ -14,3 +14,6 @@ cdef class Totals:
     cdef public long long resynchronised
     cdef public long long late_payload
     cdef public long long evicted
+    cdef public long long returned
+
+    cpdef broke(self, object reason)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+MAX_REASONS = 32
+"""Reasons of breaks that are counted each on its own: the contract names nine."""
+
 
 class Totals:
     """Counters of one run.
@@ -25,6 +28,7 @@ class Totals:
         "missing",
         "records_lost",
         "resynchronised",
+        "returned",
         "unhandled",
     )
 
@@ -48,6 +52,24 @@ class Totals:
         """Bytes that came for a broken connection before the source stopped uploading them."""
         self.evicted = 0
         """Connections given up because the table was full."""
+        self.returned = 0
+        """Connections that went on after they had been given up: not counted in `connections` again."""
+
+    def noted(self) -> dict[str, int]:
+        """What else happened that a reader of the totals may want to know, by name."""
+        return {
+            "connections evicted": self.evicted,
+            "of these returned": self.returned,
+            "records missing": self.missing,
+            "resynchronised": self.resynchronised,
+            "bytes after a break": self.late_payload,
+        }
+
+    def broke(self, reason: str) -> None:
+        """One more break. Reasons are a plugin's to choose: beyond MAX_REASONS they are one."""
+        if reason not in self.breaks and len(self.breaks) >= MAX_REASONS:
+            reason = "others"
+        self.breaks[reason] += 1
 
 
 def by_cause(counter: Counter[str]) -> str:

@@ -1,0 +1,270 @@
+"""What plugins hand to the core, checked before it is used.
+
+The core believes the types that its contract names; a plugin written in Python keeps them only as well
+as its author did. Whatever is wrong raises TypeError here, with what was found where what is due: the
+caller makes that the plugin's own failure (`rover.plugins.Plugin.failed`).
+
+Values are checked by their exact class where they are hot, which costs a comparison of pointers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rover.access_log import AccessLog
+from rover.connection import ProtocolBreak
+from rover.decoder import NEED_MORE, RESYNCHRONISED, AnyExchange, Outcomes, ProtocolSpec
+from rover.exchange import Exchange, Outcome
+from rover.http.values import HttpExchange, HttpRequest, HttpResponse, HttpStream
+from rover.records import MAX_NUMBER, Address, Opened, Role
+from rover.settings import Setting
+from rover.sink import SinkSpec
+from rover.source import SourceSpec
+
+MAX_YIELDED = 65_536
+"""Exchanges that one call of `expire` or `close` may yield: as many streams as two HTTP/2 peers would
+hardly allow each other, and far fewer than an iterator without end."""
+MAX_REASON = 40
+"""Characters of a break's reason, which is one word."""
+MAX_TEXT = 1000
+"""Characters kept of a break's detail, which is a line for people."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""Of a protocol, source or sink: a part of a dotted key, and a cell of a table."""
+_SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+WORDS = {type(None): "None", str: "a str", int: "an int"}
+
+
+def found(value: object) -> str:
+    """The class of a value, for people: "a dict"."""
+    kind = type(value)
+    name = type.__dict__["__name__"].__get__(kind)  # which a metaclass cannot hide
+    return WORDS.get(kind) or f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name[:MAX_REASON]}"
+
+
+# -- per exchange ------------------------------------------------------------------------------
+
+
+def check_result(result: Any) -> None:
+    """What `Decoder.decode` returned, when it is not NEED_MORE."""
+    kind = type(result)
+    if kind is HttpExchange:
+        response = result.response
+        if response is not None and type(response) is not HttpResponse:
+            raise TypeError(f"an exchange whose response is {found(response)}")
+        if type(result.assumed) is not bool:
+            raise TypeError(f"an exchange whose assumed is {found(result.assumed)}")
+    elif kind is HttpStream:
+        response = result.response
+        if response is not None and type(response) is not HttpResponse:
+            raise TypeError(f"an exchange whose response is {found(response)}")
+    elif kind is not Exchange:
+        if result is NEED_MORE or result is RESYNCHRONISED or kind is ProtocolBreak:
+            return
+        raise TypeError(f"returned {found(result)}")
+    elif type(result.start) is not int:
+        raise TypeError(f"an exchange whose start is {found(result.start)}")
+    if kind is not Exchange and type(result.request) is not HttpRequest:
+        raise TypeError(f"an exchange whose request is {found(result.request)}")
+    if type(result.owner) is not int:
+        raise TypeError(f"an exchange whose owner is {found(result.owner)}")
+    if type(result.outcome) is not Outcome:
+        raise TypeError(f"an exchange whose outcome is {found(result.outcome)}")
+    if type(result.end) is not int:
+        raise TypeError(f"an exchange whose end is {found(result.end)}")
+
+
+def checked_log(log: object) -> AccessLog:
+    """An access log of an exchange, as a hook returned it. Its connection, details and outcome are
+    not looked at: the core sets them."""
+    if type(log) is not AccessLog:
+        raise TypeError(f"returned {found(log)} where an AccessLog is due")
+    protocol = log.protocol
+    if type(protocol) is not str or not protocol:
+        raise TypeError(f"a log whose protocol is {found(protocol) if protocol else 'empty'}")
+    if type(log.start) is not int or type(log.end) is not int:
+        raise TypeError(f"a log whose start is {found(log.start)} and whose end is {found(log.end)}")
+    if type(log.version) is not str:
+        raise TypeError(f"a log whose version is {found(log.version)}")
+    attributes = log.attributes
+    if type(attributes) is dict:
+        check_attributes(attributes)
+        return log
+    if not isinstance(attributes, Mapping):
+        raise TypeError(f"a log whose attributes are {found(attributes)}")
+    plain = dict(attributes)
+    check_attributes(plain)
+    return log._replace(attributes=plain)
+
+
+def check_attributes(attributes: dict[str, str | int | bool]) -> None:
+    """Text, numbers and booleans by name."""
+    for name, value in attributes.items():
+        kind = type(value)
+        if type(name) is not str:
+            raise TypeError(f"an attribute whose name is {found(name)}")
+        if kind is not str and kind is not int and kind is not bool and not isinstance(value, str | int):
+            raise TypeError(f"attribute {name[:MAX_REASON]!r} is {found(value)}")
+
+
+# -- per connection ----------------------------------------------------------------------------
+
+
+def check_decoder(decoder: Any) -> None:
+    """What a protocol's `make` returned."""
+    role_of(decoder)
+    for method in ("decode", "expire", "close"):
+        if not callable(getattr(decoder, method, None)):
+            raise TypeError(f"made {found(decoder)} without {method}()")
+
+
+def role_of(decoder: Any) -> Role | None:
+    """A decoder's role, if that is one. Raises whatever reading it raises."""
+    role: Role | None = decoder.role
+    if role is not None and type(role) is not Role:
+        raise TypeError(f"a decoder whose role is {found(role)}")
+    return role
+
+
+def checked_break(found_break: ProtocolBreak) -> ProtocolBreak:
+    """A break, its texts bounded and fit for a terminal."""
+    reason, detail, _, direction, position, upgrade, _ = found_break
+    if type(reason) is not str or type(detail) is not str or type(upgrade) is not str:
+        raise TypeError("a break whose reason, detail or upgrade is no str")
+    if direction is not None and (not isinstance(direction, int) or direction not in (0, 1)):
+        raise TypeError(f"a break whose direction is {found(direction)}")
+    if type(position) is not int or not 0 <= position <= MAX_NUMBER:
+        raise TypeError(f"a break whose position is {found(position)}")
+    if not reason or len(reason) > MAX_REASON or not reason.isprintable():
+        raise TypeError("a break whose reason is not one word")
+    if len(detail) > MAX_TEXT or not detail.isprintable():
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in detail[:MAX_TEXT])
+        return found_break._replace(detail=text)
+    return found_break
+
+
+def yielded(decoder: Any, method: str, now: int) -> tuple[list[AnyExchange], BaseException | None]:
+    """What a decoder's `expire` or `close` yields; and what went wrong, after those that come before it."""
+    taken: list[AnyExchange] = []
+    try:
+        for exchange in getattr(decoder, method)(now):
+            if len(taken) >= MAX_YIELDED:
+                raise RuntimeError(f"more than {MAX_YIELDED} exchanges at once")
+            if type(exchange) is ProtocolBreak or isinstance(exchange, Outcomes):
+                raise TypeError(f"yielded {found(exchange)} where an exchange is due")
+            check_result(exchange)
+            taken.append(exchange)
+    except BaseException as error:
+        return taken, error
+    return taken, None
+
+
+def memory_of(decoder: Any) -> int:
+    """Bytes a decoder keeps, as it says. Raises whatever reading them raises."""
+    kept: int = decoder.memory
+    if type(kept) is not int or not 0 <= kept <= MAX_NUMBER:
+        raise TypeError(f"a decoder whose memory is {found(kept)}, no number of bytes")
+    return kept
+
+
+def checked_opened(opened: object) -> Opened | None:
+    """What a source's `describe` returned."""
+    if opened is None:
+        return None
+    if type(opened) is not Opened:
+        raise TypeError(f"returned {found(opened)} where an Opened is due")
+    _, time, local, remote, role, pid, _, _ = opened
+    for address in (local, remote):
+        if type(address) is not Address or type(address.host) is not str or type(address.port) is not int:
+            raise TypeError(f"an Opened whose address is {found(address)}")
+    if role is not None and type(role) is not Role:
+        raise TypeError(f"an Opened whose role is {found(role)}")
+    if type(time) is not int or type(pid) is not int:
+        raise TypeError(f"an Opened whose time is {found(time)} and whose pid is {found(pid)}")
+    return opened
+
+
+# -- at start ----------------------------------------------------------------------------------
+
+
+def check_spec(spec: object, kind: type) -> None:
+    """A specification that a plugin registers."""
+    if not isinstance(spec, kind):
+        raise TypeError(f"returned {found(spec)} where a {kind.__name__} is due")
+    name = getattr(spec, "name", None)
+    if type(name) is not str or not _NAME.fullmatch(name):
+        raise TypeError(f"a {kind.__name__} whose name is {_shown(name)}: letters, digits, _ and - are due")
+    what = f"{kind.__name__} {name}"
+    if isinstance(spec, ProtocolSpec):
+        _check_callable(what, sniff=spec.sniff, make=spec.make)
+        _check_number(what, upload=spec.upload, priority=spec.priority)
+        if not isinstance(spec.upgrades, frozenset | set | tuple | list) or not all(
+            type(token) is str for token in spec.upgrades
+        ):
+            raise TypeError(f"{what}: upgrades are to be a set of str")
+        _check_settings(what, spec.settings)
+    elif isinstance(spec, SourceSpec):
+        _check_callable(what, make=spec.make)
+        _check_optional(what, check=spec.check, opens=spec.opens)
+        _check_settings(what, spec.settings)
+    elif isinstance(spec, SinkSpec):
+        _check_callable(what, make=spec.make)
+        _check_optional(what, make_for_worker=spec.make_for_worker)
+        _check_settings(what, spec.settings)
+
+
+def _shown(value: object) -> str:
+    return repr(value[:MAX_REASON]) if type(value) is str else found(value)
+
+
+def _check_callable(what: str, **given: object) -> None:
+    for name, value in given.items():
+        if not callable(value):
+            raise TypeError(f"{what}: {name} is {found(value)}, which cannot be called")
+
+
+def _check_optional(what: str, **given: object) -> None:
+    _check_callable(what, **{name: value for name, value in given.items() if value is not None})
+
+
+def _check_number(what: str, **given: object) -> None:
+    for name, value in given.items():
+        if type(value) is not int or not -MAX_NUMBER <= value <= MAX_NUMBER:
+            raise TypeError(f"{what}: {name} is {found(value)}, no number")
+
+
+def _check_settings(what: str, settings: Sequence[Setting]) -> None:
+    if not isinstance(settings, list | tuple):
+        raise TypeError(f"{what}: settings are {found(settings)} where a list is due")
+    names = set()
+    for setting in settings:
+        if not isinstance(setting, Setting):
+            raise TypeError(f"{what}: settings hold {found(setting)} where a Setting is due")
+        check_setting(what, setting)
+        if setting.name in names:
+            raise TypeError(f"{what}: setting {setting.name} is there twice")
+        names.add(setting.name)
+
+
+def check_setting(what: str, setting: Setting) -> None:
+    """A declaration that `Settings` can read values for, its own default among them."""
+    name: Any = setting.name
+    if type(name) is not str or not _SETTING_NAME.fullmatch(name):
+        raise TypeError(f"{what}: a setting's name is {_shown(name)}")
+    what = f"{what}: setting {name}"
+    default: Any = setting.default
+    values = default if type(default) is list else [default]
+    if not all(type(value) in (str, int, float, bool) for value in values):
+        raise TypeError(f"{what}: its default is {found(default)}: str, int, float, bool or a list are due")
+    if setting.items is not str and setting.items is not int:
+        raise TypeError(f"{what}: items are to be str or int")
+    if type(setting.help) is not str or type(setting.environment) is not str:
+        raise TypeError(f"{what}: its help or environment is no str")
+    if setting.minimum is not None and type(setting.minimum) is not int:
+        raise TypeError(f"{what}: its minimum is {found(setting.minimum)}")
+    if not isinstance(setting.choices, tuple | list):
+        raise TypeError(f"{what}: its choices are {found(setting.choices)}")
+    setting.read(name, default)
