@@ -162,6 +162,7 @@ cdef class HeaderBlocks:
     cdef Py_ssize_t _evicted
     cdef Py_ssize_t _maximum
     cdef Py_ssize_t _size
+    cdef Py_ssize_t _since  # entries added since the older ones are in doubt; -1 when none are
     cdef long long _limit
 
     def __init__(self):
@@ -169,15 +170,30 @@ cdef class HeaderBlocks:
         self._evicted = 0
         self._maximum = self._limit = frames.DEFAULT_TABLE_SIZE
         self._size = 0
+        self._since = -1
 
     @property
     def memory(self):
         return self._size + (len(self._entries) - self._evicted) * ENTRY_OVERHEAD
 
+    def doubt(self):
+        if self._since > 0:
+            self.settle(False)
+        self._since = 0
+
+    def settle(self, bint nothing_added):
+        cdef Py_ssize_t since = self._since
+        self._since = -1
+        if since < 0 or nothing_added:
+            return
+        while len(self._entries) - self._evicted > since:
+            self._drop()
+        self._tidy()
+
     def decode(self, bytes block not None, limit):
         cdef Block left
         cdef unsigned char first
-        cdef Py_ssize_t index, total = 0
+        cdef Py_ssize_t index, room = MAX_LIST
         cdef bytes line, name
         cdef const char *text
         cdef list lines = []
@@ -215,15 +231,18 @@ cdef class HeaderBlocks:
                     line = behind(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), &left)
                 if first & 0x40:
                     self._add(line)
+            # Two bytes can name an entry of the whole table's size, and make a copy of its name.
+            room -= PyBytes_GET_SIZE(line) + OVERHEAD
+            if room < 0:
+                raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
             lines.append(line)
-            total += PyBytes_GET_SIZE(line) + OVERHEAD
-        if total > MAX_LIST:
-            raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
         return lines
 
     cdef bytes _entry(self, Py_ssize_t index):
         """A dynamic entry; index FIRST_DYNAMIC is the newest."""
         cdef Py_ssize_t known = len(self._entries) - self._evicted
+        if 0 <= self._since < known:
+            known = self._since
         if index - FIRST_DYNAMIC >= known:
             raise Undecodable("hpack", f"index {index} was never seen added ({known} entries are known)")
         return <bytes>self._entries[len(self._entries) - 1 - (index - FIRST_DYNAMIC)]
@@ -237,6 +256,8 @@ cdef class HeaderBlocks:
             return 0
         self._entries.append(line)
         self._size += size
+        if self._since >= 0:
+            self._since += 1
         return self._evict()
 
     cdef int _resize(self, long long size) except -1:
@@ -246,12 +267,21 @@ cdef class HeaderBlocks:
         return self._evict()
 
     cdef int _evict(self) except -1:
-        cdef bytes line
-        while self._size > self._maximum:
-            line = <bytes>self._entries[self._evicted]
-            self._entries[self._evicted] = None
-            self._evicted += 1
-            self._size -= PyBytes_GET_SIZE(line) + OVERHEAD
+        if self._size > self._maximum:
+            while self._size > self._maximum:
+                self._drop()
+            self._tidy()
+        return 0
+
+    cdef int _drop(self) except -1:
+        """The oldest entry goes."""
+        cdef bytes line = <bytes>self._entries[self._evicted]
+        self._entries[self._evicted] = None
+        self._evicted += 1
+        self._size -= PyBytes_GET_SIZE(line) + OVERHEAD
+        return 0
+
+    cdef int _tidy(self) except -1:
         if self._evicted > len(self._entries) >> 1:
             del self._entries[: self._evicted]
             self._evicted = 0

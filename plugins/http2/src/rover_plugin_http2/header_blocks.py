@@ -9,6 +9,10 @@ the newest entries of the same sequence, and end somewhere in it; where theirs e
 nobody refers to the rest of ours; where ours ends earlier (joined late, or a table larger than
 we keep), a reference behind its end is found out. Decoding is never wrong, it only ends.
 
+After a loss. Header blocks that were lost may have added entries: every older entry has moved by
+an unknown number, while those added since have the right index again. The older ones are in
+`doubt` until it is known that nothing was added.
+
 `_header_blocks.pyx` is the same, compiled, with `huffman` in it.
 """
 
@@ -51,18 +55,35 @@ _PSEUDO_OF_REQUEST = 7
 class HeaderBlocks:
     """The HPACK state of one direction."""
 
-    __slots__ = ("_entries", "_limit", "_maximum", "_size")
+    __slots__ = ("_entries", "_limit", "_maximum", "_since", "_size")
 
     def __init__(self) -> None:
         self._entries: deque[bytes] = deque()
         self._maximum = DEFAULT_TABLE_SIZE
         self._size = 0
         self._limit = DEFAULT_TABLE_SIZE
+        self._since: int | None = None
+        """Entries added since the older ones are in doubt; None when none are."""
 
     @property
     def memory(self) -> int:
         """Bytes this takes, at most."""
         return self._size + len(self._entries) * ENTRY_OVERHEAD
+
+    def doubt(self) -> None:
+        """Header blocks may have been lost. What was in doubt before that is forgotten."""
+        if self._since:
+            self.settle(False)
+        self._since = 0
+
+    def settle(self, nothing_added: bool) -> None:
+        """The older entries are where they were; or nobody will ever know, and they are forgotten."""
+        since = self._since
+        self._since = None
+        if since is None or nothing_added:
+            return
+        while len(self._entries) > since:
+            self._size -= len(self._entries.pop()) + 31
 
     def decode(self, block: bytes, limit: int | None) -> list[bytes]:
         """The field lines of one whole block. Raises Undecodable (`hpack`).
@@ -78,7 +99,8 @@ class HeaderBlocks:
     def _decode(self, block: bytes) -> list[bytes]:
         lines: list[bytes] = []
         entries = self._entries
-        behind = _FIRST_DYNAMIC + len(entries)
+        behind = self._behind()
+        left = MAX_LIST
         position, end = 0, len(block)
         while position < end:
             first = block[position]
@@ -100,7 +122,7 @@ class HeaderBlocks:
                 if size == 0x1F:
                     size, position = _integer(block, position, 0x1F)
                 self._resize(size)
-                behind = _FIRST_DYNAMIC + len(entries)
+                behind = self._behind()
                 continue
             else:  # a literal: added to the table, or not, or never
                 mask = 0x3F if first & 0x40 else 0x0F
@@ -121,12 +143,18 @@ class HeaderBlocks:
                 line = name + value
                 if first & 0x40:
                     self._add(line)
-                    behind = _FIRST_DYNAMIC + len(entries)
+                    behind = self._behind()
+            # Two bytes can name an entry of the whole table's size, and make a copy of its name.
+            left -= len(line) + 31
+            if left < 0:
+                raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
             lines.append(line)
-        # Until here a field took a reference, or bytes of the block: what is bounded is what follows.
-        if sum(map(len, lines)) + 31 * len(lines) > MAX_LIST:
-            raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
         return lines
+
+    def _behind(self) -> int:
+        """The first index that cannot be resolved."""
+        known = len(self._entries)
+        return _FIRST_DYNAMIC + (known if self._since is None else min(known, self._since))
 
     def _add(self, line: bytes) -> None:
         size = len(line) + 31
@@ -136,10 +164,12 @@ class HeaderBlocks:
         else:
             self._entries.appendleft(line)
             self._size += size
+            if self._since is not None:
+                self._since += 1
             self._evict()
 
     def _unseen(self, index: int) -> NoReturn:
-        known = len(self._entries)
+        known = self._behind() - _FIRST_DYNAMIC
         raise Undecodable("hpack", f"index {index} was never seen added ({known} entries are known)")
 
     def _resize(self, size: int) -> None:
@@ -185,14 +215,20 @@ def opening(block: bytes | bytearray, position: int, end: int) -> str | None:
     """What a block opens, told from its first field: "request", "response", or "" for neither.
 
     None when the bytes up to `end` do not reach that far. Only static references to
-    pseudo-header fields count, which RFC 9113 section 8.3 puts in front of all others.
+    pseudo-header fields count, which RFC 9113 section 8.3 puts in front of all others, and two
+    table size updates before them (RFC 7541 section 4.2).
     """
+    updates = 0
     while position < end:
         first = block[position]
         position += 1
         if first & 0xE0 == 0x20:
+            updates += 1
+            if updates > 2:
+                return ""
             if first == 0x3F:
-                while position < end and block[position] & 0x80:
+                last = min(end, position + 4)
+                while position < last and block[position] & 0x80:
                     position += 1
                 position += 1
             continue
