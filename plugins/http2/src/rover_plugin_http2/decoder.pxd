@@ -17,6 +17,7 @@ cdef int END_HEADERS
 cdef int END_STREAM
 cdef Py_ssize_t HEADER_SIZE
 cdef Py_ssize_t MAX_BLOCK
+cdef Py_ssize_t SMALLEST_ADDING
 
 
 cdef class Side:
@@ -33,26 +34,35 @@ cdef class Side:
     cdef long long content
     cdef object stream
     cdef bint ends_stream
+    cdef long long missing
+    cdef bint doubted
     cdef Py_ssize_t walked
 
 
 cdef class Http2Decoder:
     cdef public object role
     cdef readonly Streams _streams  # for tests
-    cdef object _memory
+    cdef long long _memory
     cdef tuple _sides
     cdef object _ready
+    cdef object _broke
 
+    @cython.locals(side=Side)
     cpdef object decode(self, object direction, object buffer, object now)
     @cython.locals(offset="Py_ssize_t", at="Py_ssize_t", header=bytes, length="long long", kind="int", flags="int",
                    reserved="long long", stream="long long", word="long long")
     cdef object _decode(self, Side side, object buffer, object now)
+    @cython.locals(size="long long", told="bint")
+    cdef bint _pass_gap(self, Side side, object buffer) except -1
+    cdef _check_after_gap(self, Side side, object stream, long long length)
     cdef bint _begin(self, Side side, object buffer) except -1
     cdef _found_client(self, object direction)
     cdef bint _knows_limits(self, Side side) except -1
     cdef _check_maximum(self, Side side, long long length)
-    @cython.locals(ingress=Side, egress=Side, taken="long long")
-    cdef _check_memory(self)
+    @cython.locals(ingress=Side, egress=Side)
+    cdef long long _taken(self) except -1
+    @cython.locals(streams=Streams, taken="long long")
+    cdef _check_memory(self, object now)
     cdef object _owner(self, object stream)
     @cython.locals(size="long long", content="long long", padding="long long", hidden="bint", stream=Stream,
                    streams=Streams)
@@ -67,6 +77,8 @@ cdef class Http2Decoder:
     cdef object _header_block(
         self, Side side, object buffer, object now, int kind, int flags, object number, long long length
     )
+    cdef _settle(self, Side side, int kind, object number)
+    cdef object _next_ready(self)
     @cython.locals(offset="Py_ssize_t", here="Py_ssize_t", walked="Py_ssize_t", end="Py_ssize_t")
     cdef Py_ssize_t _walk(
         self, Side side, object buffer, int flags, object number, long long length
@@ -76,6 +88,7 @@ cdef class Http2Decoder:
         self, Side side, object buffer, object now, int kind, int flags, object stream, long long length
     )
     cdef object _payload(self, object buffer, Py_ssize_t size)
+    cdef _pass_unread(self, Side side, object buffer, long long length, object owner=*)
     @cython.locals(other=Side)
     cdef _settings(self, object direction, bytes payload)
     cdef _upgraded(self, object request, object answered)

@@ -46,6 +46,8 @@ with contextlib.suppress(ImportError):  # not compiled
 
 INGRESS, EGRESS = Direction
 
+SMALLEST_ADDING = HEADER_SIZE + 2
+"""Bytes of the smallest frame that adds to a header table: a field with an indexed name and no value."""
 MAX_SETTINGS = 6 * 1024
 """Bytes of a SETTINGS frame: a thousand settings, where a dozen are defined."""
 
@@ -64,12 +66,14 @@ class Side:
         "blocks",
         "content",
         "direction",
+        "doubted",
         "ends_stream",
         "late",
         "left",
         "max_frame_size",
         "max_table_size",
         "memory",
+        "missing",
         "opposite",
         "stream",
         "trusted",
@@ -99,6 +103,10 @@ class Side:
         """Whose they are."""
         self.ends_stream = False
         """Whether the stream's message ends with them."""
+        self.missing = 0
+        """Bytes lost between frames, all in all."""
+        self.doubted = False
+        """Whether the next request will tell if header blocks are missing."""
         self.walked = 0
         """Bytes at the head that are whole frames of a header block whose end has not come."""
 
@@ -115,30 +123,44 @@ class Http2Decoder:
         self._memory = settings["memory"] * 1024
         self._sides = (Side(INGRESS), Side(EGRESS))
         self._ready: deque[HttpStream] = deque()
+        self._broke: ProtocolBreak | None = None
         if upgrade is not None and isinstance(upgrade.request, HttpRequest):
             self._upgraded(upgrade.request, upgrade.direction)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that open streams and header tables take, at most."""
+        return self._taken()
 
     # -- what the core calls ---------------------------------------------------------------------
 
     def decode(
         self, direction: Direction, buffer: StreamBuffer, now: int
     ) -> HttpStream | Outcomes | ProtocolBreak:
-        """One finished stream, NEED_MORE, or the break."""
+        """One finished stream, NEED_MORE, or the break, after what it cuts."""
         if self._ready:
             return self._ready.popleft()
+        if self._broke is not None:
+            return self._broke
+        side = self._sides[direction]
         try:
-            return self._decode(self._sides[direction], buffer, now)
+            return self._decode(side, buffer, now)
         except Undecodable as fault:
             found = f"{_frame_at(buffer)}: {fault.found}"
-            return ProtocolBreak(fault.reason, found, "", direction, buffer.position)
+            reason = fault.reason
+            if side.missing and not side.trusted and reason in ("framing", "unknown-stream"):
+                reason = "gap"  # what follows it only looked like frames
+            self._broke = ProtocolBreak(reason, found, "", direction, buffer.position)
+        self._ready += self._streams.close(now)
+        return self._ready.popleft() if self._ready else self._broke
 
     def expire(self, now: int) -> Iterable[HttpStream]:
         """Streams that have been open for long, as far as they got."""
         return self._streams.split(now)
 
-    def close(self, now: int) -> Iterable[HttpStream]:  # noqa: ARG002  (a message ends with its last byte)
+    def close(self, now: int) -> Iterable[HttpStream]:
         """The streams that the connection's end cuts."""
-        left = [*self._ready, *self._streams.close()]
+        left = [*self._ready, *self._streams.close(now)]
         self._ready.clear()
         return left
 
@@ -155,9 +177,9 @@ class Http2Decoder:
                 return step
             data, offset = buffer.data, buffer.offset
             if len(data) - offset < HEADER_SIZE:
-                if buffer.gap:
-                    raise Undecodable("gap", f"{buffer.gap} bytes missing where a frame begins")
-                return NEED_MORE
+                if not buffer.gap or not self._pass_gap(side, buffer):
+                    return NEED_MORE
+                continue
             # As HEADER.unpack_from, which is the slower when all this is compiled.
             if type(data) is bytes:
                 header, at = data, offset
@@ -172,6 +194,8 @@ class Http2Decoder:
             if not side.trusted:
                 word = stream | reserved << 31
                 _check(frames.implausible(kind, flags, word, length))
+                if side.missing:
+                    self._check_after_gap(side, stream, length)
             elif kind > HEADERS or not stream or flags & (PADDED | PRIORITISED):
                 _check(frames.fault(kind, flags, stream, length))
             if length > side.max_frame_size:
@@ -184,6 +208,36 @@ class Http2Decoder:
                 step = self._other(side, buffer, now, kind, flags, stream, length)
             if step is not None:
                 return step
+
+    def _pass_gap(self, side: Side, buffer: StreamBuffer) -> bool:
+        """Bytes are missing where a frame begins; False until something has come after them.
+
+        They were whole frames if frames follow. Which, nobody knows: any stream may have got content,
+        trailers or its end, and header blocks may have moved what was in the table before.
+        """
+        size = buffer.gap
+        if buffer.offset < len(buffer.data) or (size < HEADER_SIZE and not buffer.ended):
+            raise Undecodable("gap", f"{size} bytes missing where a frame begins")
+        if buffer.unread == size and not buffer.ended:
+            return False
+        buffer.skip(size)
+        side.missing += size
+        side.trusted = False
+        told = self._streams.hide(side.direction, size > HEADER_SIZE)
+        if size >= SMALLEST_ADDING:
+            side.blocks.doubt()
+            side.doubted = told
+            if not told:
+                side.blocks.settle(False)
+            side.memory = side.blocks.memory
+        return True
+
+    def _check_after_gap(self, side: Side, stream: int, length: int) -> None:
+        """What else is expected of frames until a header block shows that they are."""
+        if length > side.max_frame_size:
+            raise Undecodable("gap", f"{length} bytes long")
+        if stream and not self._streams.may_exist(stream, side.missing):
+            raise Undecodable("gap", "far above all streams that were seen")
 
     def _begin(self, side: Side, buffer: StreamBuffer) -> bool:
         """The first bytes of a direction; False when there are too few to tell."""
@@ -216,11 +270,20 @@ class Http2Decoder:
         if length > side.max_frame_size and self._knows_limits(side):
             raise Undecodable("framing", f"{length} bytes long, {side.max_frame_size} were announced")
 
-    def _check_memory(self) -> None:
+    def _taken(self) -> int:
         ingress, egress = self._sides
-        taken = self._streams.memory + ingress.memory + egress.memory
+        return self._streams.memory + ingress.memory + egress.memory
+
+    def _check_memory(self, now: int) -> None:
+        """Keeps less when it gets much; what that cuts is ready."""
+        taken, streams = self._taken(), self._streams
         if taken > self._memory:
-            raise Undecodable("overflow", f"open streams and header tables take {taken} bytes")
+            self._ready += streams.relieve(now)
+            taken = self._taken()
+            if taken > self._memory:
+                raise Undecodable("overflow", f"open streams and header tables take {taken} bytes")
+        elif streams.tight and taken < self._memory >> 1:
+            streams.tight = False
 
     def _owner(self, stream: int) -> int | None:
         """Whose bytes those of a stream are: nobody's when it is not, or no more, to be logged."""
@@ -310,6 +373,8 @@ class Http2Decoder:
         if not flags & END_HEADERS:
             first = HEADER_SIZE + length
             block += _continuations(data, buffer.offset + first, buffer.offset + size)
+        if side.doubted:
+            self._settle(side, kind, number)
         lines = side.blocks.decode(block, side.max_table_size if self._knows_limits(side) else None)
         side.memory = side.blocks.memory
         if not side.trusted:
@@ -323,12 +388,26 @@ class Http2Decoder:
             stream = streams.headers(way, number, lines, len(block), since, now, ends)
         if self.role is None and streams.client is not None:
             self._found_client(streams.client)
-        self._check_memory()
+        self._check_memory(now)
         if stream is None:
             buffer.consume(size)
-            return None
+            return self._next_ready()
         buffer.consume(size, stream.number)
-        return streams.finished(stream)
+        done = streams.finished(stream)
+        if not self._ready:
+            return done
+        if done is not None:
+            self._ready.append(done)
+        return self._ready.popleft()
+
+    def _settle(self, side: Side, kind: int, number: int) -> None:
+        """Before a header block that follows a gap: did the gap hide others?"""
+        if kind == HEADERS and self._streams.is_new(side.direction, number):
+            side.blocks.settle(self._streams.opened_nothing(number))
+            side.doubted = False
+
+    def _next_ready(self) -> HttpStream | None:
+        return self._ready.popleft() if self._ready else None
 
     def _walk(self, side: Side, buffer: StreamBuffer, flags: int, number: int, length: int) -> int:
         """Bytes of a header block with all its frames, once they are there; else 0."""
@@ -368,29 +447,40 @@ class Http2Decoder:
             raise Undecodable("framing", "no header block to continue")
         if kind == SETTINGS:
             payload = self._payload(buffer, length)
-            if payload is None:
+            if payload is not None:
+                self._settings(side.direction, payload)
+                side.trusted = True
+                buffer.consume(HEADER_SIZE + length)
+            elif buffer.gap:
+                self._streams.lost[side.direction] = True
+                self._pass_unread(side, buffer, length)
+            else:
                 return NEED_MORE
-            self._settings(side.direction, payload)
-            side.trusted = True
-            buffer.consume(HEADER_SIZE + length)
         elif kind == RST_STREAM:
             payload = self._payload(buffer, length)
-            if payload is None:
+            if payload is None and not buffer.gap:
                 return NEED_MORE
             owner = self._owner(stream)
-            done = self._streams.reset(side.direction, stream, int.from_bytes(payload, "big"), now)
-            self._check_memory()
+            error = None if payload is None else int.from_bytes(payload, "big")
+            done = self._streams.reset(side.direction, stream, error, now)
+            if payload is None:
+                self._pass_unread(side, buffer, length, owner)
+                return done
+            self._check_memory(now)
             buffer.consume(HEADER_SIZE + length, owner)
-            return done
+            return done if done is not None else self._next_ready()
         elif kind == GOAWAY:
             payload = self._payload(buffer, 8)
             if payload is None:
-                return NEED_MORE
+                if not buffer.gap:
+                    return NEED_MORE
+                self._pass_unread(side, buffer, length)
+                return None
             last, error = int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:], "big")
-            self._ready += self._streams.going_away(side.direction, last & STREAM_MASK, error)
+            self._ready += self._streams.going_away(side.direction, last & STREAM_MASK, error, now)
             buffer.consume(HEADER_SIZE + 8)
             self._pass_over(side, 0, length - 8)
-            return self._ready.popleft() if self._ready else None
+            return self._next_ready()
         else:  # PRIORITY, PING, WINDOW_UPDATE, and whatever extensions send
             here = min(len(buffer), HEADER_SIZE + length)
             buffer.consume(here, self._owner(stream))
@@ -398,16 +488,18 @@ class Http2Decoder:
         return None
 
     def _payload(self, buffer: StreamBuffer, size: int) -> bytes | None:
-        """The first `size` bytes of the payload; None when they have not arrived."""
+        """The first `size` bytes of the payload; None when they are not there: yet, or behind a gap never."""
         if size > MAX_SETTINGS:
             raise Undecodable("framing", f"{size} bytes long")
+        if len(buffer) < HEADER_SIZE + size:
+            return None
         start = buffer.offset + HEADER_SIZE
-        payload = bytes(buffer.data[start : start + size])
-        if len(payload) == size:
-            return payload
-        if buffer.gap:
-            raise Undecodable("gap", f"{buffer.gap} bytes missing inside")
-        return None
+        return bytes(buffer.data[start : start + size])
+
+    def _pass_unread(self, side: Side, buffer: StreamBuffer, length: int, owner: int | None = None) -> None:
+        """A frame of known length that was not captured whole."""
+        buffer.consume(HEADER_SIZE, owner)
+        self._pass_over(side, 0, length)
 
     def _settings(self, direction: Direction, payload: bytes) -> None:
         """What one side announces binds what the other side sends."""

@@ -13,6 +13,17 @@ from rover.http import Headers, text
 _COOKIE = b"\ncookie\0"
 _COLON = 0x3A
 
+LOGGED = frozenset(
+    {
+        *(b"host", b"user-agent", b"sw8", b"traceparent", b"b3", b"x-b3-traceid", b"x-b3-spanid"),
+        *(b"content-type", b"grpc-status", b"grpc-message"),
+    }
+)
+"""Fields that a log is made from: `rover.http.http_attributes` and trace context, then `grpc_attributes`."""
+MAX_VALUE = 2_048
+"""Bytes of a value that `needed` keeps: more than any of these has but a hostile one, a hundred of which
+still fit beside each other."""
+
 
 def pack(lines: Iterable[bytes]) -> bytes:
     """Field lines in one `bytes`, each behind a line feed. Cookie crumbs are joined."""
@@ -44,6 +55,27 @@ def split(lines: list[bytes]) -> tuple[bytes, bytes]:
             break
         end += len(line) + 1
     return packed[:end], packed[end:]
+
+
+def needed(packed: bytes) -> bytes:
+    """Of packed lines those that a log is made from, each name once, long values cut."""
+    kept: dict[bytes, bytes] = {}
+    for line in packed.split(b"\n")[1:]:
+        end = line.find(b"\0") + 1
+        name = line[: end - 1]
+        if (name in LOGGED or name.startswith(b":")) and name not in kept:
+            kept[name] = line[: _cut(line, end + MAX_VALUE)]
+    return b"".join(b"\n" + line for line in kept.values())
+
+
+def _cut(line: bytes, end: int) -> int:
+    """Where to cut a line at the latest, outside of UTF-8's characters."""
+    if end >= len(line):
+        return len(line)
+    start = end
+    while start > end - 3 and line[start] & 0xC0 == 0x80:
+        start -= 1
+    return start
 
 
 def value_of(packed: bytes, name: str) -> str | None:

@@ -13,8 +13,10 @@ cdef class Message:
     cdef public object header_size
     cdef public object body_size
     cdef public bint ended
+    cdef public long long gaps
 
     cpdef begin(self, bytes pseudo, bytes fields, object size, object start, object now)
+    cpdef miss(self, long long hiding)
     cpdef restart(self)
 
 
@@ -27,28 +29,49 @@ cdef class Stream:
     cdef public long long memory
 
     @cython.locals(sent=Message, answer=Message, pseudo=bytes)
-    cpdef object value(self, object outcome, object error)
+    cpdef object value(self, object outcome, object error, object end)
 
 
 cdef class Streams:
     cdef public object client
     cdef public bint preface
     cdef public list opened
+    cdef public list lost
     cdef public long long memory
+    cdef public bint tight
     cdef object _split_after
     cdef readonly dict _open  # for tests
     cdef long long _last_request
     cdef long long _last_promise
     cdef long long _last_odd
+    cdef list _unasked
+    cdef long long _request_gaps
+    cdef long long _request_hiding
+    cdef long long _response_gaps
+    cdef long long _response_hiding
+    cdef bint _loose
+    cdef list _goaways
 
     cpdef Stream get(self, object number)
     cpdef bint is_late(self, object direction) except -1
     cpdef found_client(self, object direction)
+    @cython.locals(message=Message)
     cdef Message _message(self, Stream stream, object direction)
     @cython.locals(stream=Stream)
     cdef Stream _add(self, object number, object now)
+    cdef Stream _add_unasked(self, object number, object now)
+    @cython.locals(stream=Stream)
+    cdef _asked(self, long long number)
     cdef _charge(self, Stream stream, long long size)
     cdef _remove(self, Stream stream)
+    cpdef bint hide(self, object direction, bint content) except -1
+    @cython.locals(stream=Stream, request=Message)
+    cpdef bint opened_nothing(self, long long number) except -1
+    cpdef bint is_new(self, object direction, long long number) except -1
+    @cython.locals(highest="long long")
+    cpdef bint may_exist(self, long long number, long long missing) except -1
+    @cython.locals(request=Message, response=Message)
+    cdef bint _may_be_over(self, Stream stream) except -1
     @cython.locals(stream=Stream, answered=Stream, message=Message, pseudo=bytes, fields=bytes)
     cpdef Stream headers(
         self, object direction, object number, list lines, object size, object start, object now, bint end
@@ -78,7 +101,10 @@ cdef class Streams:
     cpdef object finished(self, Stream stream)
     @cython.locals(stream=Stream, message=Message)
     cpdef object reset(self, object direction, object number, object error, object now)
-    cdef object _finish(self, Stream stream, object outcome, object error)
+    @cython.locals(stream=Stream)
+    cdef list _cut(self, list streams, object error, object now)
+    cdef object _finish(self, Stream stream, object outcome, object error, object end)
+    cdef _count_missing(self, Stream stream)
 
 
 cdef object _opposite(object direction)
