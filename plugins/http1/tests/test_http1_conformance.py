@@ -681,3 +681,95 @@ def test_too_many_requests_without_response_break_overflow(talk):
 def test_requests_without_response_are_bounded_in_bytes(talk):
     talk.ask(*[get("/x", "X: " + "y" * 100_000 + "\r\n")] * 12)
     assert talk.broken == "overflow"
+
+
+SURPLUS = {
+    "by its length": (
+        "Content-Length: 4000\r\n",
+        b"HTTP in a body: HTTP/1.1 200 OK\r\n\r\n".ljust(4000, b"."),
+    ),
+    "one byte": ("Content-Length: 1\r\n", b"H"),
+    "beginning with blank lines": ("Content-Length: 8\r\n", b"\r\n\r\n\r\n\r\n"),
+    "chunked": ("Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\nA: b\r\n\r\n"),
+    "announced by nothing": ("", b"<html>\r\n\r\n</html>\r\n"),
+    "announced by nothing, on no line": ("", b"<html>"),
+    "longer than it says": ("Content-Length: 3\r\n", b"abcdef"),
+    "not chunked after all": ("Transfer-Encoding: chunked\r\n", b"xyz\n"),
+    "more than is searched in vain elsewhere": ("", b"some line\n" * 150_000),
+}
+
+
+@pytest.mark.parametrize("content", SURPLUS.values(), ids=SURPLUS)
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", 200), ("HEAD", 404), ("GET", 204), ("GET", 304), ("GET", 103)]
+)
+def test_content_that_must_not_be_there_is_passed_over(talk, method, status, content):
+    declared, surplus = content
+    head = f"HTTP/1.1 {status} X\r\n{declared}\r\n".encode()
+    for number in range(3):  # more than the one try to resynchronise
+        talk.ask(f"{method} /{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        talk.answer(head + surplus)
+        if status == 103:
+            talk.answer(ok())
+        talk.ask(get("/next"))
+        talk.answer(ok(b"four"))
+        talk.ask(get("/last"))
+        talk.answer(ok(b"five5"))
+    final = 200 if status == 103 else status
+    assert [row[1:3] + row[4:] for row in talk.rows] == [
+        row
+        for number in range(3)
+        for row in (
+            (f"/{number}", final, 0, "complete"),
+            ("/next", 200, 4, "complete"),
+            ("/last", 200, 5, "complete"),
+        )
+    ]
+    assert talk.broken is None
+    talk.close()
+
+
+@pytest.mark.parametrize("content", SURPLUS.values(), ids=SURPLUS)
+@pytest.mark.parametrize("pieces", ["head", "bytes"])
+def test_content_that_must_not_be_there_comes_in_pieces(talk, content, pieces):
+    declared, surplus = content
+    surplus = surplus[:5000]
+    if pieces == "bytes" and len(surplus) == 5000:
+        surplus = surplus[:50]
+    talk.ask(b"HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\n" + get("/2") + get("/3"))
+    answers = [f"HTTP/1.1 200 OK\r\n{declared}\r\n".encode(), surplus, ok(b"four") + ok(b"five5")]
+    if pieces == "bytes":
+        answers = [bytes([byte]) for byte in b"".join(answers)]
+    talk.answer(*answers)
+    assert [row[1:] for row in talk.rows] == [
+        ("/1", 200, 0, 0, "complete"),
+        ("/2", 200, 0, 4, "complete"),
+        ("/3", 200, 0, 5, "complete"),
+    ]
+    talk.close()
+
+
+@pytest.mark.parametrize("between", [b"", b"\r\n", b"\n\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize("answer", [ok(b"four"), b"HTTP/1.0 200\n\nfour", b"ICY 200 OK\r\n\r\nfour"])
+def test_the_next_response_is_not_taken_for_content(talk, answer, between):
+    talk.ask(b"HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\n" + get("/2"))
+    talk.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n" + between + answer)
+    talk.close()
+    assert [row[1:] for row in talk.rows] == [("/1", 200, 0, 0, "complete"), ("/2", 200, 0, 4, "complete")]
+
+
+def test_content_that_must_not_be_there_need_not_be_captured(talk):
+    talk.ask(b"HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    talk.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\nabc", size=40_042)
+    talk.ask(get("/2"))
+    talk.answer(ok(b"four"))
+    assert [row[1:] for row in talk.rows] == [("/1", 200, 0, 0, "complete"), ("/2", 200, 0, 4, "complete")]
+
+
+def test_a_loss_in_content_that_must_not_be_there_is_a_loss(talk):
+    talk.ask(b"HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\n" + get("/2") + get("/3"))
+    talk.answer(b"HTTP/1.1 200 OK\r\n\r\nsome text\n")
+    talk.answer_unseen(ok())
+    talk.answer(ok(b"four"))
+    talk.close()
+    assert ("/2", 200, 0, 4, "complete") not in [row[1:] for row in talk.rows]

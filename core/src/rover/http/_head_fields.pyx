@@ -12,6 +12,10 @@ cdef inline unsigned char lower(unsigned char c) noexcept nogil:
     return c + 32 if 65 <= c <= 90 else c
 
 
+cdef inline bint blank(char c) noexcept nogil:
+    return c == b" " or c == b"\t" or c == b"\r"
+
+
 cdef str text(const char *raw, Py_ssize_t size):
     try:
         return PyUnicode_DecodeUTF8(raw, size, NULL)
@@ -43,20 +47,21 @@ cdef class HeadFields(Headers):
                     break
             else:
                 value = line + size + 1
-                end = <const char *>memchr(value, b"\r", end - value)
+                end = <const char *>memchr(value, b"\n", end - value)
                 if end == NULL:
                     return None
-                while value < end and (value[0] == b" " or value[0] == b"\t"):
+                while value < end and blank(value[0]):
                     value += 1
-                while value < end and ((end - 1)[0] == b" " or (end - 1)[0] == b"\t"):
+                while value < end and blank((end - 1)[0]):
                     end -= 1
                 return text(value, end - value)
 
     def _parse(self):
         cdef bytes line, name, value
         found = []
-        for line in self._head.split(b"\r\n")[1:-2]:
+        for line in self._head.split(b"\n")[1:-2]:
             name, _, value = line.partition(b":")
-            value = value.strip(b" \t")
-            found.append((name.decode("ascii").lower(), text(value, len(value))))
+            name = name.lower()
+            value = value.strip(b" \t\r")
+            found.append((text(name, len(name)), text(value, len(value))))
         return found

@@ -13,8 +13,9 @@ from rover.http.values import Headers, text
 class HeadFields(Headers):
     """Most of a head's fields are never looked at, so none is taken out before it is.
 
-    The head ends with its blank line; its lines end with CR LF, and each but the first is a token, a
-    colon and a value, without bare CR or LF: whoever makes one of these has checked that.
+    The head ends with its blank line; its lines end with CR LF or LF, and each but the first is a
+    name, a colon and a value: whoever makes one of these has checked that. No value begins or ends with
+    CR. The first line, which is not looked at, may be empty.
     """
 
     __slots__ = ("_head", "_lower")
@@ -34,9 +35,9 @@ class HeadFields(Headers):
         if found < 0:
             return None
         start = found + len(key)
-        return text(self._head[start : self._head.find(b"\r", start)].strip(b" \t"))
+        return text(self._head[start : self._head.find(b"\n", start)].strip(b" \t\r"))
 
     def _parse(self) -> Iterable[tuple[str, str]]:
-        for line in self._head.split(b"\r\n")[1:-2]:
+        for line in self._head.split(b"\n")[1:-2]:
             name, _, value = line.partition(b":")
-            yield name.decode("ascii").lower(), text(value.strip(b" \t"))
+            yield text(name.lower()), text(value.strip(b" \t\r"))

@@ -64,7 +64,7 @@ cdef const unsigned char *fields(
     found.hosts = found.lengths = found.codings = 0
     found.content = NOTHING
     found.expect = NULL
-    while at < end and at[0] != 13:
+    while at < end and at[0] != 13 and at[0] != 10:
         name = at
         while at < end and TOKEN[at[0]]:
             at += 1
@@ -75,10 +75,10 @@ cdef const unsigned char *fields(
         value = at
         while at < end and FIELD[at[0]]:
             at += 1
-        if end - at < 2 or at[0] != 13 or at[1] != 10:
-            return NULL
         last = at
-        at += 2
+        at = behind_line(at, end)
+        if at == NULL:
+            return NULL
         if size == 4:
             if same(name, b"host", 4):
                 found.hosts += 1
@@ -96,7 +96,14 @@ cdef const unsigned char *fields(
             found.content = CHUNKED if last - value == 7 and same(value, b"chunked", 7) else UNUSUAL
     if found.lengths + found.codings > 1:
         found.content = UNUSUAL
-    return at + 2 if end - at >= 2 and at[0] == 13 and at[1] == 10 else NULL
+    return behind_line(at, end)
+
+
+cdef inline const unsigned char *behind_line(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Behind the line end at `at`, CR LF or LF; NULL when there is none."""
+    if end - at >= 2 and at[0] == 13 and at[1] == 10:
+        return at + 2
+    return at + 1 if at < end and at[0] == 10 else NULL
 
 
 cdef void trim(const unsigned char **value, const unsigned char **end) noexcept nogil:
@@ -151,9 +158,12 @@ def ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
     while at < stop and 0x21 <= at[0] <= 0x7E:
         at += 1
     target_end = at
-    if at == target or stop - at < 11 or not version(at + 1) or at[0] != 32 or at[9] != 13 or at[10] != 10:
+    if at == target or stop - at < 10 or not version(at + 1) or at[0] != 32:
         return None
-    end = fields(at + 11, stop, &found)
+    end = behind_line(at + 9, stop)
+    if end == NULL:
+        return None
+    end = fields(end, stop, &found)
     if end == NULL or found.hosts > 1 or found.content == UNUSUAL:
         return None
     if at[8] == 49 and not found.hosts:
@@ -189,9 +199,10 @@ def ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
         at += 1
         while at < stop and FIELD[at[0]]:
             at += 1
-    if stop - at < 2 or at[0] != 13 or at[1] != 10:
+    end = behind_line(at, stop)
+    if end == NULL:
         return None
-    end = fields(at + 2, stop, &found)
+    end = fields(end, stop, &found)
     if end == NULL or found.content == UNUSUAL:
         return None
     return new(ResponseHead, (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rover.buffer import MAX_SIZE, StreamBuffer
+from rover.buffer import StreamBuffer
 from rover.connection import ProtocolBreak
 from rover.decoder import NEED_MORE, RESYNCHRONISED, Outcomes
 from rover.exchange import Outcome
@@ -37,8 +37,11 @@ SECOND = 1_000_000_000
 MAX_WAITING = 1000
 """Requests without response on one connection. Servers stop reading long before (nginx answers
 one after the other), load generators pipeline some tens."""
-MAX_WAITING_SIZE = MAX_SIZE
-"""Bytes of their heads: as many as one direction may hold unread."""
+MAX_WAITING_SIZE = 128 << 10
+"""Bytes of their heads, unless it is one; ten times what load generators pipeline. In memory a head takes
+twice its size, and four times where its target is nothing but a long text outside of Latin-1."""
+REQUEST_SIZE = 400
+"""Bytes that a request takes besides its head, measured."""
 HOLD = SECOND
 """ns a response waits for its request. Where one thread writes and another reads, the record of
 the read may come before that of the write: by the time a call takes to return, which is far
@@ -111,6 +114,11 @@ class Http1Decoder:
             if reader is not None:
                 reader.owner = None
         return expired
+
+    @property
+    def memory(self) -> int:
+        """Bytes kept besides those of the stream buffers, about: requests that wait."""
+        return 2 * self._pairing.size + REQUEST_SIZE * len(self._pairing.waiting)
 
     def close(self, now: int) -> Iterable[HttpExchange]:
         """Reports what is unfinished, as aborted."""
@@ -207,7 +215,8 @@ class Http1Decoder:
         responses = self._responses
         if responses is not None and responses.state is HELD and not self._release(responses, reader.start):
             return False
-        if len(pairing.waiting) >= MAX_WAITING or pairing.size > MAX_WAITING_SIZE:
+        waiting = pairing.size
+        if len(pairing.waiting) >= MAX_WAITING or (waiting and waiting + head.size > MAX_WAITING_SIZE):
             found = f"{len(pairing.waiting)} requests wait for a response"
             self._break(reader, "overflow", found)
             return False
@@ -282,7 +291,6 @@ class Http1Decoder:
         owner = None if request is None or request.reported else request.owner
         if status < 200 and status != 101:
             reader.accept(owner, UNSEEN if head.content == UNSEEN else 0)
-            reader.fresh = True  # what some servers send as its content is passed over
             if request is not None:
                 request.continued = True
             return

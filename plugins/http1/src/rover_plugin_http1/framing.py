@@ -24,7 +24,7 @@ UNSEEN = -6
 MAX_LENGTH = (1 << 63) - 1
 """Stream positions are 63 bits wide wherever they are kept: a longer content is an attack."""
 MAX_DIGITS = 20
-"""Of a length; leading zeros included. The same bound as h11's."""
+"""Of a length; leading zeros included."""
 
 
 def declared(codings: Iterable[bytes], lengths: Iterable[bytes]) -> int:
@@ -41,16 +41,18 @@ def declared(codings: Iterable[bytes], lengths: Iterable[bytes]) -> int:
                 last = name
     if last:
         return CHUNKED if last == b"chunked" else CODED
-    found = {part.strip() for value in lengths for part in value.split(b",")}
-    found.discard(b"")
-    sizes = set()
-    for digits in found:
-        if not digits.isdigit() or len(digits) > MAX_DIGITS or int(digits) > MAX_LENGTH:
-            return INVALID
-        sizes.add(int(digits))
-    if not sizes:
-        return NOTHING
-    return sizes.pop() if len(sizes) == 1 else INVALID
+    size = NOTHING
+    for value in lengths:
+        for part in value.split(b","):
+            digits = part.strip()
+            if not digits:
+                continue
+            if not digits.isdigit() or len(digits) > MAX_DIGITS or int(digits) > MAX_LENGTH:
+                return INVALID
+            if size not in (NOTHING, int(digits)):
+                return INVALID
+            size = int(digits)
+    return size
 
 
 def request_content(declaration: int) -> int:

@@ -2,8 +2,9 @@
 
 `_ordinary.pyx` is the same, compiled.
 
-What is accepted here h11 accepts too, and means the same by it; everything else is left to
-`judge`. A head is read whole, from its start line to its blank line.
+What is accepted here a strict reader, h11, accepts too, and means the same by it; everything else is
+left to `judge`. A head is read whole, from its start line to its blank line. Its lines end with CR LF
+or, as small clients and servers send them, with LF.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from rover_plugin_http1.startline import MAX_METHOD, TOKEN_CHAR
 
 # A field value is what RFC 9110 section 5.5 allows, and, as for h11, the control characters that
 # are neither NUL nor white space. Possessive, so that a head that fails has failed in one pass.
-_FIELDS = rb"(?:%b++:[^\x00\n\r\x0b\x0c]*+\r\n)*+\r\n" % TOKEN_CHAR
+_FIELDS = rb"(?:%b++:[^\x00\n\r\x0b\x0c]*+\r?\n)*+\r?\n" % TOKEN_CHAR
 _REQUEST = re.compile(
-    rb"(%b{1,%d}+) ([\x21-\x7e]++) HTTP/(1\.[01])\r\n%b" % (TOKEN_CHAR, MAX_METHOD, _FIELDS)
+    rb"(%b{1,%d}+) ([\x21-\x7e]++) HTTP/(1\.[01])\r?\n%b" % (TOKEN_CHAR, MAX_METHOD, _FIELDS)
 )
-_RESPONSE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: [^\x00\n\r\x0b\x0c]*+)?\r\n" + _FIELDS)
+_RESPONSE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: [^\x00\n\r\x0b\x0c]*+)?\r?\n" + _FIELDS)
 
 _VERSIONS = {b"1.1": "1.1", b"1.0": "1.0"}
 _MAX_DIGITS = 18
@@ -81,12 +82,12 @@ def _declared(lower: bytes) -> int | None:
         if coding < 0:
             return NOTHING
         start = coding + 19
-        value = lower[start : lower.find(b"\r", start)].strip(b" \t")
+        value = lower[start : lower.find(b"\n", start)].strip(b" \t\r")
         if value != b"chunked" or lower.find(b"\ntransfer-encoding:", start) >= 0:
             return None
         return CHUNKED
     start = length + 16
-    value = lower[start : lower.find(b"\r", start)].strip(b" \t")
+    value = lower[start : lower.find(b"\n", start)].strip(b" \t\r")
     if coding >= 0 or not value.isdigit() or len(value) > _MAX_DIGITS:
         return None
     if lower.find(b"\ncontent-length:", start) >= 0:

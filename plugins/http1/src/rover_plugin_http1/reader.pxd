@@ -25,16 +25,18 @@ cdef class Reader:
     cdef bint _ragged
     cdef bint _searched
     cdef object _scanned
+    cdef bint _surplus
     cdef Py_ssize_t _max_head
 
     cpdef object read(self)
     cpdef object accept(self, object owner, object content, bint optional=*)
     cpdef forget(self)
     cdef _found(self, Py_ssize_t size)
-    @cython.locals(offset="Py_ssize_t", size="Py_ssize_t", examined="Py_ssize_t", blank="Py_ssize_t",
+    @cython.locals(offset="Py_ssize_t", size="Py_ssize_t", examined="Py_ssize_t",
                    end="Py_ssize_t", limit="Py_ssize_t", requests="bint")
     cdef object _read_head(self)
     cdef bint _judge(self, bytes head, bint requests) except -1
+    cdef object _read_surplus(self)
     cdef object _read_length(self)
     cdef object _read_chunks(self)
     cdef object _read_chunk(self)

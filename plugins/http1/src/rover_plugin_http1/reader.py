@@ -12,7 +12,7 @@ import enum
 import re
 
 from rover.buffer import StreamBuffer
-from rover.http import Headers, text
+from rover.http import Headers
 from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH, UNSEEN
 from rover_plugin_http1.head import NO_REQUEST, NO_RESPONSE
 from rover_plugin_http1.judge import (
@@ -21,21 +21,18 @@ from rover_plugin_http1.judge import (
     doubtful_request,
     judged_request,
     judged_response,
-    tolerant_fields,
+    judged_trailers,
 )
 from rover_plugin_http1.ordinary import ordinary_request, ordinary_response
 from rover_plugin_http1.startline import (
-    ANY_AHEAD,
-    KNOWN_AHEAD,
     MAX_METHOD,
-    REQUEST_AHEAD,
-    RESPONSE_AHEAD,
     STATUS_PREFIX,
     may_open_request,
     may_open_response,
     split_doubtful_line,
     split_request_line,
     split_status_line,
+    start_ahead,
 )
 
 with contextlib.suppress(ImportError):  # not compiled
@@ -50,10 +47,13 @@ What has shown no message by then speaks another protocol."""
 MAX_LINE = 4096
 """Bytes of a line that is compared with a request line where content may have been left out."""
 
-SHORTEST = len(b"A * HTTP/1.0\r\n\r\n")
-"""Bytes of the shortest head."""
+SHORTEST = len(b"HTTP/1.0 200\n\n")
+"""Bytes of the shortest head, of either kind."""
+_OPENS = len(b"HTTP/")
+_OPENING = 4 + _OPENS  # with two blank lines in front
 _CR, _LF = 13, 10
-_BLANK_LINE = re.compile(rb"\n\r{0,2}\n")  # where h11 sees one, or behind a stray CR
+_BLANK_LINE = re.compile(rb"\n\r{0,2}\n")  # also one that a stray CR precedes
+_NOT_BLANK = re.compile(rb"[^\r\n]")
 # RFC 9112 section 7.1; white space before the extension and at the end is common enough.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,%d})[ \t]*+(?:;[^\n]*+)?\r?\n" % MAX_DIGITS)
 _NO_TRAILERS = Headers()
@@ -67,7 +67,6 @@ class Kind(enum.Enum):
 
 
 REQUESTS, RESPONSES = Kind  # once, not at each look: what an enumeration holds is slow to ask for
-_AHEAD = {REQUESTS: REQUEST_AHEAD, RESPONSES: RESPONSE_AHEAD}
 
 
 class Event(enum.Enum):
@@ -104,11 +103,13 @@ class State(enum.Enum):
     CHUNK_END = "chunk end"
     TRAILERS = "trailers"
     CLOSE = "close"
+    SURPLUS = "surplus"
+    """Behind a response that must have no content: there may be some all the same."""
     SEARCH = "search"
     FAILED = "failed"
 
 
-START, HELD, DOUBTED, LENGTH, CHUNK_LINE, CHUNK, CHUNK_END, TRAILERS, CLOSE, SEARCH, _ = State
+START, HELD, DOUBTED, LENGTH, CHUNK_LINE, CHUNK, CHUNK_END, TRAILERS, CLOSE, SURPLUS, SEARCH, _ = State
 
 
 class Reader:
@@ -124,6 +125,7 @@ class Reader:
         "_scanned",
         "_searched",
         "_size",
+        "_surplus",
         "buffer",
         "content",
         "fresh",
@@ -149,8 +151,7 @@ class Reader:
         self.response = NO_RESPONSE
         """The same, in the other kind of direction."""
         self.fresh = True
-        """Whether no message was found yet, or nothing but interim responses: bytes that cannot be
-        read are then none either."""
+        """Whether no message was found yet: bytes that cannot be read are then none either."""
         self.start = 0
         """ns, when its first byte moved; 0 if unknown."""
         self.owner: int | None = None
@@ -173,6 +174,7 @@ class Reader:
         self._ragged = False  # whether the search stands where a line may have begun unseen
         self._searched = False  # whether the one search without a gap was made since the last message
         self._scanned = 0  # bytes it has passed over
+        self._surplus = False  # whether what comes may be content that must not be there
         self._max_head = max_head
 
     @property
@@ -190,7 +192,8 @@ class Reader:
     @property
     def idle(self) -> bool:
         """Whether it is between messages, as far as can be seen."""
-        return (self.state is START or self.state is SEARCH) and not self.unread
+        state = self.state
+        return (state is START or state is SURPLUS or state is SEARCH) and not self.unread
 
     def read(self) -> Event:
         """Goes on to the next event."""
@@ -212,6 +215,8 @@ class Reader:
                 event = self._read_trailers()
             elif state is CLOSE:
                 event = self._read_to_close()
+            elif state is SURPLUS:
+                event = self._read_surplus()
             elif state is SEARCH:
                 event = self._search()
             elif state is HELD:
@@ -237,14 +242,20 @@ class Reader:
         self.trailers = _NO_TRAILERS
         if content == 0:
             self.buffer.consume(size, owner)
-            return self._end()
+            self._end()
+            if self.kind is RESPONSES and self.response.content != 0:
+                self._left = self.response.content
+                self._surplus = True
+                self.state = SURPLUS
+            return END
         self.optional = optional
         if content > 0 and not optional:
             left = size + content
             left -= self.buffer.skip(left, owner)
             if not left:
                 self.content = content
-                return self._end()
+                self._end()
+                return END
             self.content = content - left
             self._left = left
             self.state = LENGTH
@@ -252,7 +263,8 @@ class Reader:
         self.buffer.consume(size, owner)
         if content == UNSEEN:
             self.known = self.optional = False
-            return self._cut_by_gap()
+            self._begin_search(missing=True)
+            return CUT
         if content > 0:
             self._left = content
             self.state = LENGTH
@@ -294,10 +306,8 @@ class Reader:
         examined = self._examined
         if not examined and data[offset] in (_CR, _LF):
             # RFC 9112 section 2.2: blank lines before a request do not count. Nor elsewhere.
-            blank = 1
-            while blank < size and data[offset + blank] in (_CR, _LF):
-                blank += 1
-            buffer.consume(blank)
+            found = _NOT_BLANK.search(data, offset)
+            buffer.consume((found.start() if found else len(data)) - offset)
             return None
         kind = self.kind
         if kind is None:
@@ -308,29 +318,33 @@ class Reader:
             else:
                 return self._wait_or_search()
         requests = kind is REQUESTS
-        if not examined:
-            limit = len(data)
-        else:  # only once it is whole: it may come byte by byte
-            limit = data.find(b"\r\n\r\n", offset + examined - 3 if examined > 3 else offset) + 4
-        limit = min(limit, offset + self._max_head)
+        limit = min(len(data), offset + self._max_head)
         end = offset
-        if limit - offset < SHORTEST:
-            pass
-        elif requests:
-            if request := ordinary_request(data, offset, limit):
-                self.request = request
-                end += request.size
-        elif response := ordinary_response(data, offset, limit):
-            self.response = response
-            end += response.size
-        if end == offset:
-            blank_line = _BLANK_LINE.search(data, offset + max(0, examined - 3))
-            end = blank_line.end() if blank_line else len(data)
-            if blank_line is None or end - offset > self._max_head:
-                return self._await_head(end - offset, requests=requests)
-            if not self._judge(bytes(data[offset:end]), requests=requests):
-                self._begin_doubt(requests=requests)
-                return None
+        if examined:  # it comes in pieces: it is read once, when it is whole
+            blank_line = _BLANK_LINE.search(data, offset + max(0, examined - 3), limit)
+            if blank_line is None:
+                return self._await_head(size, requests=requests)
+            limit = end = blank_line.end()
+        if limit - offset >= SHORTEST:
+            if requests:
+                if request := ordinary_request(data, offset, limit):
+                    self.request = request
+                    self.kind = kind
+                    self._found(request.size)
+                    return HEAD
+            elif response := ordinary_response(data, offset, limit):
+                self.response = response
+                self.kind = kind
+                self._found(response.size)
+                return HEAD
+        if not examined:
+            blank_line = _BLANK_LINE.search(data, offset, limit)
+            if blank_line is None:
+                return self._await_head(size, requests=requests)
+            end = blank_line.end()
+        if not self._judge(bytes(data[offset:end]), requests=requests):
+            self._begin_doubt(requests=requests)
+            return None
         self.kind = kind
         self._found(end - offset)
         return HEAD
@@ -343,6 +357,7 @@ class Reader:
         self._size = size
         self._examined = 0
         self._line_seen = False
+        self._surplus = False
 
     def _judge(self, head: bytes, *, requests: bool) -> bool:
         """Reads a head that is not ordinary; False when it is none."""
@@ -404,8 +419,8 @@ class Reader:
     def _begin_doubt(self, *, requests: bool) -> None:
         """No message begins here, unless, with `requests`, the answer tells otherwise."""
         data, offset = self.buffer.data, self.buffer.offset
-        line = data[offset : data.find(b"\n", offset) + 1]
-        if requests and len(line) <= self._max_head and split_doubtful_line(line):
+        end = data.find(b"\n", offset, offset + self._max_head) + 1 if requests else 0
+        if end and split_doubtful_line(data[offset:end]):
             self.state = DOUBTED
             self._examined = 0
         else:
@@ -424,16 +439,41 @@ class Reader:
     def believe(self) -> bool:
         """The doubtful line was a request: its head is next. False when its end is not in sight."""
         data, offset = self.buffer.data, self.buffer.offset
-        blank_line = _BLANK_LINE.search(data, offset)
+        blank_line = _BLANK_LINE.search(data, offset + max(0, self._examined - 3))
+        if blank_line is None and self._examined:
+            self._examined = len(data) - offset
+            return False
         end = blank_line.end() if blank_line else data.find(b"\n", offset) + 1
         head = doubtful_request(bytes(data[offset:end]))
         if head is None or (head.version and blank_line is None):
+            self._examined = len(data) - offset
             return False
         self.request = head
         self._found(end - offset)
         return True
 
     # -- content -----------------------------------------------------------------------------
+
+    def _read_surplus(self) -> Event | None:
+        """Tells content that must not be there from the next head: servers send some after answering
+        HEAD, or with 204, 304 and interim responses. It belongs to nobody."""
+        buffer = self.buffer
+        data, offset = buffer.data, buffer.offset
+        size = len(data) - offset
+        opening = bytes(data[offset : offset + _OPENING]).lstrip(b"\r\n")
+        if may_open_response(opening) and (len(opening) >= _OPENS or size < _OPENING):
+            if len(opening) < _OPENS and not buffer.gap:
+                return NEED_MORE
+            self.state = START
+            return None
+        self.owner = None
+        if self._left > 0:
+            self.state = LENGTH
+        elif self._left == CHUNKED:
+            self.state = CHUNK_LINE
+        else:
+            self._begin_search(missing=False)
+        return None
 
     def _read_length(self) -> Event | None:
         passed = self.buffer.skip(self._left, self.owner)
@@ -527,18 +567,18 @@ class Reader:
             # Nothing fits in there but the line end it must be.
             buffer.skip(2, self.owner)
             return self._end()
-        blank_line = _BLANK_LINE.search(data, offset + max(0, self._examined - 3))
-        end = blank_line.end() if blank_line else len(data)
-        if end - offset > self._max_head:
-            return self._cut_misled()
+        limit = offset + self._max_head
+        blank_line = _BLANK_LINE.search(data, offset + max(0, self._examined - 3), limit)
         if blank_line is None:
+            if size > self._max_head:
+                return self._cut_misled()
             if buffer.gap:
                 return self._cut_by_gap()
             self._examined = size
             # The last chunk has said that the content is complete.
             return self._end() if buffer.ended and not size else self._starve()
-        lines = bytes(data[offset:end]).replace(b"\r\n", b"\n").split(b"\n")
-        self.trailers = Headers((text(name), text(value)) for name, value in tolerant_fields(lines))
+        end = blank_line.end()
+        self.trailers = judged_trailers(bytes(data[offset:end]))
         buffer.consume(end - offset, self.owner)
         return self._end()
 
@@ -555,40 +595,42 @@ class Reader:
             opens = opening == STATUS_PREFIX
             may = STATUS_PREFIX.startswith(opening)
         elif size:
-            opening = bytes(data[offset : offset + MAX_LINE])
-            line, ended, _ = opening.partition(b"\n")
-            opens = bool(ended) and split_request_line(line) is not None
-            may = not ended and size < MAX_LINE and may_open_request(opening)
+            newline = data.find(b"\n", offset + self._examined, offset + MAX_LINE)
+            if newline >= 0:
+                opens = split_request_line(data[offset:newline]) is not None
+            elif size < MAX_LINE:
+                may = may_open_request(data[offset : offset + MAX_METHOD + 1])
         if opens:
             return self._end()
         if may and size and not buffer.gap and not buffer.ended:
+            self._examined = size
             return NEED_MORE
+        self._examined = 0
         self.optional = False
         return None
 
     # -- endings -----------------------------------------------------------------------------
 
-    def _end(self) -> Event:
+    def _end(self) -> Event | None:
         self.state = START
         self.optional = False
         self._searched = False
         self._examined = 0
-        return END
+        return None if self._surplus else END
 
-    def _starve(self) -> Event:
+    def _starve(self) -> Event | None:
         """A message waits for more; at the end of the stream there will be none."""
-        if not self.buffer.ended:
-            return NEED_MORE
-        self._begin_search(missing=True)
-        return CUT
+        return self._cut_by_gap() if self.buffer.ended else NEED_MORE
 
-    def _cut_by_gap(self) -> Event:
+    def _cut_by_gap(self) -> Event | None:
+        surplus = self._surplus
         self._begin_search(missing=True)
-        return CUT
+        return None if surplus else CUT
 
-    def _cut_misled(self, *, ragged: bool = False) -> Event:
+    def _cut_misled(self, *, ragged: bool = False) -> Event | None:
+        surplus = self._surplus
         self._misled(ragged=ragged)
-        return CUT
+        return None if surplus else CUT
 
     # -- losses ------------------------------------------------------------------------------
 
@@ -609,6 +651,8 @@ class Reader:
         """
         self._begin_search(missing=False)
         self._ragged = ragged
+        if self._surplus:
+            return
         if self._searched:
             self.state = State.FAILED
         self._searched = True
@@ -616,36 +660,42 @@ class Reader:
     def _begin_search(self, *, missing: bool) -> None:
         self.state = SEARCH
         self._missing = missing
+        self._surplus = self._surplus and not missing
         self._scanned = 0
         self._examined = 0
         self._line_seen = False
 
     def _search(self) -> Event:
         """To the next plausible start; only whole lines are judged."""
-        ahead = ANY_AHEAD if self.kind is None else _AHEAD[self.kind]
-        buffer = self.buffer
+        buffer, kind = self.buffer, self.kind
         while True:
             data, offset = buffer.data, buffer.offset
             size = len(data) - offset
             lines = data.rfind(b"\n", offset + self._examined) + 1
             if lines:
-                found = ahead.search(data, offset, lines)
-                if found and self._ragged and found.start() == offset and not KNOWN_AHEAD.match(data, offset):
-                    found = ahead.search(data, offset + 1, lines)  # "ET / HTTP/1.1"
-                self._pass_over((found.start() if found else lines) - offset)
+                found = start_ahead(
+                    data,
+                    offset,
+                    lines,
+                    requests=kind is not RESPONSES,
+                    responses=kind is not REQUESTS,
+                    ragged=self._ragged,
+                )
+                self._pass_over((found if found >= 0 else lines) - offset)
                 self._ragged = False
-                if found:
+                if found >= 0:
                     self.state = START
                     return JUMPED
             elif buffer.gap:
                 self._missing = self._ragged = True
+                self._surplus = False
                 self._pass_over(size + buffer.gap)
             else:
                 if size > self._max_head:
                     self._pass_over(size - self._max_head)
                     self._ragged = True
                 self._examined = len(buffer)
-                if self._scanned + self._examined > MAX_SCAN and not self._missing:
+                if self._scanned + self._examined > MAX_SCAN and not (self._missing or self._surplus):
                     self.state = State.FAILED
                     return FAILED
                 return NEED_MORE
@@ -656,6 +706,6 @@ class Reader:
         self._scanned += size
         self._examined = 0
         # What precedes the first message of all, with nothing missing, is no message: a PROXY
-        # protocol header, a banner.
-        if self._missing or not self.fresh:
+        # protocol header, a banner. Nor is content that must not be there.
+        if self._missing or not (self.fresh or self._surplus):
             self.skipped += size

@@ -27,32 +27,74 @@ KNOWN_METHODS = frozenset(
 )
 """Those of RFC 9110 section 9, and PATCH (RFC 5789)."""
 
-_METHOD = re.compile(TOKEN_CHAR + b"{1,%d}" % MAX_METHOD)
-_REQUEST_PREFIX = re.compile(TOKEN_CHAR + rb"{1,%d}(?:[ \t]|\r?\Z)" % MAX_METHOD)
+# No expression here goes through any byte twice, whatever it fails at: each runs over what the next
+# part of it cannot begin with.
+_METHOD = re.compile(TOKEN_CHAR + b"{1,%d}+" % MAX_METHOD)
+_REQUEST_PREFIX = re.compile(TOKEN_CHAR + rb"{1,%d}+(?:[ \t]|\r?\Z)" % MAX_METHOD)
 _VERSION = re.compile(rb"[ \t]HTTP/1\.[0-9]")
 _CUT_LINE = re.compile(
-    rb"(%b+) ([\x21-\x7e]+) (?:H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\.(?:([0-9])\r?)?)?" % TOKEN_CHAR
+    rb"(%b++) ([\x21-\x7e]++) (?:H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\.(?:([0-9])\r?)?)?" % TOKEN_CHAR
 )
 _DIGITS = re.compile(rb"[0-9](?:\.[0-9])?")
-_UNKNOWN_METHOD = re.compile(rb"[A-Z_-]+[ \t]+/[^\n]*?HTTP/[^\n]*+")
-_OTHER_PROTOCOL = re.compile(rb".*[ \t](?!HTTP/)[A-Z]{2,12}/[0-9.]+", re.DOTALL)
-_STATUS_LINE = re.compile(rb"(?:HTTP/([^ \t\r\n]{1,16})|ICY)[ \t]++([1-9][0-9]{2})(?:[^0-9]|\Z)")
+_UNKNOWN_METHOD = re.compile(rb"[A-Z_-]++[ \t]++/")
+_OTHER_PROTOCOL = re.compile(rb"(?!HTTP/)[A-Z]{2,12}+/[0-9.]++")
+_STATUS_LINE = re.compile(rb"(?:HTTP/([^ \t\r\n]{1,16}+)|ICY)[ \t]++([1-9][0-9]{2})(?:[^0-9]|\Z)")
 
 # Where reading may go on after a loss. Stricter than the above, for almost any text passes before
 # a true start is met: a request line with an unknown method must open a line.
-_KNOWN = b"|".join(sorted(KNOWN_METHODS))
-_TARGET = rb"[^\x00-\x20\x7f]{1,8192}"
-_REQUEST = rb"(?:^(?:%b){1,%d}|%b) %b HTTP/1\.[0-9]\r?\n" % (TOKEN_CHAR, MAX_METHOD, _KNOWN, _TARGET)
-_RESPONSE = rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [^\r\n]*+)?\r?\n"
-KNOWN_AHEAD = re.compile(rb"(?:%b) |HTTP/" % _KNOWN)
-"""What opens a start line even where the bytes before it are missing: no method, no version that
-lacks its first letters."""
-REQUEST_AHEAD = re.compile(_REQUEST, re.MULTILINE)
-"""The next plausible request line in bytes of which nothing is known."""
-RESPONSE_AHEAD = re.compile(_RESPONSE)
-"""The next plausible status line."""
-ANY_AHEAD = re.compile(_REQUEST + b"|" + _RESPONSE, re.MULTILINE)
-"""The next of either, while it is not known which of them the direction carries."""
+_KNOWN = tuple(sorted(KNOWN_METHODS))
+_MAX_TARGET = 8192
+_TARGET = re.compile(rb"[^\x00-\x20\x7f]++")
+_LINE_END = re.compile(rb"HTTP/1\.[0-9]\r?\n")
+_STATUS = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: |\r?\n)")
+
+
+def start_ahead(
+    data: bytes | bytearray, start: int, end: int, *, requests: bool, responses: bool, ragged: bool = False
+) -> int:
+    """Where the next plausible request or status line begins between two indices; -1 for nowhere.
+
+    Lines that do not end there are not looked at. `ragged`: the first one may have begun before
+    `start`, so that an unknown method there may lack its first letters.
+
+    Both kinds of lines say "HTTP/1." where they can be told. Each line is looked through a fixed
+    number of times, however often it says so.
+    """
+    at = data.find(STATUS_PREFIX, start, end)
+    newline = -1
+    line = last_return = start
+    while at >= 0:
+        if at > newline:
+            line = max(start, data.rfind(b"\n", start, at) + 1)
+            newline = data.find(b"\n", at, end)
+            if newline < 0:
+                return -1
+            # A reason phrase has none but that of the line's end.
+            last_return = data.rfind(b"\r", at, newline - 1)
+        if responses and at > last_return and _STATUS.match(data, at):
+            return at
+        if requests and _LINE_END.match(data, at):
+            found = _request_ahead(data, line, at, ragged=ragged and line == start)
+            if found >= 0:
+                return found
+        at = data.find(STATUS_PREFIX, at + len(STATUS_PREFIX), end)
+    return -1
+
+
+def _request_ahead(data: bytes | bytearray, line: int, version: int, *, ragged: bool) -> int:
+    """Where a request line begins whose version ends the line that begins at `line`; else -1."""
+    stop = version - 1
+    space = data.rfind(b" ", line, stop)
+    if data[stop:version] != b" " or space < 0 or stop - space > _MAX_TARGET + 1:
+        return -1
+    if not _TARGET.fullmatch(data, space + 1, stop):
+        return -1
+    if not ragged and _METHOD.fullmatch(data, line, space):
+        return line
+    for method in _KNOWN:
+        if data.endswith(method, line, space):
+            return space - len(method)
+    return -1
 
 
 def split_request_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | None:
@@ -79,10 +121,13 @@ def split_doubtful_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] |
     if not _METHOD.fullmatch(method) or method == b"PRI":  # RFC 9113 section 11.6
         return None
     target = rest.strip(b" \t")
-    known = method in KNOWN_METHODS or _UNKNOWN_METHOD.fullmatch(line)
-    if not known or _OTHER_PROTOCOL.fullmatch(line):
-        return None
+    if method not in KNOWN_METHODS:
+        path = _UNKNOWN_METHOD.match(line)
+        if path is None or line.find(b"HTTP/", path.end()) < 0 or b"\n" in line:
+            return None
     words, _, last = rest.rstrip(b" \t").replace(b"\t", b" ").rpartition(b" ")
+    if rest and _OTHER_PROTOCOL.fullmatch(last):
+        return None
     version = b""
     # Of "GET  HTTP/1.1" the target is empty, of "GET HTTP/1.1" the version is missing.
     if (words or rest[:1] == b" ") and last.upper().startswith(b"HTTP/"):
