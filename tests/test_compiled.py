@@ -264,6 +264,7 @@ def test_lines_are_the_same_bytes():
     rng = random.Random(8)
     connections = [
         CONNECTION,
+        CONNECTION._replace(proxied=Address("192.0.2.1", 5)),
         Connection(2**64 - 1, None, None, None, None, 0, 0),
         Connection(1, Address("1.2.3.4", 1), Address("1.2.3.5", 2), None, Process(0, ""), 0, 5, tls=True),
     ]

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from rover import (
     NEED_MORE,
     UPLOAD_ALL,
@@ -19,6 +21,27 @@ from rover import (
 )
 from rover.http import Headers, HttpExchange, HttpRequest
 from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, WORTH_TELLING
+from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY
+
+GREETINGS = {
+    "SOCKS5": (
+        ("client", b"\5\1\2"),
+        ("server", b"\5\2"),
+        ("client", b"\1\377" + b"u" * 255 + b"\377" + b"p" * 255),
+        ("server", b"\1\0"),
+        ("client", b"\5\1\0\3\377" + b"h" * 255 + b"\0\120"),
+        ("server", b"\5\0\0\1\0\0\0\0\0\0"),
+    ),
+    "SMTP": (
+        ("server", b"220 mail.example.org ready\r\n"),
+        ("client", b"EHLO me\r\n"),
+        ("server", b"250-mail.example.org\r\n" * 40),
+        ("client", b"STARTTLS\r\n"),
+        ("server", b"220 go\r\n"),
+    ),
+    "telnet": (("server", b"\xff\xfd\x18\xff\xfd\x20" * 30), ("client", b"\xff\xfb\x18\xff\xfc\x20" * 30)),
+    "a long banner": (("server", b"* welcome *\n" * 3000),),
+}
 
 
 def test_an_exchange_carries_the_calls_that_moved_it(bench):
@@ -93,9 +116,10 @@ class TestRecognition:
 
     def test_a_connection_nobody_claims_stops_being_uploaded(self, bench):
         bench.open()
-        for _ in range(4):
-            bench.read(b"\x00binary")
-            bench.write(b"\x00binary")
+        for _ in range(MAX_GREETING // 64):
+            assert bench.uploads == []
+            bench.read(b"\x00binary!" * 8)
+            bench.write(b"\x00binary!" * 8)
         assert bench.uploads == [(1, UPLOAD_NONE)]
         bench.read(b"?a\n")
         bench.write(b"!a\n")
@@ -104,9 +128,38 @@ class TestRecognition:
 
     def test_one_that_only_ever_speaks_one_way_stops_too(self, bench):
         bench.open()
-        for _ in range(16):
-            bench.write(b"\x00log line")
+        for _ in range(MAX_ONE_WAY // 1024):
+            assert bench.uploads == []
+            bench.write(b"\x00log line" + bytes(1015))
         assert bench.uploads == [(1, UPLOAD_NONE)]
+
+    @pytest.mark.parametrize("step", [1, 7, 5000])
+    @pytest.mark.parametrize("greeting", GREETINGS)
+    def test_a_greeting_hides_nothing_however_it_trickles(self, bench, greeting, step):
+        """Recognition counts bytes, not calls."""
+        bench.open()
+        for speak, said in GREETINGS[greeting]:
+            for at in range(0, len(said), step):
+                (bench.read if speak == "client" else bench.write)(said[at : at + step])
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        (log,) = bench.exchanges
+        assert [detail.size for detail in log.details] == [3, 3]
+        assert sorted(bench.delivered) == bench.sent
+
+    def test_a_call_that_opens_a_message_is_seen_behind_one_that_only_seemed_to(self, make_bench, lines):
+        def sniff(data: bytes | bytearray) -> Verdict:
+            if data[:1] == b"~":
+                return Verdict.MAYBE if len(data) < 3 else Verdict.NO
+            return Verdict.YES if data[:1] in b"?!" else Verdict.NO
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, sniff=sniff)])
+        bench.open()
+        bench.read(b"~")
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert [log.attributes["request"] for log in bench.exchanges] == ["?a"]
+        assert sorted(bench.delivered) == bench.sent
 
     def test_a_preamble_before_the_first_message_is_passed_over(self, bench):
         bench.open()

@@ -31,6 +31,7 @@ cdef class StreamBuffer:
     cpdef consume(self, object size, object owner=*)
     @cython.locals(left="long long", here="long long", taken="long long", asked="long long")
     cpdef object skip(self, object size, object owner=*)
+    cpdef skip_call(self)
     @cython.locals(position="long long", calls=list)
     cdef _advance(self, long long size, object owner)
     cdef _next_call(self)

@@ -206,6 +206,10 @@ class StreamBuffer:
             self._advance(asked - left, owner)
         return asked - left
 
+    def skip_call(self) -> None:
+        """Passes over what is left of the oldest call's bytes, captured or missing."""
+        self.skip((self._first_end if self._calls else self.end) - self.position)
+
     def _advance(self, size: int, owner: int | None) -> None:
         self.position = position = self.position + size
         calls = self._calls

@@ -92,7 +92,7 @@ class Report:
             dict(source),
             sinks,
             failures,
-            totals.noted(),
+            noted=totals.noted(),
         )
 
     def __add__(self, other: Report) -> Report:

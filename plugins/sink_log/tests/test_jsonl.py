@@ -112,6 +112,27 @@ def test_without_a_role_the_ends_are_local_and_peer(written):
     assert "rover.role" not in line
 
 
+@pytest.mark.parametrize(
+    ("role", "process", "local", "peer"),
+    [
+        (Role.SERVER, Process(42, "nginx"), None, ("10.0.0.2", 4000)),
+        (Role.CLIENT, Process(42, "haproxy"), ("10.0.0.1", 80), ("10.0.0.2", 4000)),
+        (Role.CLIENT, Process(0, ""), None, ("10.0.0.1", 80)),
+        (Role.CLIENT, None, None, ("10.0.0.1", 80)),
+    ],
+)
+def test_the_client_behind_a_proxy_and_the_sockets_own_ends(written, role, process, local, peer):
+    """In a capture, where nobody was watched, the peer is the server's: the proxy."""
+    proxied = CONNECTION._replace(role=role, process=process, proxied=Address("192.0.2.1", 5))
+    (line,) = written(LOG._replace(connection=proxied))
+    server = CONNECTION.local if role is Role.SERVER else CONNECTION.remote
+    assert (line["client.address"], line["client.port"]) == ("192.0.2.1", 5)
+    assert (line["server.address"], line["server.port"]) == server
+    assert (line["network.peer.address"], line["network.peer.port"]) == peer
+    found = line.get("network.local.address"), line.get("network.local.port")
+    assert found == (local or (None, None))
+
+
 def test_a_break(written):
     broken = CONNECTION._replace(protocol="", protocol_break=ProtocolBreak("hpack", "index 70", "http2"))
     (line,) = written(AccessLog(broken, 5, 5, details=(DETAIL,), outcome=Outcome.BREAK))

@@ -142,6 +142,24 @@ def test_an_end_seen_later_in_the_batch_names_the_other(make: Make, traffic: Any
     assert second.connection.remote.kubernetes.serviceName == "curl"
 
 
+def test_behind_a_proxy_a_servers_remote_end_is_the_client(make: Make, traffic: Any) -> None:
+    """Whose address the PROXY protocol header has; the proxy itself is the client of its own connection."""
+    collector = make()
+    named = Address("192.0.2.9", 5000)
+    client = traffic.connection(Role.CLIENT, process=_process("haproxy"), proxied=named)
+    server = traffic.connection(
+        Role.SERVER, local=client.remote, remote=client.local, process=_process("web"), proxied=named
+    )
+    collector.add(traffic.call(client, Syscall.CONNECT), 0.0)
+    collector.add(traffic.call(server, Syscall.ACCEPT4), 0.0)
+    collector.ripen(None)
+    first, second = (each.connection for each in read(collector.take()[0]))
+    assert first.remote.kubernetes.serviceName == "web"
+    assert first.local.kubernetes.serviceName == "haproxy"
+    assert second.remote.kubernetes.serviceName == "192.0.2.9"
+    assert second.local.kubernetes.serviceName == "web"
+
+
 def _process(name: str) -> Any:
     from rover import Process
 

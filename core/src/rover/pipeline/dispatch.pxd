@@ -48,8 +48,10 @@ cdef class Pipeline:
     cdef _build(self, ConnectionState state, object facts)
     cdef _missed(self, ConnectionState state, object detail)
     cdef _account(self, ConnectionState state, object detail)
-    @cython.locals(buffer=StreamBuffer)
+    @cython.locals(buffer=StreamBuffer, ingress=StreamBuffer, egress=StreamBuffer)
     cdef _recognise(self, ConnectionState state, int direction, object now)
+    @cython.locals(buffer=StreamBuffer)
+    cdef bint _passed_header(self, ConnectionState state, int direction) except -1
     @cython.locals(ingress=StreamBuffer, egress=StreamBuffer, buffer=StreamBuffer)
     cdef _claim(self, ConnectionState state, object spec, object now, object upgrade=*)
     @cython.locals(buffer=StreamBuffer)

@@ -26,7 +26,8 @@ from rover.guard import (
 )
 from rover.http.values import HttpExchange, HttpStream
 from rover.pipeline.outlet import Outlet
-from rover.pipeline.recognition import MAX_ATTEMPTS, MAX_ATTEMPTS_ONE_WAY, Recogniser
+from rover.pipeline.proxy_header import Header, read_header
+from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
 from rover.pipeline.state import ConnectionState
 from rover.pipeline.totals import Totals
 from rover.plugins import Implementation, PluginManager
@@ -152,12 +153,19 @@ class Pipeline:
             self._account(state, detail)
             self._send_alone(state, (detail,))
         if state.decoder is None and not state.plain and (spec := self._recogniser.pinned(facts)):
-            self._claim(state, spec, time)
+            if state.late:
+                self._claim(state, spec, time)
+            else:
+                # With the first bytes, which may be a PROXY protocol header.
+                state.spec = spec
+                self._set_upload(identity, spec.upload)
 
     def _facts(self, opened: Opened) -> Connection:
         identity, time, local, remote, role, pid, _, _ = opened
         process = self._process(pid)
-        return new(Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None))
+        return new(
+            Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None, None)
+        )
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
@@ -344,22 +352,49 @@ class Pipeline:
         if buffer.at_gap:
             # Its first bytes were lost, or not captured: whatever follows is mid-stream.
             state.late |= buffer.skip(buffer.gap) > 0 and len(buffer) > 0
-        if not buffer.ended or len(buffer):
+        if not state.late and not self._passed_header(state, direction):
+            return
+        if state.spec is not None:
+            self._claim(state, state.spec, now)
+            return
+        while len(buffer):
             verdict, spec = self._recogniser.sniff(buffer)
             if spec is not None:
                 self._claim(state, spec, now)
                 return
             if verdict is Verdict.MAYBE:
                 return
-            state.attempts[direction] += 1
+            # A message may begin where a call does: what only seemed to open one hides none.
+            buffer.skip_call()
         buffer.clear()
         self._send_free(state)
         if state.late:
             return
-        attempts = state.attempts
-        if min(attempts) >= MAX_ATTEMPTS or max(attempts) >= MAX_ATTEMPTS_ONE_WAY:
+        ingress, egress = state.buffers
+        if min(ingress.end, egress.end) >= MAX_GREETING or max(ingress.end, egress.end) >= MAX_ONE_WAY:
             self._make_plain(state)
             self._set_upload(state.connection.id, UPLOAD_NONE)
+
+    def _passed_header(self, state: ConnectionState, direction: int) -> bool:
+        """Takes a PROXY protocol header from the front of a connection. False while more of it is due,
+        and when nothing has come after it yet."""
+        connection = state.connection
+        if direction != (connection.role is Role.CLIENT):
+            return True  # the answers
+        buffer = state.buffers[direction]
+        if buffer.position >= state.header_end:
+            if buffer.position or not len(buffer):
+                return True
+            header = read_header(buffer.data)
+            if header is None:
+                return True
+            if not isinstance(header, Header):
+                return buffer.gap > 0 or buffer.ended  # no more of it will come
+            state.header_end = header.size
+            state.connection = connection._replace(proxied=header.client)
+        buffer.skip(state.header_end - buffer.position)
+        self._send_free(state)
+        return buffer.unread > 0
 
     def _claim(
         self, state: ConnectionState, spec: ProtocolSpec, now: int, upgrade: ProtocolBreak | None = None
@@ -479,7 +514,8 @@ class Pipeline:
         if state.decoder is not None:
             role = self._role(state)
             if role is not None and role is not connection.role:
-                connection = state.connection = connection._replace(role=role)
+                # A header came from the client's end, so what that one was taken for no longer holds.
+                connection = state.connection = connection._replace(role=role, proxied=None)
         process = connection.process
         if details and (process is None or process.pid != details[0].pid):
             connection = state.connection = connection._replace(process=self._process(details[0].pid))

@@ -14,11 +14,14 @@ from rover.plugins import PluginManager
 YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
 MAX_OPENING = 4096
 """Bytes of a direction a sniff may ask for; no protocol needs more to be told from another."""
-MAX_ATTEMPTS = 4
-"""Calls per direction, in both, that may open nothing known before recognition gives up: a
-PROXY protocol header, or a banner, may precede the first message."""
-MAX_ATTEMPTS_ONE_WAY = 16
-"""The same where only one direction ever speaks."""
+MAX_GREETING = 4096
+"""Bytes of each direction, in both, that may open nothing known before recognition gives up. A greeting
+may precede the first message, in however many calls it comes: that of SOCKS takes up to 1 kB (RFC 1928,
+1929), banners and negotiations of text protocols some lines. It is also what the kernel uploads of each
+direction while it recognises nothing; whatever follows is looked at by the kernel alone, call by call."""
+MAX_ONE_WAY = 65536
+"""The same where the other direction says less: a long banner before a first request, but also whoever
+ships logs. Until then the kernel judges each call, which costs it less than a microsecond."""
 
 
 class Recogniser:
@@ -58,7 +61,8 @@ class Recogniser:
         """The first protocol that says YES to the unread bytes; MAYBE if one needs more of them."""
         if not len(buffer):
             return NO, None
-        data = buffer.data if buffer.offset == 0 else buffer.data[buffer.offset :]
+        offset = buffer.offset
+        data = buffer.data if offset == 0 else buffer.data[offset : offset + MAX_OPENING]
         verdict = NO
         for spec in self._specs:
             try:

@@ -4,11 +4,11 @@ from rover.details cimport Ledger
 
 
 cdef class ConnectionState:
-    cdef public list attempts
     cdef public tuple buffers
     cdef public object connection
     cdef public object decoder
     cdef public long claims
+    cdef public long long header_end
     cdef public list held
     cdef public long long held_memory
     cdef public long long kept

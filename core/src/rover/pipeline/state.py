@@ -16,11 +16,11 @@ class ConnectionState:
     """Mutable, owned by the pipeline; `connection` is the snapshot that others see."""
 
     __slots__ = (
-        "attempts",
         "buffers",
         "claims",
         "connection",
         "decoder",
+        "header_end",
         "held",
         "held_memory",
         "kept",
@@ -44,6 +44,7 @@ class ConnectionState:
         self.buffers = (StreamBuffer(INGRESS, self.ledger), StreamBuffer(EGRESS, self.ledger))
         self.decoder: Decoder | None = None
         self.spec: ProtocolSpec | None = None
+        """The protocol it speaks. Without a decoder: the one it will speak, pinned by the user."""
         self.claims = 0
         """How many protocols it has had."""
         self.weighed = False
@@ -58,7 +59,7 @@ class ConnectionState:
         """Nothing is decoded (any more): every detail goes straight out."""
         self.sequence = 0
         """The sequence number due next."""
-        self.attempts = [0, 0]
-        """Calls per direction in which no protocol was recognised."""
+        self.header_end = 0
+        """Position of the first byte after a PROXY protocol header, in the direction of the requests."""
         self.seen = connection.opened
         """ns of the newest record."""

@@ -89,17 +89,27 @@ def about(connection: Connection) -> dict[str, Any]:
     """What all lines of a connection say of it, ahead of the exchange."""
     found: dict[str, Any] = {"network.transport": "tcp"}
     local, remote, role = connection.local, connection.remote, connection.role
+    process = connection.process
     if local is not None and remote is not None:
+        proxied = connection.proxied
         if role is None:
             found["network.local.address"], found["network.local.port"] = local
             found["network.peer.address"], found["network.peer.port"] = remote
         else:
             client, server = (local, remote) if role is Role.CLIENT else (remote, local)
-            found["client.address"], found["client.port"] = client
+            found["client.address"], found["client.port"] = proxied or client
             found["server.address"], found["server.port"] = server
+            if proxied is not None:
+                # The socket's own ends, as the watched process has them; where none was watched, as
+                # the server has them, whom the header is for.
+                peer = remote
+                if role is Role.CLIENT and process is not None and process.pid:
+                    found["network.local.address"], found["network.local.port"] = local
+                elif role is Role.CLIENT:
+                    peer = local
+                found["network.peer.address"], found["network.peer.port"] = peer
     if role is not None:
         found["rover.role"] = role.value
-    process = connection.process
     if process is not None and process.pid:
         found["process.pid"] = process.pid
         if process.name:

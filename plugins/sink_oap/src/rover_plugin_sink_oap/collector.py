@@ -8,7 +8,7 @@ from collections import Counter
 from rover import AccessLog, Connection
 from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.encode import Encoded, Encoder
-from rover_plugin_sink_oap.naming import Namer
+from rover_plugin_sink_oap.naming import Namer, beyond_proxy
 from rover_plugin_sink_oap.node import Node
 from rover_plugin_sink_oap.unaddressed import Unaddressed
 
@@ -99,11 +99,10 @@ class Collector:
         connections, self._connections = self._connections, {}
         encoded_connections = {}
         for identity, connection in connections.items():
+            shown = beyond_proxy(connection)
             # Names are those of now: an end that was seen after the first logs names them too.
             with contextlib.suppress(ValueError, TypeError):  # of a plugin: a port that is none
-                encoded_connections[identity] = self._encoder.connection(
-                    connection, self._namer.ends(connection)
-                )
+                encoded_connections[identity] = self._encoder.connection(shown, self._namer.ends(shown))
         messages = []
         exchanges = calls = 0
         for connection, encoded in logs:

@@ -155,6 +155,13 @@ class Namer:
         return Names(service, instance, instance, instance)
 
 
+def beyond_proxy(connection: Connection) -> Connection:
+    """The connection with the client behind a proxy as a server's remote end (PROXY protocol)."""
+    if connection.proxied is None or connection.role is not Role.SERVER:
+        return connection
+    return connection._replace(remote=connection.proxied)
+
+
 def _remember(table: OrderedDict[Key, _Seen], key: Key, seen: _Seen, limit: int) -> None:
     table[key] = seen
     table.move_to_end(key)
