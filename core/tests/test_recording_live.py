@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.server
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from select import PIPE_BUF
+from typing import IO
 
 import pytest
 
@@ -19,6 +26,8 @@ from rover.plugins import PluginManager
 pytestmark = pytest.mark.live
 
 DEADLINE = 30
+PIPE_SIZE = 1 << 16
+"""Bytes, see pipe(7)."""
 ROVER = (sys.executable, "-m", "rover")
 
 
@@ -99,3 +108,31 @@ def test_a_recording_goes_through_a_pipe(port: int) -> None:
         assert recorder.wait(DEADLINE) == 0
         assert replayer.returncode == 0, errors
     assert lines.count(b'"url.original":"/piped"') == 2
+
+
+def waiting_in(pipe: IO[str]) -> int:
+    """Bytes that nobody has read."""
+    (size,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return int(size)
+
+
+def test_a_reader_that_does_not_read_keeps_the_recorder_from_nothing(port: int) -> None:
+    """It waits, and ends when it is told to."""
+    record = [*ROVER, "record", "-", "--port", str(port)]
+    with subprocess.Popen(record, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as recorder:
+        assert recorder.stderr is not None
+        assert recorder.stdout is not None
+        assert "recording through ebpf to standard output" in recorder.stderr.readline()
+        with socket.create_connection(("127.0.0.1", port)) as client, client.makefile("rb") as answers:
+            for _ in range(100):  # some 900 kB, seen at both ends
+                client.sendall(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 200))
+                size = int(next(line for line in answers if line.startswith(b"Content-Length:")).split()[1])
+                assert answers.readline() == b"\r\n"
+                answers.read(size)
+        deadline = time.monotonic() + DEADLINE
+        while waiting_in(recorder.stdout) <= PIPE_SIZE - PIPE_BUF:
+            assert time.monotonic() < deadline, "the pipe never fills up"
+            time.sleep(0.05)
+        recorder.terminate()
+        assert recorder.wait(DEADLINE) == 1
+        assert "cannot write to standard output: nobody reads it" in recorder.stderr.read()

@@ -640,6 +640,16 @@ def test_record_and_replay(tmp_path, rover_command, capfd):
     assert capfd.readouterr().out.encode() == live.read_bytes()
 
 
+def test_a_file_that_exists_is_replaced_when_it_is_asked_for(tmp_path, rover_command):
+    file = tmp_path / "x.rec"
+    file.write_bytes(b"precious")
+    with pytest.raises(UsageError, match=f"^{file} exists; --force replaces it$"):
+        rover_command("record", str(file), "--source", "script")
+    assert file.read_bytes() == b"precious"
+    assert rover_command("record", "--force", str(file), "--source", "script") == 0
+    assert rover_command("replay", str(file), "--sink", "jsonl") == 0
+
+
 def test_no_sink_unless_asked(tmp_path, rover_command, capfd):
     config = tmp_path / "config.toml"
     config.write_text('[run]\nsource = "script"\nsinks = ["nowhere"]\n')
@@ -667,9 +677,10 @@ def test_record_to_standard_output(tmp_path, rover_command, capfdbinary):
     assert data == file.read_bytes()
 
 
-def test_standard_output_takes_no_access_logs_as_well(rover_command):
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_standard_output_takes_no_access_logs_as_well(rover_command, name):
     with pytest.raises(UsageError, match="standard output is the recording's"):
-        rover_command("record", "-", "--source", "script", "--sink", "console")
+        rover_command("record", name, "--source", "script", "--sink", "console")
 
 
 def test_a_recording_is_not_recorded_again(tmp_path, rover_command):

@@ -145,7 +145,7 @@ def replay(recording: bytes) -> tuple[list[Any], str, int]:
 def rewritten(told: Iterable[Any]) -> bytes:
     """What a writer makes of them."""
     with file_of(b"") as path:
-        writer = Writer(path)
+        writer = Writer(path, replace=True)
         writer.begin(*BEGINNING)
         end = LAST
         for kind, value in told:

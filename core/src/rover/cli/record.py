@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from typing import Annotated
 
 import typer
@@ -15,6 +15,7 @@ from rover.configuration import Catalogue
 from rover.errors import UsageError
 from rover.plugins import PluginManager
 from rover.recording.recorder import Recorder
+from rover.recording.target import STDOUT
 from rover.recording.writer import Writer
 from rover.signals import Signals
 
@@ -27,10 +28,9 @@ def register(app: typer.Typer, signals: Signals) -> None:
         context: typer.Context,
         out: Annotated[
             str,
-            typer.Argument(
-                metavar="OUT", help="File to write; one that exists is replaced. - is standard output."
-            ),
+            typer.Argument(metavar="OUT", help="File to write. - is standard output."),
         ],
+        force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
         config: Config = None,
         source: SourceName = None,
         sink: Sinks = None,
@@ -49,9 +49,9 @@ def register(app: typer.Typer, signals: Signals) -> None:
         Access logs are written as well where --sink asks for them, else none.
         """
         manager: PluginManager = context.obj
-        if out == "-" and sys.stdout.isatty():
-            raise UsageError("a recording is binary: send standard output to a file or a pipe")
-        if out == "-" and sink:
+        writer = Writer(out, replace=force)
+        writer.target.check()
+        if writer.target.handed == STDOUT and sink:
             raise UsageError("standard output is the recording's: --sink needs a file as OUT")
         catalogue = Catalogue(manager)
         options = {
@@ -62,9 +62,9 @@ def register(app: typer.Typer, signals: Signals) -> None:
             "select.cgroup": cgroup,
         }
         settings = catalogue.settings(config, sets or (), options)
-        writer = Writer(out)
         recorder = Recorder(live_source(catalogue, settings), writer)
         agent = Agent(catalogue, settings, recorder, sinks=sink or (), signals=signals)
+        writer.target.ending = lambda: agent.attend() < math.inf
         with signals.watch(agent.stop_seconds, agent.last_words):
             name = settings["run.source"]
             typer.echo(f"rover: recording through {name} to {writer.name}; Ctrl-C ends", err=True)

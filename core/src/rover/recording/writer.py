@@ -1,24 +1,14 @@
-"""Writes a recording: entries gathered into blocks, blocks appended to a file."""
+"""Writes a recording: entries gathered into blocks, blocks appended to its target."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import stat
 import struct
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from rover.errors import RoverError
 from rover.recording import format as form
+from rover.recording.target import Target
 from rover.records import Closed, Detail, Loss, Opened, Process
-
-STDOUT = 1
-MODE = 0o600
-"""A recording holds what went over the wire, passwords and all: its owner's business."""
-BLOCKED = 1.0
-"""Seconds to wait at a time for a reader that does not read."""
 
 Value = TypeVar("Value")
 
@@ -31,33 +21,26 @@ class Writer:
     before is a readable recording.
     """
 
-    def __init__(self, path: str) -> None:
-        """`path`: a file, or `-` for standard output. It is opened by `begin`."""
-        self.name = "standard output" if path == "-" else path
+    def __init__(self, path: str, *, replace: bool = False) -> None:
+        """`path`: a file, or `-` for standard output; `begin` opens it. `replace`: a file that exists."""
+        self.target = Target(path, replace=replace)
+        self.name = self.target.name
         self.failure = ""
         """Why it stopped writing; empty while all is well."""
         self.records = 0
         """Records taken, without those lost by a failure."""
         self.size = 0
         """Bytes written in whole blocks."""
-        self._path = path
         self._entries = bytearray()
         self._waiting = 0
-        self._descriptor: int | None = None
+        self._open = False
 
     def begin(self, epoch: int, clock: int) -> None:
-        """Opens the file, replacing one that is there. Raises RoverError if that fails."""
-        if self._path == "-":
-            self._descriptor = STDOUT
-        else:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            try:
-                self._descriptor = os.open(self._path, flags, MODE)
-            except OSError as error:
-                raise RoverError(f"cannot open {self._path} for writing: {error.strerror}") from None
-        self._write(form.pack_header(form.Header(epoch, clock)))
-        if self.failure:
-            raise RoverError(self.failure)
+        """Opens the file. Raises RoverError, or UsageError where one is that is not to be replaced."""
+        header = form.pack_header(form.Header(epoch, clock))
+        self.target.open(header)
+        self.size = len(header)
+        self._open = True
 
     # -- records -----------------------------------------------------------------------------
 
@@ -122,48 +105,33 @@ class Writer:
 
     def end(self, time: int) -> None:
         """Marks the orderly end and lets go of the file. Without `begin` there is nothing to do."""
-        if self._descriptor is None:
+        if not self._open:
             return
         self._add(form.pack_end, form.End(time), 0)
         self.flush()
-        if self._path != "-":
-            try:
-                os.close(self._descriptor)
-            except OSError as error:
-                # Where writing is put off (NFS), this is when a full disk shows.
-                self._fail(f"cannot write to {self.name}: {error.strerror}")
-        self._descriptor = None
+        try:
+            self.target.close()
+        except OSError as error:
+            self._fail(f"cannot write to {self.name}: {error.strerror}")
+        self._open = False
 
     def _write(self, *parts: bytes | bytearray) -> None:
-        if self.failure or self._descriptor is None:
+        if self.failure or not self._open:
             return
-        data = memoryview(b"".join(parts))
-        done = 0
+        data = b"".join(parts)
         try:
-            while done < len(data):
-                done += self._write_some(self._descriptor, data[done:])
+            self.target.write(data)
         except BrokenPipeError:
             self._fail(f"{self.name} was closed by its reader")
         except OSError as error:
-            self._drop_torn_block()
-            good = f"; the recording is good up to there, {self.size} bytes" if self.size else ""
-            self._fail(f"cannot write to {self.name}: {error.strerror}{good}")
+            # A torn block would read as damage.
+            self.target.truncate(self.size)
+            self._fail(
+                f"cannot write to {self.name}: {error.strerror}; "
+                f"the recording is good up to there, {self.size} bytes"
+            )
         else:
             self.size += len(data)
-
-    def _write_some(self, descriptor: int, data: memoryview) -> int:
-        while True:
-            try:
-                return os.write(descriptor, data)
-            except BlockingIOError:
-                select.select([], [descriptor], [], BLOCKED)
-
-    def _drop_torn_block(self) -> None:
-        if self._path == "-" or self._descriptor is None:
-            return
-        with contextlib.suppress(OSError):
-            if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-                os.ftruncate(self._descriptor, self.size)
 
     def _fail(self, message: str) -> None:
         self.failure = self.failure or message
