@@ -224,9 +224,14 @@ def test_a_half_written_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCapt
 def test_files_that_are_none_of_ours_stay(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "1.batch").write_text("mine")
+    last = f"{10**20 - 1}.batch"
+    (tmp_path / last).write_bytes(pack(batch(0)))
     backlog = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
     assert drain(backlog) == []
-    assert {"notes.txt", "1.batch"} <= {each.name for each in tmp_path.iterdir()}
+    assert {"notes.txt", "1.batch", last} <= {each.name for each in tmp_path.iterdir()}
+    backlog.put(batch(1))
+    assert f"{0:020d}.batch" in files(tmp_path)
+    assert drain(backlog) == [1]
 
 
 def test_files_set_aside_are_bounded(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rover import UsageError
 from rover.settings import Settings, read_environment
 from rover_plugin_sink_oap import register_sinks
-from rover_plugin_sink_oap.address import split
+from rover_plugin_sink_oap.address import authority, split
 from rover_plugin_sink_oap.settings import SETTINGS, Configuration, configure
 
 
@@ -91,6 +91,14 @@ def test_addresses_that_are_none(given: str) -> None:
     message = str(caught.value)
     assert message.isprintable()
     assert len(message) < 400
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("oap:1", "oap:1"), ("[::1]:1", "[::1]:1"), ("[fe80::1%eth0]:1", "[fe80::1]:1")],
+)
+def test_the_authority_has_no_interface(address: str, told: str) -> None:
+    assert authority(address) == told
 
 
 def test_no_address() -> None:

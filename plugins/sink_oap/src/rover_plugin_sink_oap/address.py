@@ -45,6 +45,11 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def authority(address: str) -> str:
+    """The same for a server: an interface of this host is none of its business (RFC 6874 section 4)."""
+    return re.sub(r"%[^]]*", "", address)
+
+
 def is_host(text: str) -> bool:
     """Whether it can be a host: a name for DNS, an IPv4 address, an IPv6 address in brackets."""
     if text.startswith("[") and text.endswith("]"):

@@ -151,7 +151,7 @@ class Backend:
         call = ClientCall(
             METHOD,
             messages,
-            authority=self.address if not self._server_name else host,
+            authority=address.authority(self.address) if not self._server_name else host,
             secure=self._context is not None,
             timeout=deadline - time.monotonic(),
             metadata=self._metadata,
@@ -199,8 +199,8 @@ class Backend:
         self.address, family, where = choices[self._turn % len(choices)]
         connection = self._socket = socket.socket(family, socket.SOCK_STREAM)
         connection.settimeout(min(CONNECT_TIMEOUT, _left(deadline)))
-        # No certificate has the dot that ends a name for a resolver.
-        host = (self._server_name or address.split(self.address)[0]).removesuffix(".")
+        # No certificate has the dot that ends a name for a resolver, or an interface of this host.
+        host = (self._server_name or address.split(self.address)[0]).partition("%")[0].removesuffix(".")
         try:
             connection.connect(where)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

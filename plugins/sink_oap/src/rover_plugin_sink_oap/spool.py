@@ -29,7 +29,8 @@ LOCK = "lock"
 MAX_ASIDE = 10
 """Files set aside that are kept for whoever wants to look; the oldest go."""
 
-_NUMBER = re.compile(r"[0-9]{20}")
+# Ours never reach twenty digits: whatever is there, the next number fits.
+_NUMBER = re.compile(r"0[0-9]{19}")
 _WORKER = re.compile(r"worker-([0-9]{1,9})")
 
 logger = logging.getLogger("rover.oap")
@@ -73,6 +74,7 @@ class Spool:
         """Files set aside by this agent."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.scandir(path).close()  # whether it can be read
             self._lock = _open(path / LOCK, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise RoverError(
