@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import socket
+import ssl
+import struct
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +18,7 @@ from typing import Any
 import pytest
 
 from rover import RoverError
-from rover_plugin_sink_oap.backend import Backend
+from rover_plugin_sink_oap.backend import Backend, BackendError
 from rover_plugin_sink_oap.receiver.grpc_quiet import grpc
 from rover_plugin_sink_oap.settings import configure
 
@@ -185,3 +192,85 @@ def test_certificates_that_cannot_be_used_are_named(authority: Authority, tmp_pa
     ):
         with pytest.raises(RoverError, match=named):
             Backend(configure({"tls": True, **settings}))
+
+
+# -- servers that are none, within TLS -------------------------------------------------------
+
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+REFUSAL = b"\0\0\x11\1\5\0\0\0\1" + b"\x88\x40\x0bgrpc-status\x0216"
+PINGS = (b"\0\0\x08\6" + bytes(13)) * 1000
+
+
+def with_tls(script: Callable[[ssl.SSLSocket], None]) -> Callable[[socket.socket, ssl.SSLContext], None]:
+    def meet(connection: socket.socket, context: ssl.SSLContext) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            script(secured)
+
+    return meet
+
+
+def reset(secured: ssl.SSLSocket) -> None:
+    secured.sendall(SETTINGS)
+    secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def answer_and_stay(secured: ssl.SSLSocket) -> None:
+    secured.sendall(SETTINGS + REFUSAL)
+    while secured.recv(1 << 16):
+        pass
+
+
+def flood(secured: ssl.SSLSocket) -> None:
+    secured.sendall(SETTINGS)
+    while True:
+        secured.sendall(PINGS)
+
+
+def garble(secured: ssl.SSLSocket) -> None:
+    secured.sendall(SETTINGS)
+    secured.recv(1 << 16)
+    socket.socket.sendall(secured, os.urandom(10_000))
+
+
+def stay(connection: socket.socket, *_: object) -> None:
+    while connection.recv(1 << 16):
+        pass
+
+
+SCRIPTS: dict[str, tuple[Callable[[socket.socket, ssl.SSLContext], None], set[str]]] = {
+    "hangs up at once": (lambda *_: None, {"UNAVAILABLE"}),
+    "never shakes hands": (stay, {"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
+    "hangs up after the handshake": (with_tls(lambda _: None), {"UNAVAILABLE"}),
+    "hangs up in the middle": (with_tls(lambda secured: secured.sendall(SETTINGS)), {"UNAVAILABLE"}),
+    "resets": (with_tls(reset), {"UNAVAILABLE"}),
+    "says nothing": (with_tls(stay), {"DEADLINE_EXCEEDED"}),
+    "refuses, and reads": (with_tls(answer_and_stay), {"UNAUTHENTICATED"}),
+    "floods": (with_tls(flood), {"DEADLINE_EXCEEDED"}),
+    "breaks TLS": (with_tls(garble), {"UNAVAILABLE"}),
+    "speaks HTTP/1.1": (with_tls(lambda secured: secured.sendall(b"HTTP/1.1 400 \r\n\r\n")), {"UNAVAILABLE"}),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_whatever_a_server_does_within_tls_is_a_failed_attempt(name: str, authority: Authority) -> None:
+    script, codes = SCRIPTS[name]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.sign("here", "IP:127.0.0.1"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def meet() -> None:
+            with contextlib.suppress(OSError), server.accept()[0] as connection:
+                script(connection, context)
+
+        thread = threading.Thread(target=meet)
+        thread.start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        given: dict[str, Any] = {"address": [address], "tls": True, "tls_ca": str(authority.cert)}
+        given["timeout"] = 1.0 if "DEADLINE_EXCEEDED" in codes else 20.0
+        began = time.monotonic()
+        with pytest.raises(BackendError) as caught:
+            Backend(configure(given)).send([os.urandom(1000)] * 3000)
+        assert caught.value.code in codes, str(caught.value)
+        assert time.monotonic() - began < 30
+        thread.join(30)
+        assert not thread.is_alive()
