@@ -73,6 +73,8 @@ def test_killed_and_killed(nginx, start, start_receiver, spool, when):
         second = start("second", before.port)
         second.wait_for_exchanges(100)
         wait_until(lambda: after.streams() >= AWAY, f"the server to take what was left: {second.err}")
+    # The end of the agent waits some seconds for what is not sent, which is little when the spool is empty.
+    wait_until(lambda: not list(spool.glob("*.batch")), f"the spool to empty: {second.err}")
     totals = second.finish()
     counted = after.finish()
     assert list(spool.glob("*")) == [spool / "lock"]
@@ -113,6 +115,7 @@ def test_nothing_listens_at_first(nginx, start, start_receiver, spool):
         receiver = start_receiver(port=port)
         wait_until(lambda: receiver.streams() > AWAY, f"the server to take what waited: {agent.err}")
         agent.wait_for("takes access logs now")
+    wait_until(lambda: not list(spool.glob("*.batch")), f"the spool to empty: {agent.err}")
     totals = agent.finish()
     receiver.finish()
     told = exchanges_told(agent.lines())
