@@ -186,10 +186,10 @@ def test_a_fifo_is_written_to_and_stays(tmp_path: Path, replace: bool) -> None:
         with open(reader, "rb") as file:
             content.append(file.read())
 
+    target = Target(str(path), replace=replace)
+    target.open(HEADER)  # before, to read would be to find the end
     thread = threading.Thread(target=read)
     thread.start()
-    target = Target(str(path), replace=replace)
-    target.open(HEADER)
     target.write(large)
     target.close()
     thread.join()
@@ -275,12 +275,22 @@ def test_a_descriptor_that_is_not_open() -> None:
         recorded("/dev/fd/99999")
 
 
+def pipe() -> tuple[int, int]:
+    return os.pipe()
+
+
+def sockets() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+@pytest.mark.parametrize("between", [pipe, sockets])
 def test_a_reader_that_does_not_read_is_waited_for_until_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    between: Callable[[], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target_module, "BLOCKED", 0.05)
     monkeypatch.setattr(target_module, "LAST_WAIT", 0.05)
-    ours, theirs = os.pipe()
+    ours, theirs = between()
     target = Target(f"/dev/fd/{theirs}")
     asked = []
 

@@ -46,7 +46,7 @@ class Target:
         self._path = path
         self._replace = replace
         self._descriptor = -1
-        self._is_file = self._made = False
+        self._made = self._waits = False
 
     def check(self) -> None:
         """Raises UsageError for what is not to be replaced, or must not be written to."""
@@ -63,7 +63,7 @@ class Target:
         made = ""
         try:
             if self.handed is not None:
-                self._descriptor = os.dup(self.handed)
+                self._descriptor = _again(self.handed)
             elif self._kind() in (None, stat.S_IFREG, stat.S_IFLNK):
                 path = self._beside() if self._replace else self._path
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,10 +94,12 @@ class Target:
         """Raises OSError; what was written of it before stays, see `truncate`."""
         view = memoryview(data)
         while view:
-            if not self._is_file:
+            if self._waits:
                 self._wait()
-            with contextlib.suppress(BlockingIOError):
-                view = view[os.write(self._descriptor, view if self._is_file else view[:PIECE]) :]
+            try:
+                view = view[os.write(self._descriptor, view[:PIECE] if self._waits else view) :]
+            except BlockingIOError:
+                self._wait()
 
     def truncate(self, size: int) -> None:
         """Takes back what is beyond, in a file that was made here."""
@@ -139,7 +141,8 @@ class Target:
         return os.path.join(directory, f".{name[:100]}.{secrets.token_hex(8)}")
 
     def _begin(self, beginning: bytes) -> None:
-        self._is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        self._waits = not is_file and os.get_blocking(self._descriptor)
         self._refuse_terminal(self._descriptor)
         try:
             self.write(beginning)
@@ -159,3 +162,12 @@ class Target:
         while not poll.poll(BLOCKED * 1000):
             if self.ending() and not poll.poll(LAST_WAIT * 1000):
                 raise TimeoutError(errno.ETIMEDOUT, "nobody reads it")
+
+
+def _again(descriptor: int) -> int:
+    """The same file, pipe or device. A pipe is opened anew where that goes: so writes to it need not wait,
+    and who shares the old descriptor notices nothing."""
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        with contextlib.suppress(OSError):
+            return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.dup(descriptor)
