@@ -116,8 +116,8 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("code", "mend"), REFUSALS)
-def test_a_permanent_refusal_is_said_with_its_mend_once_a_minute(
+@pytest.mark.parametrize(("code", "fix"), REFUSALS)
+def test_a_permanent_refusal_is_said_with_its_fix_once_a_minute(
     listen: Any,
     make_sink: Any,
     traffic: Any,
@@ -125,7 +125,7 @@ def test_a_permanent_refusal_is_said_with_its_mend_once_a_minute(
     wait_until: Wait,
     caplog: pytest.LogCaptureFixture,
     code: str,
-    mend: str,
+    fix: str,
 ) -> None:
     listener = listen(faults=faults(refuse=code))
     with caplog.at_level(logging.WARNING, "rover.oap"):
@@ -134,7 +134,7 @@ def test_a_permanent_refusal_is_said_with_its_mend_once_a_minute(
         wait_until(lambda: sink.counters().get(f"failed_{code.lower()}", 0) >= 4)
     (line,) = [record.getMessage() for record in caplog.records]
     assert code in line
-    assert mend in line
+    assert fix in line
     assert listener.address in line
     listener.receiver.faults = faults()
     with caplog.at_level(logging.WARNING, "rover.oap"):

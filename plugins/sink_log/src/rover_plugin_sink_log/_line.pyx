@@ -321,7 +321,7 @@ cdef class Lines:
             c = text[at]
             at += 1
             if c >= 0x7F:
-                # The string is whole UTF-8, with a NUL behind: what a first byte asks for is there.
+                # The string is whole UTF-8, with a NUL after it: what a first byte asks for is there.
                 taken = 0
                 if c == 0x7F:
                     low = c

@@ -51,7 +51,7 @@ VERDICTS = {
 }
 """Of every other gRPC status: FAULT."""
 
-MENDS = {
+FIXES = {
     "UNIMPLEMENTED": "it takes no access logs; is sink.oap.address its gRPC port?",
     "UNAUTHENTICATED": "set sink.oap.authentication to its token",
     "PERMISSION_DENIED": "set sink.oap.authentication to a token that may send",

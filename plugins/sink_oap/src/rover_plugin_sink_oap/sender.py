@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 
-from rover_plugin_sink_oap.backend import MENDS, Backend, BackendError, Verdict
+from rover_plugin_sink_oap.backend import FIXES, Backend, BackendError, Verdict
 from rover_plugin_sink_oap.backlog import Backlog, Entry
 from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.collector import Collector
@@ -19,7 +19,7 @@ RETRY_FIRST = 0.5
 """Seconds before the second attempt; doubled from there up to the setting retry_max."""
 MAX_FAULTS = 30
 """Attempts after which a batch that the server fails on, but not for being away, is given up:
-some five minutes. A server in trouble gets the time to mend; a batch it cannot take must not
+some five minutes. A server in trouble gets the time to recover; a batch it cannot take must not
 hold up the others for ever."""
 REPORT_INTERVAL = 60.0
 """Seconds between two lines about the same trouble."""
@@ -199,10 +199,10 @@ class Sender:
         elif error.verdict is Verdict.AWAY:
             self._say_away(f"{error.code}: {message}")
         else:
-            mend = MENDS.get(error.code, "its own log may say why")
+            fix = FIXES.get(error.code, "its own log may say why")
             self._said_refused |= self._say(
                 error.code,
-                f"oap: {', '.join(self._backend.addresses)} refuses: {error.code}: {message}; {mend}; "
+                f"oap: {', '.join(self._backend.addresses)} refuses: {error.code}: {message}; {fix}; "
                 f"access logs wait in {self._where}",
             )
 

@@ -68,7 +68,7 @@ class Spool:
     """A directory that belongs to one agent."""
 
     def __init__(self, path: Path) -> None:
-        """Raises RoverError: what cannot be done, and the mend."""
+        """Raises RoverError: what cannot be done, and the fix."""
         self.path = path
         self.corrupt = 0
         """Files set aside by this agent."""
@@ -91,7 +91,7 @@ class Spool:
             ) from None
 
     def adopt(self, path: Path) -> int:
-        """Moves the batches of another spool behind its own; returns how many.
+        """Moves the batches of another spool after its own; returns how many.
 
         Each is in one of the two at any time. Raises RoverError when somebody uses the other one.
         """
