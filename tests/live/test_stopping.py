@@ -1,12 +1,16 @@
 """SIGTERM, Ctrl-C, SIGHUP and a reader that leaves, under load."""
 
+import os
+import pty
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from harness import counted, wait_until
+from harness import Program, counted, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -59,3 +63,82 @@ def test_a_reader_that_leaves_ends_the_agent(nginx, start_program, workers):
     finally:
         piped.kill()
         piped.stderr.close()
+
+
+WORKERS = [[], ["--workers", "2"]]
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids=["alone", "workers"])
+def test_hangups_without_end_and_rotations_under_load(nginx, start_agent, start_program, workers):
+    """A hundred a second: none stops it, nothing is lost, no line is torn, and it ends in time."""
+    stop_seconds = 5
+    setting = f"limits.stop_seconds={stop_seconds}"
+    agent = start_agent("--port", str(nginx.port), "--set", setting, *workers)
+    load = start_program("wrk", "-t1", "-c4", "-d60s", nginx.url + "/?load")
+    agent.wait_for_exchanges(100)
+    old = []
+    for count in range(500):
+        agent.process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+        if count % 50 == 25 and agent.path.exists():
+            old.append(agent.path.with_suffix(f".{len(old)}"))
+            agent.path.rename(old[-1])
+    wait_until(agent.path.exists, "the newest file")
+    began = time.monotonic()
+    assert agent.stop() == 0, agent.err
+    assert time.monotonic() - began < stop_seconds
+    load.stop()
+    totals = agent.totals()
+    lines = [line for path in (*old, agent.path) for line in path.read_bytes().splitlines()]
+    assert all(line.startswith(b'{"timestamp"') and line.endswith(b"}") for line in lines)
+    assert len(lines) == totals.seen == totals.logged["jsonl"]
+    assert totals.lost["jsonl"] == 0
+    assert not [line for line in agent.err if "Traceback" in line]
+
+
+def takes(pid: int, number: int) -> bool:
+    """Whether a signal does not do what it does by default (proc(5), SigBlk, SigCgt)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(status.partition(f"{name}:")[2].split()[0], 16) for name in ("SigBlk", "SigCgt")]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids=["alone", "workers"])
+def test_a_hangup_before_it_watches_does_not_end_it(tmp_path, workers):
+    path = tmp_path / "log"
+    agent = Program(
+        [
+            *(sys.executable, "-m", "rover", "run", "--sink", "jsonl", *workers),
+            *("--set", f"sink.jsonl.path={path}", "--port", "1"),
+        ]
+    )
+    try:
+        wait_until(lambda: takes(agent.pid, signal.SIGHUP), "its first moment")
+        while not any("watching" in line for line in agent.err):
+            assert agent.process.poll() is None, agent.err
+            agent.process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+        agent.process.send_signal(signal.SIGTERM)
+        while agent.process.poll() is None:
+            agent.process.send_signal(signal.SIGHUP)
+            time.sleep(0.001)
+    finally:
+        assert agent.stop() == 0, agent.err
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids=["alone", "workers"])
+def test_a_closed_terminal_ends_it(tmp_path, workers):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        sink = ["--sink", "jsonl", "--set", f"sink.jsonl.path={tmp_path / 'log'}"]
+        command = [sys.executable, "-m", "rover", "run", *workers, *sink, "--port", "1"]
+        os.execv(sys.executable, command)
+    said = b""
+    while b"watching" not in said:
+        said += os.read(terminal, 4096)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 2 * bool(workers)
+    os.close(terminal)
+    ended = []
+    wait_until(lambda: ended.append(os.waitpid(pid, os.WNOHANG)) or ended[-1][0], "its end", 12)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]

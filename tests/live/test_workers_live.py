@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import json
 import os
 import re
 import signal
@@ -148,16 +149,51 @@ def test_a_parent_that_is_killed_leaves_nobody_and_nothing_behind(nginx, start_a
     wait_until(lambda: all(gone(child) for child in children), "the workers' end")
 
 
-def test_a_worker_that_dies_ends_the_run(nginx, start_agent, tmp_path):
+def test_a_worker_that_dies_is_started_again(nginx, start_agent, tmp_path):
+    """What comes while there is none waits in its ring: nothing is lost but what the dead one had in hand,
+    and nothing is told twice."""
     agent = start_agent("--port", str(nginx.port), "--workers", "2")
+    for round_ in range(1, 4):
+        ask_on_many_connections(nginx, tmp_path)
+        agent.wait_for_exchanges(4 * REQUESTS * round_)
+        before = children_of(agent.pid)
+        os.kill(before[-1], signal.SIGKILL)
+        wait_until(lambda before=before: len(set(children_of(agent.pid)) - set(before)) == 1, "another")
     ask_on_many_connections(nginx, tmp_path)
-    agent.wait_for_exchanges(4 * REQUESTS)
-    os.kill(children_of(agent.pid)[1], signal.SIGKILL)
-    assert agent.join() == 1
-    (line,) = [line for line in agent.err if "died" in line]
-    assert line == "rover: worker 2 died (signal 9): the exchanges it had in hand are lost"
+    lines = agent.wait_for_exchanges(4 * REQUESTS * 4)
+    expected = collections.Counter({("GET", f"/?n={n}", 200, 615): 8 for n in range(REQUESTS)})
+    for role in ("server", "client"):
+        assert counted([line for line in lines if line["rover.role"] == role]) == expected
+    assert agent.stop() == 1
+    assert agent.err.count("rover: workers: died 3, started_again 3") == 1
+    died = [line for line in agent.err if "died (signal 9): the exchanges it had in hand are lost" in line]
+    assert len(died) == 4  # each when it did, and the first as the run's failure
     totals = agent.totals()
-    assert 0 < totals.seen == totals.logged["jsonl"] < 4 * REQUESTS
+    assert totals.seen == totals.logged["jsonl"] + totals.lost["jsonl"]
+    assert totals.records_lost == 0
+    assert 2 * REQUESTS < totals.seen <= 4 * REQUESTS * 4
+
+
+def test_workers_killed_under_load_tear_no_line(nginx, start_agent, start_program):
+    agent = start_agent("--port", str(nginx.port), "--workers", "2")
+    load = start_program("wrk", "-t1", "-c8", "-d60s", nginx.url + "/?load")
+    for count in range(1, 6):
+        size = agent.path.stat().st_size
+        wait_until(lambda size=size: agent.path.stat().st_size > size + 500_000, "lines")
+        os.kill(children_of(agent.pid)[-1], signal.SIGKILL)
+        wait_until(lambda count=count: sum("died" in line for line in agent.err) == count, "its death")
+        wait_until(lambda: len(children_of(agent.pid)) == 2, "another")
+    load.stop()
+    assert agent.stop() == 1
+    assert agent.totals().seen > 0
+    torn = 0
+    for line in agent.path.read_bytes().splitlines():
+        try:
+            json.loads(line)
+        except ValueError:
+            torn += 1
+    assert torn <= 5  # a line that the dead one was writing, each on its own
+    assert not [line for line in agent.err if "Traceback" in line]
 
 
 def test_rotation(nginx, start_agent, tmp_path):

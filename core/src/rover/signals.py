@@ -61,12 +61,12 @@ class Signals:
         self._watch: Watch | None = None
 
     def take(self) -> None:
-        """As the first thing a process does, for its life. SIGHUP is noted from now on, and does not end
-        what is about to begin; SIGINT and SIGTERM end it at once as long as it does not run: an exception
-        could be taken for a plugin's."""
+        """As the first thing a process does, for its life. SIGHUP waits until something runs: it would end
+        what is about to begin, or interrupt the kernel while it verifies a program (bpf(2), EAGAIN).
+        SIGINT and SIGTERM end it at once until then: an exception could be taken for a plugin's."""
         self._for_life = True
         self._look_at_terminal()
-        signal.signal(signal.SIGHUP, self._note)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
@@ -89,9 +89,15 @@ class Signals:
         self._watch = watch = Watch(self, seconds, last_words)
         for number in TAKEN:
             signal.signal(number, self._note)
+        if self._for_life:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
         try:
             yield
         finally:
+            if self._for_life:
+                # There are no files any more. Python's own end would leave it to the default.
+                before = {**before, signal.SIGHUP: signal.SIG_IGN}
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
             if not (self._for_life and self.stopping):  # else what is left of the end is watched, too
                 for taken, handler in before.items():
                     signal.signal(taken, handler)
@@ -126,11 +132,6 @@ class Signals:
             self._watch.shut()
 
     @property
-    def hung_up(self) -> bool:
-        """Whether a SIGHUP was noted that nobody has acted on."""
-        return signal.SIGHUP in self._noted
-
-    @property
     def arrived(self) -> float | None:
         """When an end was first asked for (time.monotonic)."""
         return self._arrived
@@ -149,7 +150,7 @@ class Watch:
         self._signals = signals
         self._last_words = last_words
         self._seen: set[int] = set()
-        self._looks = signals.hung_up
+        self._looks = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._main = threading.get_ident()
