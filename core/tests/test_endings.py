@@ -458,6 +458,9 @@ def test_a_closed_terminal_ends_what_was_started_from_it(
     try:
         until(lambda: len(stage.numbers()) >= 5)
         (pid,) = find(program)
+        os.kill(pid, signal.SIGHUP)
+        stage.path("good").rename(stage.path("older"))
+        until(lambda: os.kill(pid, signal.SIGHUP) or len(stage.numbers()) >= 5)  # it is open still
         os.close(terminal)
         if ends:
             until(lambda: find(program) == [])
@@ -475,6 +478,27 @@ def test_a_closed_terminal_ends_what_was_started_from_it(
         for pid in find(program):
             os.kill(pid, signal.SIGKILL)
         os.waitpid(shell, 0)
+
+
+def test_a_thread_that_a_plugin_leaves_behind_holds_up_no_end(
+    stage: Stage, until: Callable[..., None]
+) -> None:
+    """Python waits for it when all else has ended."""
+    program = PROGRAM.format(path=[str(Path(__file__).parent)], directory=str(stage.directory))
+    program = program.replace(
+        "os._exit(",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=[1000]).start()\nsys.exit(",
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        until(lambda: len(stage.numbers()) >= 5)
+        process.terminate()
+        assert process.wait(STOP_SECONDS + SLACK) == 1
+        assert "lost 0" in stage.said
+        assert "did not end within" in stage.said
+    finally:
+        process.kill()
+        process.wait()
 
 
 def find(program: str) -> list[int]:

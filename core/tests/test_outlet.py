@@ -194,6 +194,24 @@ def test_reopening_happens_in_the_sinks_own_thread(sink, start, until):
     until(lambda: sink.reopened == 1)
 
 
+def test_a_thread_that_dies_is_told(sink, until, caplog):
+    """Of a bug that is not the sink's."""
+
+    def failed(where, error):
+        raise RuntimeError(f"of {where}")
+
+    outlet = Outlet("scripted", sink, failed=failed)
+    outlet.start()
+    sink.error = ValueError("a bug")
+    put(outlet, logs(3))
+    until(lambda: outlet.closed)
+    put(outlet, logs(2))
+    outlet.stop(time.monotonic() + 5)
+    assert outlet.failure == "its thread died: RuntimeError: of sink scripted: write"
+    assert "sink scripted: its thread died" in caplog.text
+    assert outlet.logged + outlet.lost.total() == 5
+
+
 class Prepared(Scripted):
     """Makes a text of each log, but of odd numbers only."""
 

@@ -303,6 +303,9 @@ class EbpfSource:
         program = self._program
         if program is None:
             raise RoverError("the source has not started")
+        for key in program.keys("ignored", 4):  # of one that is gone, another program may have the number
+            if not os.path.exists(f"/proc/{int.from_bytes(key, 'little')}"):
+                program.remove("ignored", key)
         program.put("ignored", pid.to_bytes(4, "little"), b"\1")
         for key in program.keys("verdicts", 4):  # all are judged anew: the key is the kernel's number
             program.remove("verdicts", key)

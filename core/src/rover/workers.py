@@ -150,8 +150,8 @@ class Crew:
         self._ended = False
         self._failure = ""
         self._children: list[Child] = []
-        self._reports: list[Report] = []
-        """Of the workers that are gone."""
+        self._gone_ones = Report()
+        """What the workers came to that are gone."""
         self._pauses = [0.0] * len(parts)
         self._due: dict[int, float] = {}
         """When a worker that died is started again (time.monotonic)."""
@@ -247,7 +247,7 @@ class Crew:
         """A worker whose pipe has ended, or whose time has."""
         child.wait(seconds)
         died = child.broken or child.report is None
-        self._reports.append(child.figures.read() if child.report is None else child.report)
+        self._gone_ones += child.figures.read() if child.report is None else child.report
         self._failure = self._failure or child.failure
         self._selector.unregister(child.said)
         self._children.remove(child)
@@ -298,12 +298,12 @@ class Crew:
             failures=failures_of(self._catalogue.manager.plugins),
             workers=dict(self._counts),
         )
-        return sum(self._reports, Report()) + own
+        return self._gone_ones + own
 
     def last_words(self) -> list[str]:
         """The totals as far as they are known, of all; from any thread, without a call of a plugin's."""
         reports = [child.report or child.figures.read() for child in list(self._children)]
-        return sum([*self._reports, *reports], Report()).lines()
+        return sum(reports, self._gone_ones).lines()
 
     def close(self) -> None:
         """No worker is left behind."""

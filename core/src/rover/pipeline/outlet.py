@@ -189,9 +189,10 @@ class Outlet:
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # a bug of this file: nobody else would hear of it
+        except BaseException as error:  # a bug, not the sink's: nobody else would hear of it
             self.closed = True
-            self._fail("thread", error)
+            self.failure = f"its thread died: {type(error).__name__}: {first_line(error)}"
+            self._report(f"sink {self.name}: {self.failure}", error)
         finally:
             self._finish()
 
@@ -265,7 +266,7 @@ class Outlet:
         return True
 
     def _fail(self, method: str, error: BaseException) -> None:
-        if isinstance(error, SinkError) and error.closed:
+        if isinstance(error, SinkError) and getattr(error, "closed", False) is True:
             self.closed = True
         if isinstance(error, RoverError):
             self.failure = first_line(error)

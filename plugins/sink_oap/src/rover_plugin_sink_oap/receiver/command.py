@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -60,19 +60,19 @@ def register(app: typer.Typer) -> None:
             credentials=_credentials(cert, key, client_ca),
             accepted=None if quiet else print_stream,
         )
-        ended = threading.Event()
+        ended: list[int] = []
 
-        def end(_number: int, _frame: FrameType | None) -> None:
-            ended.set()
+        def end(number: int, _frame: FrameType | None) -> None:
+            ended.append(number)  # no more: what it interrupts may hold any lock
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         receiver.start()
         said = json.dumps({"listening": receiver.address}) if as_json else f"listening on {receiver.address}"
         typer.echo(said)
-        while not ended.wait(PATIENCE):
+        while not ended:
             # A signal may be taken by one of gRPC's threads: only between waits is it noticed here.
-            pass
+            time.sleep(PATIENCE)
         receiver.stop(grace=1.0)
         totals = receiver.ledger.totals
         typer.echo(json.dumps({"totals": _figures(totals)}) if as_json else str(totals))
