@@ -431,7 +431,7 @@ def test_a_worker_that_dies_each_time_is_started_ever_more_rarely(
 
     report, _ = stage.run(stage.source(waits=True, on_poll=die_always), ready=stop_when(five))
     others = collections.Counter(r for r in EXPECTED if int(r[1:].split("-")[0]) % 2 == 0)
-    assert stage.requests == others
+    assert others <= stage.requests
     assert report.workers["died"] >= 5
     pauses = [
         float(r.getMessage().split()[-2]) for r in caplog.records if "started again in" in r.getMessage()
