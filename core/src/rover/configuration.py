@@ -35,7 +35,11 @@ CORE = {
     ),
     "limits.queue": Setting("limits.queue", 32_768, "access logs that may wait for one sink", minimum=1),
     "limits.stop_seconds": Setting(
-        "limits.stop_seconds", 10, "seconds the sinks have to finish at the end", minimum=0, seconds=True
+        "limits.stop_seconds",
+        10,
+        "seconds after which the agent has ended, once it is asked to",
+        minimum=0,
+        seconds=True,
     ),
     "ports.*": Setting("ports.*", "", 'pins a port to a protocol: ports.8080 = "http1"'),
 }
