@@ -17,7 +17,7 @@ from rover.plugins import PluginManager
 from rover.source import Selection
 from rover_source_pcap.capture_file import CaptureFile
 from rover_source_pcap.ip import Network
-from rover_source_pcap.link import LINK_TYPES
+from rover_source_pcap.link_types import LINK_TYPES
 from rover_source_pcap.source import PcapSource
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10

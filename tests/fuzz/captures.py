@@ -16,7 +16,7 @@ from rover.records import Closed, Opened
 from rover.source import Selection
 from rover_source_pcap import pcap, pcapng
 from rover_source_pcap.capture_file import reader_for
-from rover_source_pcap.link import LINK_TYPES
+from rover_source_pcap.link_types import LINK_TYPES
 from rover_source_pcap.reader import Damage, Packet
 from rover_source_pcap.source import PcapSource
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover_source_pcap.link import LINK_TYPES
+from rover_source_pcap.link_types import LINK_TYPES, describe
 
 MAC = bytes(12)
 IPV4, IPV6 = b"\x08\0", b"\x86\xdd"
@@ -21,6 +21,22 @@ def nflog(order: str) -> bytes:
     """A prefix of one byte (padded), then the packet's own header."""
     return NFLOG_HEADER + struct.pack(order + "HHBxxxHH", 5, 10, 0, 4 + 40 + 4, 9)
 
+
+def wlan(kind: int = 0x08, flags: int = 0, rest: bytes = b"", fragment: int = 0) -> bytes:
+    """The header of a wireless frame, with what follows its 24 bytes."""
+    return bytes([kind, flags]) + bytes(20) + bytes([fragment, 0]) + rest
+
+
+def radiotap(present: int, fields: bytes, more: bytes = b"") -> bytes:
+    return struct.pack("<BxHI", 0, 8 + len(more) + len(fields), present) + more + fields
+
+
+def ppi(link_type: int) -> bytes:
+    return struct.pack("<BBHI", 0, 0, 8 + 6, link_type) + bytes(6)
+
+
+AVS = struct.pack(">II", 0x80211001, 64) + bytes(56)
+SNAP4 = LLC + IPV4
 
 FRAMES = {
     "ethernet": (1, MAC + IPV4),
@@ -59,6 +75,24 @@ FRAMES = {
     "loopback of OpenBSD": (108, b"\0\0\0\x02"),
     "netfilter log": (239, nflog("<")),
     "netfilter log, big endian": (239, nflog(">")),
+    "MPLS alone": (219, b"\0\x01\x01\x40"),
+    "wireless": (105, wlan() + SNAP4),
+    "wireless, to the access point": (105, wlan(flags=0x01) + SNAP4),
+    "wireless, sent again": (105, wlan(flags=0x0A) + SNAP4),
+    "wireless, between access points": (105, wlan(flags=0x03, rest=bytes(6)) + SNAP4),
+    "wireless, QoS": (105, wlan(0x88, rest=bytes(2)) + SNAP4),
+    "wireless, QoS and HT control": (105, wlan(0x88, 0x80, rest=bytes(6)) + SNAP4),
+    "radiotap": (127, radiotap(0, b"") + wlan() + SNAP4),
+    "radiotap, time and flags": (127, radiotap(3, bytes(8) + b"\x10") + wlan(0x88, rest=bytes(2)) + SNAP4),
+    "radiotap, more words, padded": (
+        127,
+        radiotap(0x8000_0003, bytes(4 + 8) + b"\x20", bytes(4)) + wlan(0x88, rest=bytes(4)) + SNAP4,
+    ),
+    "AVS": (163, AVS + wlan() + SNAP4),
+    "Prism": (119, bytes(144) + wlan() + SNAP4),
+    "Prism that is AVS": (119, AVS + wlan() + SNAP4),
+    "PPI, wireless": (192, ppi(105) + wlan() + SNAP4),
+    "PPI, Ethernet": (192, ppi(1) + MAC + IPV4),
 }
 FRAMES6 = {
     "ethernet": (1, MAC + IPV6),
@@ -104,6 +138,15 @@ NOT_IP = {
     "loopback, other family": (0, b"\x10\0\0\0"),
     "netfilter log without a packet": (239, NFLOG_HEADER + struct.pack("<HHI", 8, 1, 0)),
     "netfilter log that goes nowhere": (239, NFLOG_HEADER + bytes(8)),
+    "wireless, management": (105, wlan(0x80) + SNAP4),
+    "wireless, no data": (105, wlan(0x48) + SNAP4),
+    "wireless, encrypted": (105, wlan(flags=0x40) + SNAP4),
+    "wireless, a first fragment": (105, wlan(flags=0x04) + SNAP4),
+    "wireless, a last fragment": (105, wlan(fragment=1) + SNAP4),
+    "wireless, several packets": (105, wlan(0x88, rest=b"\x80\0") + SNAP4),
+    "radiotap that tells no length": (127, bytes(8) + wlan() + SNAP4),
+    "radiotap, present without end": (127, radiotap(0x8000_0000, b"\xff" * 40) + wlan() + SNAP4),
+    "PPI in PPI": (192, ppi(192) + ppi(1) + MAC + IPV4),
 }
 
 
@@ -121,6 +164,19 @@ def test_frames_cut_anywhere_are_no_error(build: Any, read: Any, link_type: int,
     assert recorded.error == ""
     # Nothing lies behind the end of a frame: what is delivered was in it.
     assert set(recorded.egress.data) <= set(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("link_type", "expected"),
+    [(1, "1 (ETHERNET)"), (127, "127 (IEEE802_11_RADIOTAP)"), (276, "276 (LINUX_SLL2)"), (11, "11")],
+)
+def test_a_link_type_has_a_name(link_type: int, expected: str) -> None:
+    assert describe(link_type) == expected
+
+
+def test_what_is_read_has_a_name() -> None:
+    """But those numbers of RAW that only some systems have."""
+    assert {n for n in LINK_TYPES if describe(n) == str(n)} == {12, 14}
 
 
 @pytest.mark.parametrize("link_type", LINK_TYPES)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import logging
+import lzma
 import os
 import sys
 import threading
@@ -18,6 +21,7 @@ import rover_source_pcap
 from rover import RoverError, Selection, UsageError
 from rover.plugins import PluginManager
 from rover.source import Source, SourceSpec
+from rover_source_pcap.capture_file import is_ours
 from rover_source_pcap.source import PcapSource, make
 
 
@@ -115,7 +119,7 @@ def test_a_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xd4\xc3\xb2", b"GET / HTTP/1.1\r\n\r\n", gzip.compress(b"text"), b"\x1f\x8b\x08", b"\x1f\x8bxx"],
+    [b"\xd4\xc3\xb2", b"GET / HTTP/1.1\r\n\r\n", gzip.compress(b"text"), b"\x1f\x8b\x08", b"\x1f\x8bxx"],
 )
 def test_what_is_no_capture(replay: Any, content: bytes) -> None:
     recorded = replay(content)
@@ -123,19 +127,48 @@ def test_what_is_no_capture(replay: Any, content: bytes) -> None:
     assert "\n" not in recorded.error
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\x28\xb5\x2f\xfd\x04\0\x49", "is compressed with Zstandard: unpack it first (zstd -d)"),
+        (lzma.compress(b"x"), "is compressed with xz: unpack it first (xz -d)"),
+        (bz2.compress(b"x"), "is compressed with bzip2: unpack it first (bzip2 -d)"),
+        (b"\x04\x22\x4d\x18\x64\x40", "is compressed with LZ4: unpack it first (lz4 -d)"),
+        (b"PK\x03\x04\x14\0", "is a ZIP archive: unpack it first (unzip)"),
+        (bytes(257) + b"ustar\0", "is a tar archive: unpack it first (tar -x)"),
+        (gzip.compress(bytes(257) + b"ustar\0"), "is a tar archive: unpack it first (tar -x)"),
+        (
+            b"snoop\0\0\0\0\0\0\2\0\0\0\4",
+            "is a capture of the format snoop, which is not read: convert it first",
+        ),
+        (b"GMBU\0\2\1\0", "is a capture of the format Microsoft Network Monitor 2, which is not read"),
+        (b'\n{ "log": {"version": "1.2"', "is an HTTP archive (HAR): there are no packets in it"),
+    ],
+)
+def test_a_file_that_is_something_else_is_named(replay: Any, content: bytes, said: str) -> None:
+    recorded = replay(content)
+    assert f"capture {said}" in recorded.error
+    assert is_ours(content), "so that the source is asked"
+
+
 def test_a_link_type_nobody_knows_here(replay: Any, build: Any) -> None:
     recorded = replay(build.pcap([bytes(60)], link_type=147))
-    assert "link type 147 is not known here" in recorded.error
+    assert "link type 147 (USER0) is not known here" in recorded.error
     assert recorded.counters == {"packets": 1, "unknown_link_type": 1}
 
 
-def test_one_interface_nobody_knows_here_among_others(replay: Any, build: Any, talk: Any) -> None:
+def test_one_interface_nobody_knows_here_among_others(
+    replay: Any, build: Any, talk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     (packet,) = talk().client(b"x").packets
     capture = build.section() + build.interface(link_type=147) + build.interface()
     recorded = replay(capture + build.enhanced(packet) + build.enhanced(packet, interface=1))
     assert recorded.error == ""
     assert recorded.egress.data == b"x"
     assert recorded.counters["unknown_link_type"] == 1
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert said.endswith("1 of 2 packets were not read: link type 147 (USER0)")
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rover import Setting, SourceSpec, hookimpl
-from rover_source_pcap.capture_file import is_capture
+from rover_source_pcap.capture_file import is_ours
 from rover_source_pcap.source import make
 
 
@@ -20,6 +20,6 @@ def register_sources() -> Sequence[SourceSpec]:
                 Setting("path", "-", "capture to read, pcap or pcapng, also gzip; - is standard input")
             ],
             live=False,
-            opens=is_capture,
+            opens=is_ours,
         )
     ]

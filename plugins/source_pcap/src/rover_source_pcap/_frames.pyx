@@ -6,7 +6,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 
 from rover_source_pcap.tcp cimport Assembler
 
-from rover_source_pcap import frames
+from rover_source_pcap import clock, frames
+
+cdef long long MAX_STEP = clock.MAX_STEP
 
 cdef int ETHERNET = 1
 cdef int COOKED = 113
@@ -16,29 +18,53 @@ cdef int COOKED2 = 276
 cdef class Frames:
     cdef Assembler _tcp
     cdef object _plain
-    cdef object _take
+    cdef object _one
+    cdef object _clock
+    cdef bint _sure
     cdef readonly long long time
     cdef readonly long long packets
 
     def __init__(self, network, Assembler tcp not None):
         self._tcp = tcp
         self._plain = frames.Frames(network, tcp)
-        self._take = self._plain.take
+        self._one = self._plain.one
+        self._clock = clock.Clock()
 
     @property
     def foreign(self):
         return self._plain.foreign
 
+    @property
+    def absurd(self):
+        return self._clock.absurd
+
     def take(self, packets):
-        cdef long long time, link_type, start, end, cut
-        cdef bytes data
+        cdef long long time
         cdef tuple packet
         for packet in packets:
-            time, link_type, data, start, end, cut = packet
-            self.time = time
-            self.packets += 1
-            if not self._ordinary(time, link_type, data, start, end, cut):
-                self._take((packet,))
+            time = packet[0]
+            if self._sure and -MAX_STEP <= time - self.time <= MAX_STEP:
+                self._take(packet)
+            else:
+                self._all(self._clock.judge(packet, self.time))
+
+    def flush(self):
+        self._all(self._clock.flush(self.time))
+
+    cdef _all(self, list packets):
+        cdef tuple packet
+        for packet in packets:
+            self._take(packet)
+        self._sure = self._clock.sure
+
+    cdef _take(self, tuple packet):
+        cdef long long time, link_type, start, end, cut
+        cdef bytes data
+        time, link_type, data, start, end, cut = packet
+        self.time = time
+        self.packets += 1
+        if not self._ordinary(time, link_type, data, start, end, cut):
+            self._one(packet)
 
     cdef bint _ordinary(
         self, long long time, long long link_type, bytes data, long long start, long long end, long long cut

@@ -3,6 +3,7 @@
 
 cdef class CaptureFile:
     cdef readonly bint ended
+    cdef readonly bint idle
     cdef str _name
     cdef str _path
     cdef object _stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rover.errors import RoverError
-from rover_source_pcap import gunzip, pcap, pcapng
+from rover_source_pcap import foreign, gunzip, pcap, pcapng
 from rover_source_pcap.byte_stream import ByteStream
 from rover_source_pcap.reader import Damage, Packet, Reader
 
@@ -18,6 +18,8 @@ class CaptureFile:
     def __init__(self, path: str) -> None:
         self.ended = False
         """True when no packet will follow."""
+        self.idle = False
+        """True when nothing came in time the last time it was asked."""
         self._name = "standard input" if path == "-" else path
         self._path = path
         self._stream: ByteStream | None = None
@@ -43,7 +45,8 @@ class CaptureFile:
             raise RoverError(f"{self._name} is not a capture: {damage.what}") from None
         reader = reader_for(first)
         if reader is None:
-            raise RoverError(f"{self._name} is not a capture: neither pcap nor pcapng")
+            what = foreign.describe(first) or "is not a capture: neither pcap nor pcapng"
+            raise RoverError(f"{self._name} {what}")
         self._reader = reader
         self._first = first
 
@@ -62,6 +65,7 @@ class CaptureFile:
                 self._first = b""
             else:
                 chunk = stream.read(timeout)
+            self.idle = chunk is None
             if chunk is None:
                 return
             if chunk:
@@ -94,8 +98,9 @@ def reader_for(opening: bytes) -> Reader | None:
     return None
 
 
-def is_capture(opening: bytes) -> bool:
-    """Whether a file that begins with these bytes (at least 4; packed ones more) is a capture."""
-    if opening.startswith(gunzip.MAGIC):
-        opening = gunzip.opening(opening)
-    return reader_for(opening) is not None
+def is_ours(opening: bytes) -> bool:
+    """Whether a file that begins with these bytes (512 are enough) is a capture, or one that `open`
+    refuses with more to say than that it is none."""
+    if opening.startswith(gunzip.MAGIC) and not (opening := gunzip.opening(opening)):
+        return False
+    return reader_for(opening) is not None or foreign.describe(opening) is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from rover_source_pcap.clock import MAX_STEP, Clock
 from rover_source_pcap.ip import Network
-from rover_source_pcap.link import LINK_TYPES
+from rover_source_pcap.link_types import LINK_TYPES
 from rover_source_pcap.reader import Packet
 from rover_source_pcap.tcp import Assembler
 
@@ -17,6 +18,7 @@ class Frames:
     def __init__(self, network: Network, tcp: Assembler) -> None:  # noqa: ARG002
         """`tcp`: where `network` hands its segments; the compiled form hands it most itself."""
         self._network = network
+        self._clock = Clock()
         self.time = 0
         """Of the packet taken last."""
         self.packets = 0
@@ -24,19 +26,34 @@ class Frames:
         self.foreign: Counter[int] = Counter()
         """Packets of link types we cannot read."""
 
+    @property
+    def absurd(self) -> int:
+        """How many had a time that was not believed."""
+        return self._clock.absurd
+
     def take(self, packets: Iterable[Packet]) -> None:
-        """All of them. What was taken before an exception of `packets` is accounted for."""
-        links, network = LINK_TYPES, self._network
-        time, taken = self.time, 0
-        try:
-            for time, link_type, data, start, end, cut in packets:
-                taken += 1
-                decode = links.get(link_type)
-                if decode is None:
-                    self.foreign[link_type] += 1
-                    continue
-                kind, offset = decode(data, start, end)
-                network.packet(time, kind, data, offset, end, cut)
-        finally:
-            self.time = time
-            self.packets += taken
+        """All of them; one whose time is in doubt waits for the next."""
+        clock = self._clock
+        for packet in packets:
+            if clock.sure and -MAX_STEP <= packet[0] - self.time <= MAX_STEP:
+                self.one(packet)
+                continue
+            for judged in clock.judge(packet, self.time):
+                self.one(judged)
+
+    def flush(self) -> None:
+        """Takes the packet that waits."""
+        for packet in self._clock.flush(self.time):
+            self.one(packet)
+
+    def one(self, packet: Packet) -> None:
+        """A packet whose time is to be believed."""
+        time, link_type, data, start, end, cut = packet
+        self.time = time
+        self.packets += 1
+        decode = LINK_TYPES.get(link_type)
+        if decode is None:
+            self.foreign[link_type] += 1
+            return
+        kind, offset = decode(data, start, end)
+        self._network.packet(time, kind, data, offset, end, cut)

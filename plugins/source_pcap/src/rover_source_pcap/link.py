@@ -1,4 +1,4 @@
-"""Link layers down to IP: where in a captured frame the IP packet begins.
+"""What lies between a link and IP: where in a frame the IP packet begins.
 
 What a header carries is told by its EtherType throughout (IEEE 802 numbers, IANA), also where
 the protocol itself has other numbers for it. Every step is a function (data, offset, end) ->
@@ -16,6 +16,7 @@ ETHERNET = 0x6558
 """Transparent Ethernet bridging (RFC 1701): a whole Ethernet frame."""
 PPP = 0x880B
 MPLS = 0x8847
+PPPOE = 0x8864
 NOTHING = 0
 
 Step = tuple[int, int]
@@ -41,7 +42,7 @@ def ethernet(data: bytes, offset: int, end: int) -> Step:
         return kind, behind
     if kind >= 0x0600:
         return unwrap(kind, data, behind, end)
-    return _snap(data, behind, end)
+    return snap(data, behind, end)
 
 
 def unwrap(kind: int, data: bytes, offset: int, end: int) -> Step:
@@ -56,7 +57,7 @@ def unwrap(kind: int, data: bytes, offset: int, end: int) -> Step:
     return _NOT_IP
 
 
-def _snap(data: bytes, offset: int, end: int) -> Step:
+def snap(data: bytes, offset: int, end: int) -> Step:
     """IEEE 802.2 LLC with a SNAP header of organisation 0 (RFC 1042)."""
     if offset + 8 > end or data[offset : offset + 6] != b"\xaa\xaa\x03\0\0\0":
         return _NOT_IP
@@ -111,7 +112,7 @@ def _ppp(data: bytes, offset: int, end: int) -> Step:
     if offset + 4 > end:
         return _NOT_IP
     if data[offset] in (0x0F, 0x8F) and data[offset + 1] == 0:
-        return _cisco_hdlc(data, offset, end)
+        return cisco_hdlc(data, offset, end)
     if data[offset] == 0xFF and data[offset + 1] == 0x03:
         offset += 2
     protocol = data[offset]
@@ -125,7 +126,7 @@ def _ppp(data: bytes, offset: int, end: int) -> Step:
     return kind, offset + 2 if kind == ETHERNET else offset
 
 
-def _cisco_hdlc(data: bytes, offset: int, end: int) -> Step:
+def cisco_hdlc(data: bytes, offset: int, end: int) -> Step:
     """Address, control, EtherType."""
     return (_U16(data, offset + 2)[0], offset + 4) if offset + 4 <= end else _NOT_IP
 
@@ -139,93 +140,7 @@ _BETWEEN: Mapping[int, Decode] = {
     0x8926: _vn_tag,
     MPLS: _mpls,
     0x8848: _mpls,
-    0x8864: _pppoe,
+    PPPOE: _pppoe,
     PPP: _ppp,
     ETHERNET: _bridged,
 }
-
-
-# -- what a capture names its link type ------------------------------------------------------
-
-
-def _null(data: bytes, offset: int, end: int) -> Step:
-    """The address family of the host that captured: in its byte order, or (LOOP) the network's."""
-    if offset + 4 > end:
-        return _NOT_IP
-    family = _U32(data, offset)[0]
-    if family > 0xFFFF:
-        family = struct.unpack_from("<I", data, offset)[0]
-    return _FAMILIES.get(family, NOTHING), offset + 4
-
-
-_FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}
-"""AF_INET is 2 everywhere; AF_INET6 on Linux, NetBSD and OpenBSD, FreeBSD, macOS."""
-
-
-def _raw(data: bytes, offset: int, end: int) -> Step:
-    if offset >= end:
-        return _NOT_IP
-    version = data[offset] >> 4
-    return (IPV4 if version == 4 else IPV6 if version == 6 else NOTHING), offset
-
-
-def _cooked(data: bytes, offset: int, end: int) -> Step:
-    """LINKTYPE_LINUX_SLL."""
-    return unwrap(_U16(data, offset + 14)[0], data, offset + 16, end) if offset + 16 <= end else _NOT_IP
-
-
-def _cooked2(data: bytes, offset: int, end: int) -> Step:
-    """LINKTYPE_LINUX_SLL2."""
-    return unwrap(_U16(data, offset)[0], data, offset + 20, end) if offset + 20 <= end else _NOT_IP
-
-
-def _nflog(data: bytes, offset: int, end: int) -> Step:
-    """LINKTYPE_NFLOG: a header, then typed values in the byte order of the host that captured,
-    one of which is the packet."""
-    for order in "<", ">":
-        value = struct.Struct(order + "HH").unpack_from
-        at = offset + 4
-        while at + 4 <= end:
-            length, kind = value(data, at)
-            if kind & 0x7FFF == _NFULA_PAYLOAD:
-                return _raw(data, at + 4, end)
-            if length < 4:
-                break
-            at += length + 3 & ~3
-    return _NOT_IP
-
-
-_NFULA_PAYLOAD = 9  # linux/netfilter/nfnetlink_log.h
-
-
-def _framed_ppp(data: bytes, offset: int, end: int) -> Step:
-    return unwrap(PPP, data, offset, end)
-
-
-def _framed_cisco_hdlc(data: bytes, offset: int, end: int) -> Step:
-    kind, offset = _cisco_hdlc(data, offset, end)
-    return unwrap(kind, data, offset, end)
-
-
-def _framed_pppoe(data: bytes, offset: int, end: int) -> Step:
-    return unwrap(0x8864, data, offset, end)
-
-
-LINK_TYPES: Mapping[int, Decode] = {
-    0: _null,
-    1: ethernet,
-    9: _framed_ppp,
-    12: _raw,  # DLT_RAW itself, as some writers store it: most systems' number, and OpenBSD's
-    14: _raw,
-    50: _framed_ppp,
-    51: _framed_pppoe,
-    101: _raw,
-    104: _framed_cisco_hdlc,
-    108: _null,
-    113: _cooked,
-    228: _raw,
-    229: _raw,
-    239: _nflog,
-    276: _cooked2,
-}
-"""By number: https://www.tcpdump.org/linktypes.html. What each yields is IPV4, IPV6 or NOTHING."""

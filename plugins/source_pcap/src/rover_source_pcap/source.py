@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +14,14 @@ from rover.source import Selection
 from rover_source_pcap.capture_file import CaptureFile
 from rover_source_pcap.frames import Frames
 from rover_source_pcap.ip import Network
+from rover_source_pcap.link_types import describe
 from rover_source_pcap.tcp import Assembler
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_source_pcap._frames import Frames  # type: ignore[no-redef]
 
+
+logger = logging.getLogger("rover.source")
 
 CHUNKS = 8
 """Of the file, taken at once: half a megabyte, some milliseconds. Behind each poll the sinks are woken,
@@ -64,20 +68,39 @@ class PcapSource:
         except RoverError:
             self._finish(handler)
             raise
+        if self._file.idle:
+            frames.flush()
         if not self._file.ended:
             self._tcp.age(frames.time, frames.packets - before)
             return True
         self._finish(handler)
-        if frames.foreign and frames.foreign.total() == frames.packets:
-            types = ", ".join(str(number) for number in sorted(frames.foreign))
-            raise RoverError(f"{self._path}: no packet could be read: link type {types} is not known here")
+        self._tell()
         return False
 
     def _finish(self, handler: RecordHandler) -> None:
         self._over = True
         self._tcp.handler = handler
+        self._frames.flush()
         self._network.give_up()
         self._tcp.finish(self._frames.time)
+
+    def _tell(self) -> None:
+        """What is odd about a capture that was read to its end. Raises RoverError when it held nothing."""
+        frames = self._frames
+        if foreign := frames.foreign.total():
+            types = "link type " + ", ".join(describe(number) for number in sorted(frames.foreign))
+            if foreign == frames.packets:
+                raise RoverError(f"{self._path}: no packet could be read: {types} is not known here")
+            logger.warning(
+                "%s: %d of %d packets were not read: %s", self._path, foreign, frames.packets, types
+            )
+        if frames.absurd:
+            logger.warning(
+                "%s: %d of %d packets have a time far from their neighbours'; that before it counts",
+                self._path,
+                frames.absurd,
+                frames.packets,
+            )
 
     def now(self) -> int:
         """The time of the packet read last."""
@@ -93,7 +116,9 @@ class PcapSource:
     def counters(self) -> Mapping[str, int]:
         """Packets read, and what became of those that yielded nothing."""
         tcp, frames = self._tcp, self._frames
-        counters = Counter({"packets": frames.packets, "unknown_link_type": frames.foreign.total()})
+        counters = Counter(
+            packets=frames.packets, unknown_link_type=frames.foreign.total(), absurd_time=frames.absurd
+        )
         counters.update(self._network.skipped)
         counters.update(tcp.skipped)
         counters.update(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from rover_source_pcap.link import ETHERNET, IPV4, IPV6, NOTHING, Decode, Step, unwrap
+from rover_source_pcap.link import ETHERNET, IPV4, IPV6, NOTHING, PPP, Decode, Step, unwrap
 
 _U16 = struct.Struct(">H").unpack_from
 _NOT_IP = (NOTHING, 0)
@@ -93,12 +93,30 @@ def _ayiya(data: bytes, offset: int, end: int) -> Step:
     return _ip(data, offset + 8 + (1 << (data[offset] >> 4)) + (data[offset + 1] >> 4) * 4, end)
 
 
+def _l2tp(data: bytes, offset: int, end: int) -> Step:
+    """RFC 2661 section 3.1: a data message, with PPP inside."""
+    if offset + 6 > end:
+        return _NOT_IP
+    flags: int = _U16(data, offset)[0]
+    if flags & 0x8000 or flags & 0x000F != 2:
+        return _NOT_IP
+    at = offset + 6
+    at += 2 if flags & 0x4000 else 0  # a length
+    at += 4 if flags & 0x0800 else 0  # sequence numbers
+    if flags & 0x0200:  # how much is left out before the payload
+        if at + 2 > end:
+            return _NOT_IP
+        at += 2 + _U16(data, at)[0]
+    return unwrap(PPP, data, at, end)
+
+
 def _ip(data: bytes, offset: int, end: int) -> Step:
     version = data[offset] >> 4 if offset < end else 0
     return (IPV4 if version == 4 else IPV6 if version == 6 else NOTHING), offset
 
 
 UDP_TUNNELS: Mapping[int, Decode] = {
+    1701: _l2tp,
     2152: _gtp,
     3544: _teredo,
     4754: gre,  # RFC 8086
