@@ -60,6 +60,8 @@ class Row(NamedTuple):
     response_header: int | None
     response_body: int | None
     outcome: str
+    assumed: bool = False
+    """Marked as a pair that nothing proves."""
 
 
 class Replayed(NamedTuple):
@@ -287,4 +289,4 @@ def _row(log: AccessLog) -> Row:
             "http.response.body.size",
         )
     ]
-    return Row(*values, outcome=log.outcome.value)
+    return Row(*values, outcome=log.outcome.value, assumed="rover.pairing" in said)

@@ -8,8 +8,8 @@ Piece = tuple[int, int, bytes, int]
 """(position, size, payload, ack): the payload may be shorter than the size: the rest was not captured;
 `ack` is what the segment acknowledged, -1 for nothing."""
 
-OVERHEAD = 200
-"""Bytes of memory a piece takes besides its payload: tuple, bytes object, two list entries, an int."""
+OVERHEAD = 240
+"""Bytes of memory a piece takes besides its payload: tuple, bytes object, two list entries, two ints."""
 
 
 class Pieces:
