@@ -337,6 +337,23 @@ def test_packets_cut_by_the_capture_make_nothing_up(replay: Replay, capture: Cap
     check_nothing_made_up(capture, replay(cut))
 
 
+@pytest.mark.parametrize("probe", [b"", b"\0", b"\n"])
+@pytest.mark.parametrize("answered", [True, False])
+def test_joined_late_at_a_keep_alive_probe(replay: Replay, probe: bytes, answered: bool) -> None:
+    segments: list[Segment] = []
+    line = Line(segments, 40000)
+    first = segments[2]
+    del segments[:]
+    segments.append(first._replace(seq=first.seq - 1, size=len(probe), payload=probe))
+    if answered:
+        key = first.key[4:8] + first.key[:4] + first.key[10:] + first.key[8:10]
+        segments.append(Segment(first.time, key, first.ack, first.seq, first.flags, 0, b""))
+    for n in range(2):
+        line.client(b"GET /%d HTTP/1.1\r\n\r\n" % n)
+        line.server(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % (400 + n))
+    assert [row[1:3] for row in replay(segments).of(line.ends)] == [("/0", 400), ("/1", 401)]
+
+
 @SOME
 @given(captures, drops, seeds)
 def test_a_loss_is_the_loss_of_its_connection_alone(

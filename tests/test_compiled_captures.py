@@ -117,8 +117,11 @@ def test_the_same_records_for_the_same_packets(tmp_path, link_type, seed):
         file.write(struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link_type))
         for number, packet in enumerate(conversations(rng, link_type)):
             length = len(packet) + rng.choice([0, 0, 0, 0, 7])
-            file.write(struct.pack(order + "IIII", number // 10, number, len(packet), length) + packet)
+            absurd = rng.choices([0, 1_000, 2**32 - 1], [98, 1, 1])[0]
+            time = absurd or 1_700_000_000 + number // 10
+            file.write(struct.pack(order + "IIII", time, number, len(packet), length) + packet)
     compiled = records("compiled", capture)
+    assert b"'absurd_time'" in compiled
     assert compiled.count(b"\ndata ") > 300
     assert compiled == records("plain", capture)
 

@@ -33,6 +33,7 @@ class Records:
         self.ended: set[tuple[int, int]] = set()
         self.open: set[int] = set()
         self.positions: dict[tuple[int, int], int] = {}
+        self.sequences: dict[int, int] = {}
 
     def opened(self, opened: Opened) -> None:
         self.open.add(opened.connection)
@@ -43,6 +44,10 @@ class Records:
         assert way not in self.ended
         assert detail.position >= self.positions.get(way, 0)
         assert detail.size >= len(payload)
+        assert detail.start <= detail.end
+        left_out = detail.sequence - self.sequences.get(detail.connection, 0)
+        assert 0 <= left_out <= 2
+        self.sequences[detail.connection] = detail.sequence + 1
         self.positions[way] = detail.position + detail.size
         if detail.size == 0:
             self.ended.add(way)

@@ -39,12 +39,16 @@ cdef class Frames:
         return self._clock.absurd
 
     def take(self, packets):
-        cdef long long time
+        cdef long long time, link_type, start, end, cut
+        cdef bytes data
         cdef tuple packet
         for packet in packets:
-            time = packet[0]
+            time, link_type, data, start, end, cut = packet
             if self._sure and -MAX_STEP <= time - self.time <= MAX_STEP:
-                self._take(packet)
+                self.time = time
+                self.packets += 1
+                if not self._ordinary(time, link_type, data, start, end, cut):
+                    self._one(packet)
             else:
                 self._all(self._clock.judge(packet, self.time))
 
@@ -52,19 +56,13 @@ cdef class Frames:
         self._all(self._clock.flush(self.time))
 
     cdef _all(self, list packets):
+        """Those whose time was judged; the plain form reads them as well."""
         cdef tuple packet
         for packet in packets:
-            self._take(packet)
-        self._sure = self._clock.sure
-
-    cdef _take(self, tuple packet):
-        cdef long long time, link_type, start, end, cut
-        cdef bytes data
-        time, link_type, data, start, end, cut = packet
-        self.time = time
-        self.packets += 1
-        if not self._ordinary(time, link_type, data, start, end, cut):
+            self.time = packet[0]
+            self.packets += 1
             self._one(packet)
+        self._sure = self._clock.sure
 
     cdef bint _ordinary(
         self, long long time, long long link_type, bytes data, long long start, long long end, long long cut
