@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import random
+import re
 
 import pytest
 
-from fuzz import HARNESSES
+from fuzz import HARNESSES, laws
 from fuzz.script import MARK, Step, cut, read, write
 
 MUTATIONS = 40
@@ -68,3 +69,80 @@ def test_pieces_are_the_whole(seed):
     assert all(pieces)
     assert len(pieces) > 3
     assert list(cut(b"", seed)) == []
+
+
+# -- the laws ------------------------------------------------------------------------------------
+
+LINE = b"0123456789 HTTP/1.1 200 \r"
+TWICE = re.compile(rb"[\n\t]{2}")
+BACKTRACKS = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
+
+
+def scans_once(data: bytes) -> int:
+    return data.count(b"HTTP/1.1 200 ")
+
+
+def begins_anew(data: bytes) -> object:
+    return BACKTRACKS.search(data.replace(b"\r", b"") + b"\rX\n")
+
+
+def rescans_for_each_piece(data: bytes) -> None:
+    for end in range(0, len(data), 10):
+        TWICE.search(data, 0, end)
+
+
+def copies_for_each_piece(data: bytes) -> None:
+    kept = b""
+    for at in range(0, len(data), 5):
+        kept += data[at : at + 5]
+        kept.lower()
+
+
+def takes_from_the_front(data: bytes) -> None:
+    waiting = [data] * len(data) * 4
+    while waiting:
+        del waiting[0]
+
+
+@pytest.mark.parametrize(
+    "run", [begins_anew, rescans_for_each_piece, copies_for_each_piece, takes_from_the_front]
+)
+def test_what_is_quadratic_is_found(run):
+    with pytest.raises(AssertionError, match="ns each"):
+        laws.check_time(run, LINE, 10, len(LINE))
+
+
+@pytest.mark.parametrize(
+    "run", [scans_once, lambda data: [bytes([byte]) for byte in data], lambda data: None]
+)
+def test_what_is_linear_passes(run):
+    laws.check_time(run, LINE, 10, len(LINE))
+    laws.check_time(run, LINE, 0, 1)
+
+
+def test_what_is_large_is_found():
+    with pytest.raises(AssertionError, match="in use"):
+        laws.check_memory(lambda data: len([bytes(1000) for _ in data]), LINE, 0, 5)
+    with pytest.raises(AssertionError, match="are kept"):
+        laws.check_memory(lambda data: [(byte, [byte]) for byte in data], LINE, 0, 5)
+    laws.check_memory(lambda data: data.split(b" "), LINE, 0, 5)
+
+
+@pytest.mark.parametrize("name", HARNESSES)
+def test_seeds_hold_the_laws_of_time_and_memory(name):
+    """The fuzzer goes through many more."""
+    module = harness(name)
+    seeds = module.seeds()
+    for seed in random.Random(name).sample(seeds, min(3, len(seeds))):
+        laws.check(module.RUNS, seed)
+
+
+def test_what_held_the_agent_for_half_a_minute_is_among_the_seeds():
+    unit = b"HTTP/1.1 200 "
+    http1 = harness("http1")
+    (seed,) = (seed for seed in http1.seeds() if 4 * unit + b"\rX\n" in seed)
+    start = seed.index(4 * unit)
+    for run in http1.RUNS:
+        laws.check_time(run, seed, start, start + len(unit))
+    with pytest.raises(AssertionError, match="ns each"):
+        laws.check_time(BACKTRACKS.search, seed[: seed.index(b"\rX\n") + 3], start, start + len(unit))

@@ -3,7 +3,8 @@
 - `WORDS`: byte strings that the fuzzer may not find by itself;
 - `seeds()`: inputs to begin with;
 - `check(data)`: raises whatever it likes when these bytes break a promise; else returns how many
-  exchanges were in them.
+  exchanges were in them;
+- `RUNS`: what is measured of an input once it is grown, see `laws`.
 """
 
 HARNESSES = ("http1", "http2", "captures", "kernel_records", "recordings")

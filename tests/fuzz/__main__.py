@@ -2,6 +2,9 @@
 
 The fuzzer sees the plain Python; what it kept is then checked with what is compiled, too. build/fuzz
 has these inputs, the findings, and a log per harness. `--check FILE...` runs one harness over files.
+
+The laws of time and memory take seconds where an input takes a millisecond, so a quarter of the time is
+theirs: for inputs as they come to the fuzzer, and again for those it kept.
 """
 
 from __future__ import annotations
@@ -10,10 +13,13 @@ import argparse
 import hashlib
 import importlib
 import importlib.util
+import math
+import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,14 +27,16 @@ TESTS = Path(__file__).parent.parent
 sys.path.insert(0, str(TESTS))
 
 import plain  # noqa: E402
-from fuzz import HARNESSES  # noqa: E402
+from fuzz import HARNESSES, laws  # noqa: E402
 from fuzz.script import MARK  # noqa: E402
 
 KEPT = TESTS.parent / "build/fuzz"
 SECONDS = 20
-LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=4096", "-len_control=20")
-"""Of one input: ten seconds, where milliseconds are usual; a gigabyte, where a tenth is; and 4 kB,
-which hold a conversation."""
+LIMITS = ("-timeout=60", "-rss_limit_mb=1024", "-max_len=4096", "-len_control=20")
+"""Of one input: a minute, where what is grown takes seconds; a gigabyte, where a tenth is usual; and
+4 kB, which hold a conversation."""
+LAWS_SHARE = 4
+"""One part in so many of the time."""
 INTERRUPTED = 72
 """libFuzzer's exit code when a signal ended it."""
 INSTRUMENTED = (*plain.PACKAGES, "hpack")
@@ -53,8 +61,32 @@ def fuzz(name: str, seconds: int) -> None:
     quoted = ("".join(f"\\x{byte:02x}" for byte in word) for word in (MARK, *module.WORDS))
     words.write_text("".join(f'"{word}"\n' for word in quoted))
     options = (*LIMITS, f"-max_total_time={seconds}", f"-dict={words}", f"-artifact_prefix={KEPT}/{name}-")
-    atheris.Setup([sys.argv[0], *options, "-print_final_stats=1", str(corpus)], module.check)
+    laws_time = Share()
+
+    def check(data: bytes) -> None:
+        module.check(data)
+        with laws_time as due:
+            if due:
+                laws.check_one(module.RUNS, data)
+
+    atheris.Setup([sys.argv[0], *options, "-print_final_stats=1", str(corpus)], check)
     atheris.Fuzz()
+
+
+class Share:
+    """A context whose turn it is as long as it took its share of the time and no more."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._spent = 0.0
+        self._entered = 0.0
+
+    def __enter__(self) -> bool:
+        self._entered = time.monotonic()
+        return self._spent * LAWS_SHARE <= self._entered - self._begun
+
+    def __exit__(self, *_: object) -> None:
+        self._spent += time.monotonic() - self._entered
 
 
 def fuzz_in_turn(names: Sequence[str], seconds: int) -> bool:
@@ -66,7 +98,8 @@ def fuzz_in_turn(names: Sequence[str], seconds: int) -> bool:
     for name in names:
         log = KEPT / f"{name}.log"
         with log.open("wb") as output:
-            steps = (["--alone", "--seconds", str(seconds)], ["--check", str(KEPT / name)])
+            limit = ["--seconds", str(seconds)]
+            steps = (["--alone", *limit], ["--check", str(KEPT / name), *limit])
             codes = [_run([*step, "--", name], output) for step in steps]
         counts = re.findall(r"^#\d+\s.*", log.read_text(errors="replace"), re.MULTILINE)
         verdict = "clean" if not any(codes) else f"A FINDING, see {log}"
@@ -82,15 +115,28 @@ def _run(arguments: Sequence[str], output: IO[bytes]) -> int:
     return subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
 
 
-def check_files(name: str, paths: Iterable[Path]) -> None:
-    """Runs a harness over files, and all in directories. Says which one it fails at."""
+def check_files(name: str, paths: Iterable[Path], seconds: float) -> None:
+    """Runs a harness over files, and all in directories. Says which one it fails at.
+
+    In a directory, the laws get their share of the seconds, for one input after the other from anywhere on.
+    """
+    module = harness(name)
     for path in paths:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            try:
-                harness(name).check(file.read_bytes())
-            except BaseException:
-                print(f"{name} fails at {file}", file=sys.stderr)
-                raise
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        for file in files:
+            _check_file(name, file, module.check)
+        ends = time.monotonic() + (seconds / LAWS_SHARE if path.is_dir() else math.inf)
+        for file in random.sample(files, len(files)):
+            if time.monotonic() < ends:
+                _check_file(name, file, lambda data: laws.check(module.RUNS, data))
+
+
+def _check_file(name: str, file: Path, check: Callable[[bytes], Any]) -> None:
+    try:
+        check(file.read_bytes())
+    except BaseException:
+        print(f"{name} fails at {file}", file=sys.stderr)
+        raise
 
 
 def main() -> None:
@@ -105,7 +151,7 @@ def main() -> None:
     if (given.check or given.alone) and len(given.names) != 1:
         parser.error("--check and --alone need one name")
     if given.check:
-        check_files(given.names[0], given.check)
+        check_files(given.names[0], given.check, given.seconds)
     elif given.alone:
         fuzz(given.names[0], given.seconds)
     elif not fuzz_in_turn(given.names or HARNESSES, given.seconds):

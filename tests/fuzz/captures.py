@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rover.errors import RoverError
-from rover.records import Closed, Opened
+from rover.pipeline.dispatch import Pipeline
+from rover.records import Closed, Opened, RecordHandler
 from rover.source import Selection
 from rover_source_pcap import pcap, pcapng
 from rover_source_pcap.capture_file import reader_for
@@ -22,7 +23,7 @@ from rover_source_pcap.source import PcapSource
 
 from .files import file_of
 from .script import SETTINGS, Step, cut, read, write
-from .watched import Watched
+from .watched import Watched, make_pipeline
 
 FILE, PACKED, SEGMENTS = 0, 1, 2
 WORDS = (
@@ -65,13 +66,36 @@ def check(data: bytes) -> int:
     if form == SEGMENTS:
         _, steps = read(data)
         return check_segments(steps, seed)
+    if form == FILE:
+        check_reader(data[SETTINGS:], seed)
+    return replay(_file_of(data)).exchanges
+
+
+def _file_of(data: bytes) -> bytes:
+    """The capture that the fuzzer's bytes mean."""
+    settings = data[:SETTINGS].ljust(SETTINGS, b"\0")
+    seed, form = settings[0], settings[1] % 3
+    if form == SEGMENTS:
+        return pcap_of([[segment] for segment in segments_of(_short(read(data)[1]))])
     rest = data[SETTINGS:]
     if form == PACKED:
         # Of the packed file, the end may be missing.
         rest = gzip.compress(rest, mtime=0)[: None if seed % 4 else -seed // 4]
-    else:
-        check_reader(rest, seed)
-    return replay(rest).exchanges
+    return rest
+
+
+def _short(steps: Iterable[Step]) -> Iterator[Step]:
+    """What fits into a packet, of each."""
+    for step in steps:
+        for at in range(0, len(step.payload) or 1, 30_000):
+            yield step._replace(payload=step.payload[at : at + 30_000])
+
+
+def _pass_on(data: bytes) -> None:
+    play(_file_of(data), make_pipeline())
+
+
+RUNS = (_pass_on,)
 
 
 def check_reader(file: bytes, seed: int) -> None:
@@ -109,21 +133,26 @@ def _taken(packet: Packet) -> tuple[int, int, bytes, int]:
 
 def replay(file: bytes) -> Watched:
     """What a file yields."""
+    watched = Watched()
+    watched.finish(play(file, watched.pipeline, watched))
+    check_connections(watched.got)
+    return watched
+
+
+def play(file: bytes, pipeline: Pipeline, handler: RecordHandler | None = None) -> int:
+    """Takes a file to a pipeline, or to a handler before it; the time when it ends."""
     with file_of(file) as path:
         source = PcapSource(path, Selection())
-        watched = Watched()
         try:
             source.start()
-            while source.poll(watched, 0):
-                watched.pipeline.tick(source.now())
+            while source.poll(handler or pipeline, 0):
+                pipeline.tick(source.now())
         except RoverError:
             pass
         finally:
             source.close()
     source.counters()
-    watched.finish(source.now())
-    check_connections(watched.got)
-    return watched
+    return source.now()
 
 
 def check_connections(records: Sequence[Any]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rover.access_log import AccessLog
-from rover.decoder import Decoder
+from rover.decoder import AnyExchange, Decoder
 from rover.exchange import Outcome
 from rover.http.values import HttpExchange, HttpStream
 from rover.records import Detail, Direction
@@ -70,6 +70,44 @@ def _do(played: Play, step: Step, seed: int | None) -> None:
         played.send(direction, last, size=len(last) + size)
     elif not played.buffers[direction].ended:
         played.end(direction)
+
+
+class Forgetful(Play):
+    """Keeps nothing of what the decoder tells, as the core does."""
+
+    def _collect(self, exchanges: Iterable[AnyExchange]) -> None:
+        for exchange in exchanges:
+            self.ledger.take(exchange.owner)
+        self.ledger.take_free()
+        self.alone.clear()
+
+
+def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful:
+    """What the decoder keeps at the end of a script whose calls are cut to at most `piece` bytes."""
+    played = Forgetful(decoder)
+    for step in steps:
+        if step.bits(1, 3) >= UNSEEN:
+            _do(played, step, None)
+            continue
+        for at in range(0, len(step.payload), piece):
+            if played.protocol_break is not None:
+                return played
+            played.send(Direction(step.bits(0, 1)), step.payload[at : at + piece])
+    played.calls.clear()
+    return played
+
+
+PIECES = (1000, 1 << 20, 1)
+
+
+def runs(decoder_of: Callable[[bytes], tuple[Decoder, Sequence[Step]]]) -> tuple[Callable[[bytes], Any], ...]:
+    """What is measured: calls as one reads them, large ones, and such of one byte. `decoder_of` gives the
+    decoder of an input, and its steps."""
+
+    def run(piece: int) -> Callable[[bytes], Any]:
+        return lambda data: pass_on(*decoder_of(data), piece)
+
+    return tuple(run(piece) for piece in PIECES)
 
 
 def check(

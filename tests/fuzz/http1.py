@@ -14,7 +14,7 @@ from rover_plugin_http1.sniff import sniff
 
 from . import conversation
 from .conversation import DOWN, FIN, LATER, LOST, UNSEEN, UP, control
-from .script import read, write
+from .script import Step, read, write
 
 WORDS = (
     *(
@@ -50,6 +50,14 @@ def check(data: bytes) -> int:
     return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
 
 
+def _decoder_of(data: bytes) -> tuple[Any, list[Step]]:
+    settings, steps = read(data)
+    return _make_decoder(settings[1]), steps
+
+
+RUNS = conversation.runs(_decoder_of)
+
+
 def seeds() -> list[bytes]:
     """Conversations, and what may happen to them."""
     get = b"GET /a?b=c HTTP/1.1\r\nHost: a.example\r\nUser-Agent: x\r\n\r\n"
@@ -62,6 +70,20 @@ def seeds() -> list[bytes]:
     upgrade = b"GET /u HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     large = b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nabc"
+    lf = b"GET / HTTP/1.1\nHost: a\na:\na:\na:\n\n"
+    attacks = [
+        [(UP, get), (control(DOWN, LOST, 1), b""), (DOWN, b"HTTP/1.1 200 " * 4 + b"\rX\n" + ok)],
+        [(UP, get), (control(UP, LOST, 1), b""), (UP, b"GET /a" * 8 + b" HTTP/1.x\r\n" + get), (DOWN, ok)],
+        [(UP, lf + lf + lf), (DOWN, ok)],
+        [(UP, get), (DOWN, b"HTTP/1.1 200 OK\r\na: b" + b" " * 20 + b"\0\r\n\r\n")],
+        [(UP, b"GET / HTTP/1.\r\n" + b"x\r\n" * 9), (DOWN, ok)],
+        [(UP, get), (DOWN, told[:-4] + b"a:\n" * 9 + b"\n")],
+        [
+            (UP, b"HEAD / HTTP/1.0\r\n\r\n"),
+            (DOWN, b"HTTP/1.0 200 OK\r\n\r\n" + b"HTTP/1.0 200 " * 4),
+            (UP, get),
+        ],
+    ]
     talks: list[list[tuple[int, bytes]]] = [
         [(UP, get), (DOWN, ok), (UP, post), (DOWN, told)],
         [(UP, get + get + post), (DOWN, ok + told), (DOWN, early + ok)],
@@ -86,4 +108,4 @@ def seeds() -> list[bytes]:
         [(DOWN, ok), (UP, get), (DOWN, ok), (UP, b"\r\n" + get.replace(b"\r\n", b"\n")), (DOWN, told)],
         [(UP, get.replace(b"\r\nUser", b"\r\n folded\r\nUser")), (DOWN, b"ICY 200 OK\r\n\r\naudio")],
     ]
-    return [write(bytes([seed, seed & 1]), talk) for seed, talk in enumerate(talks)]
+    return [write(bytes([seed, seed & 1]), talk) for seed, talk in enumerate([*talks, *attacks])]

@@ -19,7 +19,7 @@ from rover_plugin_http2.sniff import sniff
 
 from . import conversation
 from .conversation import DOWN, FIN, LATER, LOST, UNSEEN, UP, control
-from .script import read, write
+from .script import Step, read, write
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WORDS = (
@@ -63,12 +63,25 @@ def frame(brief: bytes) -> bytes:
     return struct.pack(">I", len(brief) - 4)[1:] + struct.pack(">BBI", kind, flags, stream) + brief[4:]
 
 
-def check(data: bytes) -> int:
-    """See FRAMED for what the second setting is."""
+def _script(data: bytes) -> tuple[bytes, bytes, list[Step]]:
     settings, steps = read(data)
     asked = steps.pop(0).payload if settings[1] & UPGRADED and steps else b""
     if settings[1] & FRAMED:
         steps = [step._replace(payload=frame(step.payload)) for step in steps]
+    return settings, asked, steps
+
+
+def _decoder_of(data: bytes) -> tuple[Any, list[Step]]:
+    settings, asked, steps = _script(data)
+    return _make_decoder(settings[1], asked), steps
+
+
+RUNS = conversation.runs(_decoder_of)
+
+
+def check(data: bytes) -> int:
+    """See FRAMED for what the second setting is."""
+    settings, asked, steps = _script(data)
     for step in steps:
         assert sniff(step.payload) in Verdict
     return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1], asked), _log)
@@ -113,6 +126,9 @@ def seeds() -> list[bytes]:
         (DOWN, _brief(HEADERS, 5, 1, b"\x3f\x21\x88")),
     ]
     early = [(DOWN, _brief(HEADERS, 4, 1, b"\x08\x03103"))]
+    large = GET + b"\x40\x01x\x7f\xe9\x06" + b"y" * 1000
+    indexed = [(UP, _brief(HEADERS, 1, 1, large)), *[(UP, _brief(CONTINUED, 0, 1, b"\xbe" * 90))] * 9]
+    crumbs = [(UP, _brief(HEADERS, 1, 1, GET)), *[(UP, _brief(CONTINUED, 0, 1, b"\x60\x01a"))] * 9]
     talks: list[Iterable[tuple[int, bytes]]] = [
         [*opening, *get, *call, *again],
         [*opening, *call, *parts],
@@ -122,6 +138,8 @@ def seeds() -> list[bytes]:
         [*opening, get[0], (control(UP, LATER), b""), *get[1:], (control(UP, FIN), b"")],
         [*opening, *get[:2], (control(DOWN, UNSEEN, 4), _brief(DATA, 0, 1, b"1")), get[2]],
         [*opening, get[0], (control(DOWN, LOST, 6), b""), *get[1:], *call],
+        [*opening, *indexed, *get[1:]],
+        [*opening, *crumbs],
     ]
     framed = [write(bytes([n, FRAMED | (n & 1) * SMALL]), talk) for n, talk in enumerate(talks)]
     plain = [

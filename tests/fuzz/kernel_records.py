@@ -8,6 +8,7 @@ connections it is, 7 that more was moved than captured; and of the payload the f
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.util
 import struct
@@ -15,13 +16,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rover.records import Role
+from rover.records import RecordHandler, Role
 from rover_source_ebpf import record
 from rover_source_ebpf.ring import BUSY, DISCARD, PAGE, Ring
 
 from .calls import Calls
 from .script import Step, read, write
-from .watched import Watched
+from .watched import Watched, make_pipeline
 
 SIZE = 8192
 """Of the ring: it is full after a record or two of the largest input."""
@@ -112,11 +113,15 @@ def check(data: bytes) -> int:
     return first.exchanges
 
 
+def _role(pid: int, port: int) -> Role | None:
+    return Role.SERVER if pid == 42 and port == 80 else None
+
+
 def run(form: Any, records: Iterable[tuple[bytes, bool]], limit: int) -> Watched:
     """What a decoder delivers of them."""
     memory = Memory()
     ring = Ring(memory.consumer, memory.memory, SIZE)
-    decoder = form(lambda pid, port: Role.SERVER if pid == 42 and port == 80 else None)
+    decoder = form(_role)
     watched = Watched()
     written = 0
     for payload, discarded in records:
@@ -134,12 +139,32 @@ def run(form: Any, records: Iterable[tuple[bytes, bool]], limit: int) -> Watched
     return watched
 
 
-def drain(memory: Memory, ring: Ring, decoder: Any, watched: Watched, limit: int) -> bool:
+def drain(memory: Memory, ring: Ring, decoder: Any, handler: RecordHandler, limit: int) -> bool:
     """Takes some and gives all of it back; whether there were any."""
     before = memory.consumed()
-    decoder.deliver_all(watched, ring.memory, ring.take(limit))
+    decoder.deliver_all(handler, ring.memory, ring.take(limit))
     ring.settle()
     return memory.consumed() != before
+
+
+LONGEST = SIZE // 2
+"""Bytes of a record that surely fits into the ring."""
+
+
+def _pass_on(form: Any, data: bytes) -> None:
+    memory, calls = Memory(), Calls()
+    ring, pipeline = Ring(memory.consumer, memory.memory, SIZE), make_pipeline()
+    decoder = form(_role)
+    for step in read(data)[1]:
+        flags, payload = step.payload[:1], step.payload[1:]
+        for at in range(0, len(payload) or 1, LONGEST):
+            memory.write(record_of(step._replace(payload=flags + payload[at : at + LONGEST]), calls), 0)
+            drain(memory, ring, decoder, pipeline, 16)
+    ring.close()
+    pipeline.finish(1 << 40)
+
+
+RUNS = tuple(functools.partial(_pass_on, form) for form in FORMS)
 
 
 def seeds() -> list[bytes]:

@@ -16,19 +16,29 @@ from rover_plugin_sink_log.line import Lines
 
 
 class _Outlet:
-    """Stands where an outlet does: makes the line of each access log, and counts its calls."""
+    """Stands where an outlet does: makes the line of each access log, and takes it to nobody."""
 
     kernel_logs = True
 
     def __init__(self) -> None:
-        self.delivered: list[Detail] = []
         self._lines = Lines(True)
 
     def put(self, log: AccessLog) -> None:
-        self.delivered += log.details
         said = json.loads(self._lines.line(log))
         assert isinstance(said, dict)
         assert None not in said.values(), "absent is absent"
+
+
+class _Counting(_Outlet):
+    """Notes its calls, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delivered: list[Detail] = []
+
+    def put(self, log: AccessLog) -> None:
+        self.delivered += log.details
+        super().put(log)
 
 
 class _Switch:
@@ -49,23 +59,28 @@ def _installed() -> tuple[PluginManager, Catalogue, Any]:
     return manager, catalogue, catalogue.settings(None, (), {})
 
 
+def make_pipeline(outlet: Any = None, epoch: int = 0) -> Pipeline:
+    """What a source delivers its records to."""
+    manager, catalogue, settings = _installed()
+    protocols = list(catalogue.protocols.values())
+    return Pipeline(
+        manager,
+        Recogniser(manager, protocols, {}),
+        [outlet or _Outlet()],
+        _Switch(),
+        epoch=epoch,
+        protocol_settings={spec.name: settings.section(f"protocol.{spec.name}") for spec in protocols},
+        max_connections=100,
+    )
+
+
 class Watched:
     """A `RecordHandler` that passes on what it checks."""
 
     def __init__(self, epoch: int = 0) -> None:
-        self._manager, catalogue, settings = _installed()
-        protocols = list(catalogue.protocols.values())
-        self._outlet = _Outlet()
-        outlets: Any = [self._outlet]
-        self.pipeline = Pipeline(
-            self._manager,
-            Recogniser(self._manager, protocols, {}),
-            outlets,
-            _Switch(),
-            epoch=epoch,
-            protocol_settings={spec.name: settings.section(f"protocol.{spec.name}") for spec in protocols},
-            max_connections=100,
-        )
+        self._manager, _, _ = _installed()
+        self._outlet = _Counting()
+        self.pipeline = make_pipeline(self._outlet, epoch)
         self.got: list[Any] = []
         """Every record, in order; a call with its payload."""
         self._calls: list[Detail] = []

@@ -1,0 +1,117 @@
+"""What must hold of every input once it is grown: time per byte stays, memory is bounded.
+
+An input is grown by repeating a part of it. A harness names in `RUNS` what is measured: functions that
+take an input to the code under test, compare nothing, and return what keeps something of it, or None. The
+memory of the first one is measured; the others take the same bytes in other pieces.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Run = Callable[[bytes], Any]
+
+LARGEST = 128 << 10
+"""Bytes an input grows to: as many as the largest head; what is quadratic takes seconds by then."""
+SPAN = 16
+"""The sizes that are compared; what is quadratic costs as many times more per byte."""
+GROWTH = 6
+"""How many times more a byte may cost: caches, hash tables and other load are worth three."""
+FLOOR = 0.3e-6
+"""Seconds that any byte may cost: set-up, and what a call or a message costs at least."""
+ENOUGH = 0.1
+"""Processor seconds after which an input need not grow any more for its cost to be seen."""
+KEPT = 1 << 20
+"""Bytes kept for a connection."""
+PEAK = 4 << 20
+PER_BYTE = 150
+"""Bytes in use at any time: what a run takes at all, and what a byte may take while it is looked at.
+An empty field of a head is 3 bytes and passes through some small objects; a record in a file is 13."""
+
+
+def check(runs: Sequence[Run], data: bytes) -> None:
+    """Holds the grown input to both laws."""
+    if data:
+        start, end = part(data)
+        check_memory(runs[0], data, start, end)
+        for run in runs:
+            check_time(run, data, start, end)
+
+
+def check_one(runs: Sequence[Run], data: bytes) -> None:
+    """One law and one run, chosen by the input: a finding is one again."""
+    if data:
+        start, end = part(data)
+        chosen = zlib.crc32(data[::-1]) % (len(runs) + 1)
+        if chosen == len(runs):
+            check_memory(runs[0], data, start, end)
+        else:
+            check_time(runs[chosen], data, start, end)
+
+
+def part(data: bytes) -> tuple[int, int]:
+    """Of what is to be repeated."""
+    rng = random.Random(zlib.crc32(data))
+    start = rng.randrange(len(data))
+    return start, start + rng.choice((1, 2, 4, 13, 30, 100, len(data)))
+
+
+def grown(data: bytes, start: int, end: int, size: int) -> bytes:
+    """`data` with the part between two indices repeated until it is about `size` bytes long."""
+    part = data[start:end]
+    return data[:start] + part * max(1, (size - len(data)) // len(part) + 1) + data[end:]
+
+
+def check_time(run: Run, data: bytes, start: int, end: int) -> None:
+    """Time per byte does not grow with the number of bytes."""
+    size = max(2048, 2 * len(data))
+    while _cost(run, large := grown(data, start, end, size)) < ENOUGH and size < LARGEST:
+        size *= 2
+    small = grown(data, start, end, len(large) // SPAN)
+    if len(large) < SPAN * len(small) / 2:
+        small = data  # it is large itself
+    for _ in range(3):  # other load disturbs
+        before = max(FLOOR, _cost(run, small) / len(small))
+        after = _cost(run, large) / len(large)
+        allowed = GROWTH * before
+        if after <= allowed:
+            return
+    raise AssertionError(
+        f"{len(small)} bytes cost {before * 1e9:.0f} ns each, {len(large)} bytes {after * 1e9:.0f} ns: "
+        f"{data[start:end]!r} repeated"
+    )
+
+
+def _cost(run: Run, data: bytes) -> float:
+    """Processor seconds, without those of looking for garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    begun = time.process_time()
+    run(data)
+    spent = time.process_time() - begun
+    if was_on:
+        gc.enable()
+    return spent
+
+
+def check_memory(run: Run, data: bytes, start: int, end: int) -> None:
+    """What is in use stays in proportion; what is kept in the end stays below a connection's bound."""
+    large = grown(data, start, end, LARGEST if len(data) < LARGEST // 2 else 2 * len(data))
+    run(data)  # whatever is made once
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept = run(large)
+        gc.collect()
+        left, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    grew = f"{len(large)} bytes, {data[start:end]!r} repeated"
+    assert peak <= PEAK + PER_BYTE * len(large), f"{peak} bytes in use for {grew}"
+    assert kept is None or left <= KEPT, f"{left} bytes are kept of {grew}"
