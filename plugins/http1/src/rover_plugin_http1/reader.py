@@ -459,6 +459,9 @@ class Reader:
         HEAD, or with 204, 304 and interim responses. It belongs to nobody."""
         buffer = self.buffer
         data, offset = buffer.data, buffer.offset
+        if data.startswith(STATUS_PREFIX, offset):
+            self.state = START
+            return None
         size = len(data) - offset
         opening = bytes(data[offset : offset + _OPENING]).lstrip(b"\r\n")
         if may_open_response(opening) and (len(opening) >= _OPENS or size < _OPENING):
