@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rover import Direction, Outcome
+from rover.testing import connection
+from rover_plugin_http2.access_log import access_log
 
 NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0, 2, 7, 8
 POST = [(":method", "POST"), (":scheme", "http"), (":path", "/upload")]
@@ -219,3 +221,83 @@ def test_the_order_is_that_in_which_responses_ended(talk):
     c.up(*(c.request(n) for n in (1, 3, 5, 7)))
     c.down(c.response(7), c.response(3, end=False), c.response(1), c.response(5), c.data(3))
     assert [s.owner for s in c.streams] == [7, 1, 5, 3]
+
+
+# -- how long it was under way ---------------------------------------------------------------------
+
+SECOND = 1_000_000_000
+
+
+def gives_up(c, how):
+    """What ends stream 1 without an answer, 4 s after it was asked for."""
+    c.play.time = 4 * SECOND
+    if how == "the client resets":
+        c.up(c.reset(1, CANCEL))
+    elif how == "the server resets":
+        c.down(c.reset(1, REFUSED_STREAM))
+    elif how == "GOAWAY":
+        c.down(c.goaway(0))
+    elif how == "a break":
+        c.up(c.raw(9, 1))
+    c.play.close()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize(
+    "how", ["the client resets", "the server resets", "GOAWAY", "a break", "the connection closes"]
+)
+def test_what_is_cut_lasts_until_somebody_gave_up(talk, how, answered):
+    c = talk()
+    c.up(c.request(1, end=False))
+    if answered:
+        c.down(c.response(1, end=False))
+    gives_up(c, how)
+    (stream,) = c.play.exchanges
+    assert stream.outcome is Outcome.ABORTED
+    assert 4 * SECOND <= stream.end < 5 * SECOND
+    assert access_log(connection(), stream, ()).start < SECOND
+
+
+def test_what_is_complete_or_split_ends_with_its_messages(talk):
+    c = talk(split_after=10)
+    c.up(c.request(1), c.request(3))
+    c.down(c.response(1))
+    c.play.expire(11 * SECOND)
+    assert [(s.outcome, s.end) for s in c.streams] == [(Outcome.COMPLETE, 0), (Outcome.SPLIT, 0)]
+
+
+# -- a break -----------------------------------------------------------------------------------------
+
+BREAKS = {
+    "hpack": lambda c: c.raw(1, 7, b"\xff\x7f", 5),
+    "framing": lambda c: c.raw(9, 1),
+    "unknown-stream": lambda c: c.data(13, b"x"),
+}
+
+
+@pytest.mark.parametrize("reason", BREAKS)
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_streams_that_are_open_when_the_connection_breaks_are_logged(talk, reason, way):
+    """As they are, the oldest first, with their calls; then comes the break."""
+    c = talk()
+    c.up(c.request(1, path="/1"), c.request(3, path="/3", end=False), c.request(5, path="/5"))
+    c.down(c.response(3, end=False), c.data(3, b"12", end=False), c.response(1))
+    c.down(c.response(11, end=False))  # its request has not been recorded
+    getattr(c, way)(BREAKS[reason](c))
+    assert c.broke.reason == reason
+    found = [(s.request.target, s.outcome, s.response and s.response.body_size) for s in c.play.exchanges]
+    assert found == [("/1", Outcome.COMPLETE, 0), ("/3", Outcome.ABORTED, 2), ("/5", Outcome.ABORTED, None)]
+    assert [d.sequence for d in c.play.taken[0]] == [2]
+    assert c.play.decoder._streams.memory == 0
+    c.check_details()
+
+
+def test_streams_that_are_open_when_there_are_too_many_are_logged(talk):
+    c = talk(memory=64)
+    count = 0
+    while c.play.protocol_break is None:
+        count += 1
+        c.up(c.request(2 * count - 1))
+    assert c.broke.reason == "overflow"
+    assert [s.owner for s in c.play.exchanges] == list(range(1, 2 * count, 2))
+    assert {s.outcome for s in c.play.exchanges} == {Outcome.ABORTED}

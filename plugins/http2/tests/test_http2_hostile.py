@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
+import subprocess
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hpack.hpack import encode_integer
@@ -16,7 +20,13 @@ from hypothesis import strategies as st
 
 from rover import Direction
 from rover.buffer import MAX_SIZE
+from rover_plugin_http2 import decoder
+from rover_plugin_http2.fields import MAX_VALUE, needed
 from rover_plugin_http2.header_blocks import MAX_BLOCK, MAX_LIST
+from rover_plugin_http2.sniff import sniff
+from rover_plugin_http2.undecodable import Undecodable
+
+HeaderBlocks = decoder.HeaderBlocks
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -282,6 +292,99 @@ def test_one_hostile_connection_takes_less_than_a_megabyte(talk, attack, ready):
     assert 100_000 < taken < MEGABYTE
 
 
+def amplified(large):
+    """A block that names an entry as large as the table thousands of times; each field copies the name."""
+    entry = b"\x40" + length_of(large) + large + b"\0"
+    return entry + b"\x0f\x2f\0" * ((MAX_BLOCK - len(entry) - 100) // 3)
+
+
+BLOCKS = {
+    "references to a large entry": b"\x40\1x" + length_of(b"v" * 60_000) + b"v" * 60_000 + b"\xbe" * 60_000,
+    "a large name, copied": amplified(b"n" * 40_000),
+    "the smallest fields": b"\0\0\0" * 40_000,
+    "the smallest entries": b"\x40\0\0" * 40_000,
+    "cookies": b"\x60\0" * 60_000,
+    "table sizes": b"\x20\x3f\xe1\xff\x03" * 25_000 + b"\x82\x84\x86",
+    "Huffman": b"\0\1a" + length_of(b"\x1c\x64" * 50_000, 0x80) + b"\x1c\x64" * 50_000,
+    "Huffman of many codes": b"\0\1a" + length_of(bytes(range(250)) * 400, 0x80) + bytes(range(250)) * 400,
+}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("case", BLOCKS)
+def test_one_header_block_never_takes_more_than_a_few_times_its_size(talk, case, late):
+    """Also while it is decoded; late: the sizes of tables and frames that were announced are not known."""
+
+    def send(c):
+        if not late:
+            c.down(c.settings({1: 1 << 20, 5: (1 << 24) - 1}))
+        start = b"\x82\x84\x86" if "sizes" not in case else b""
+        grown = b"" if "sizes" in case else b"\x3f\xe1\xff\x03"
+        block = grown + start + BLOCKS[case]
+        pieces = [block[i : i + 16_384] for i in range(0, len(block), 16_384)]
+        frames = [c.raw(1, 1, pieces[0])] + [c.raw(9, 1, piece) for piece in pieces[1:]]
+        frames[-1] = frames[-1][:4] + b"\4" + frames[-1][5:]
+        c.up(b"".join(frames))
+        forget(c)
+
+    send(talk(late=late))  # whatever is made once per process
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        c = talk(late=late)
+        send(c)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < MEGABYTE
+    assert peak - before < 2 * MEGABYTE
+
+
+RESIDENT = """
+import sys
+sys.path[:0] = {path!r}
+import resource, tracemalloc
+import pytest
+from {tests} import Conversation
+import {hostile} as hostile
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+def connect(attack):
+    c = Conversation()
+    for _ in attack(c):
+        hostile.forget(c)
+        if c.play.decoder.memory > 600_000 or c.play.protocol_break is not None:
+            break
+    for way in (hostile.UP, hostile.DOWN):
+        if c.play.protocol_break is None:
+            c.play.send(way, c.raw(1, 99_999))
+            for _ in range(14):
+                c.play.send(way, c.raw(9, 99_999) * 1_000)
+    hostile.forget(c)
+    return c
+
+attack = getattr(hostile, {attack!r})
+first = connect(attack)
+before = resident()
+kept = [connect(attack) for _ in range(20)]
+print((resident() - before) // 20)
+"""
+
+
+@pytest.mark.parametrize("attack", ["tiny_streams", "big_streams", "tables_then_streams", "answered_streams"])
+def test_resident_memory_of_hostile_connections(attack):
+    """What the operating system says, which counts what tracemalloc cannot see: compiled objects, and what
+    the allocator keeps."""
+    here = str(Path(__file__).parent)
+    code = RESIDENT.format(path=[here], tests="conftest", hostile=Path(__file__).stem, attack=attack)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 100_000 < int(done.stdout) < MEGABYTE
+
+
 def forget(c):
     """What the player keeps for the test's sake, and the core delivers."""
     for kept in (c.play.calls, c.play.alone, c.play.taken, c.play.exchanges):
@@ -325,3 +428,207 @@ def test_streams_that_end_are_forgotten(talk):
             c.down(c.response(n - 2))
     assert len(c.streams) == 9_999
     assert c.play.decoder._streams.memory < 2_000
+
+
+# -- fields that are large ---------------------------------------------------------------------------
+
+LARGE = {
+    "one large field": [("x-large", "v" * 8_000)],
+    "many small fields": [(f"x-{i}", "v" * 30) for i in range(200)],
+    "cookies": [("cookie", f"crumb-{i}=" + "v" * 30) for i in range(200)],
+    "a large user agent": [("user-agent", "v" * 8_000)],
+    "a large token, used again": [("authorization", "t" * 3_000), ("x-large", "v" * 5_000)],
+}
+TRACED = [
+    ("user-agent", "client/1"),
+    ("content-type", "application/grpc"),
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+]
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_many_open_streams_with_large_fields_are_logged_every_one(talk, case):
+    """As h2load and gRPC clients send them: 100 at once, 8 kB each, three times."""
+    c = talk()
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example")]
+    for turn in range(3):
+        numbers = range(200 * turn + 1, 200 * turn + 201, 2)
+        for n in numbers:
+            fields = LARGE[case] if case == "a large user agent" else [*TRACED, *LARGE[case]]
+            c.up(c.request(n, [*head, (":path", f"/svc/{n}"), *fields], end=False, huffman=False))
+        for n in numbers:
+            c.down(c.response(n, [(":status", "200"), *LARGE[case]], end=False, huffman=False))
+        for n in numbers:
+            c.up(c.data(n, b"123"))
+            c.down(c.response(n, [("grpc-status", "5"), *LARGE[case]], huffman=False))
+    assert [s.owner for s in c.streams] == list(range(1, 601, 2))
+    assert {s.outcome.value for s in c.streams} == {"complete"}
+    for s in c.streams:
+        assert s.request.target == f"/svc/{s.owner}"
+        if case != "a large user agent":
+            assert [(n, v) for n, v in s.request.headers if n in dict(TRACED)] == TRACED
+        assert s.response.trailers.get("grpc-status") == "5"
+        check_sizes(s)
+    c.check_details()
+
+
+def check_sizes(stream):
+    """What is left out is counted all the same."""
+    assert stream.request.body_size == 3
+    assert stream.request.header_size > 3
+
+
+def test_fields_are_whole_while_there_is_room(talk):
+    """Few open streams: hooks see every field, however large."""
+    c = talk()
+    fields = [*TRACED, *LARGE["many small fields"]]
+    get = [(":method", "GET"), (":scheme", "http"), (":path", "/")]
+    for n in range(1, 41, 2):
+        c.up(c.request(n, [*get, *fields]))
+    for n in range(1, 41, 2):
+        c.down(c.response(n))
+    assert len(c.streams) == 20
+    assert all(list(s.request.headers) == fields for s in c.streams)
+
+
+def test_fields_are_whole_again_when_there_is_room_again(talk):
+    c = talk(memory=64)
+    get = [(":method", "GET"), (":scheme", "http"), (":path", "/")]
+    for n in range(1, 41, 2):
+        c.up(c.request(n, [*get, *LARGE["one large field"]]))
+    for n in range(1, 41, 2):
+        c.down(c.response(n))
+    assert None in {s.request.headers.get("x-large") for s in c.streams}
+    c.up(c.request(41), c.request(43, [*get, ("x-small", "1")]))
+    c.down(c.response(41), c.response(43))
+    assert c.streams[-1].request.headers.get("x-small") == "1"
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (b"user-agent\0" + b"v" * 3_000, b"user-agent\0" + b"v" * MAX_VALUE),
+        (b":path\0/" + b"v" * 3_000, b":path\0/" + b"v" * (MAX_VALUE - 1)),
+        (b"host\0" + "\u20ac".encode() * 1_000, b"host\0" + "\u20ac".encode() * (MAX_VALUE // 3)),
+        (b"host\0" + b"\x80" * 3_000, b"host\0" + b"\x80" * (MAX_VALUE - 3)),
+        (b"host\0", b"host\0"),
+        (b"x-other\0v", b""),
+        (b"\0v", b""),
+    ],
+)
+def test_what_a_log_needs(line, kept):
+    packed = b"\n" + line
+    assert needed(packed) == (kept and b"\n" + kept)
+    assert needed(packed + packed) == (kept and b"\n" + kept)
+    assert needed(needed(packed)) == needed(packed)
+
+
+# -- time --------------------------------------------------------------------------------------------
+
+
+def spent(run):
+    """Seconds of processor time, the least of some runs: what else the machine does only adds to it."""
+    times = []
+    for _ in range(3):
+        gc.collect()
+        started = time.process_time()
+        run()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def trickles(kind, flags):
+    """A header block, or SETTINGS, that comes a byte at a time."""
+
+    def attack(c, size):
+        payload = bytes(size) if kind == 4 else b"\0\1a\1b" * (size // 5)
+        c.play.send_all(UP, [bytes([byte]) for byte in c.raw(kind, kind & 1, payload, flags)])
+
+    return attack
+
+
+def continuations_trickle(c, size):
+    c.up(c.raw(1, 1))
+    for _ in range(size // 9):
+        c.up(c.raw(9, 1))
+
+
+def goaways(c, size):
+    """Each with a lower last stream, beside as many open streams as it takes bytes."""
+    for n in range(1, min(size // 20, 800), 2):
+        c.up(c.request(n))
+    for n in range(size // 17):
+        c.down(c.goaway((1 << 31) - 1 - n, 0))
+
+
+def gaps(c, size):
+    """Each beside as many open streams as it takes bytes."""
+    for n in range(1, min(size // 20, 800), 2):
+        c.up(c.request(n, end=False))
+    for _ in range(size // 17):
+        c.play.lose(DOWN, 17)
+        c.down(c.ping())
+
+
+def answers_without_requests(c, size):
+    """Thousands of streams wait for their requests; others are asked for in between."""
+    for n in range(size // 40):
+        c.down(c.raw(1, 10_001 + 2 * n, b"\x88", 4))
+        c.up(c.raw(1, 2 * n + 1, b"\x82\x84\x86", 5))
+        c.down(c.raw(1, 2 * n + 1, b"\x88", 5))
+
+
+TRICKLES = {
+    "HEADERS a byte at a time": trickles(1, 4),
+    "SETTINGS a byte at a time": trickles(4, 0),
+    "CONTINUATION frames, empty, one by one": continuations_trickle,
+    "GOAWAY": goaways,
+    "gaps": gaps,
+    "answers without requests": answers_without_requests,
+}
+
+
+@pytest.mark.parametrize("case", TRICKLES)
+def test_work_grows_as_the_bytes_do(talk, case):
+    """Eight times the bytes take about eight times as long; what looks at everything again takes 64."""
+    small = 740
+    quick, long = (
+        spent(lambda size=size: TRICKLES[case](talk(memory=4096), size)) for size in (small, 8 * small)
+    )
+    assert long < 24 * quick
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+def test_decoding_a_block_grows_as_its_bytes_do(case):
+    """Read in eighths, whole tables of hostile entries included."""
+
+    def decode(size):
+        with contextlib.suppress(Undecodable):
+            HeaderBlocks().decode(b"\x3f\xe1\xff\x03" + BLOCKS[case][:size], None)
+
+    sizes = (MAX_BLOCK // 16, MAX_BLOCK // 2)
+    quick, long = (spent(lambda size=size: [decode(size) for _ in range(20)]) for size in sizes)
+    assert long < 24 * quick + 0.01
+
+
+SNIFFED = {
+    "table sizes": b"\x20" * 16_000,
+    "a table size without end": b"\x3f" + b"\x80" * 16_000,
+}
+
+
+@pytest.mark.parametrize("case", SNIFFED)
+def test_recognition_of_what_trickles_looks_at_a_few_bytes_each_time(case):
+    class Counted(bytes):
+        looked = 0
+
+        def __getitem__(self, key):
+            found = super().__getitem__(key)
+            Counted.looked += len(found) if isinstance(key, slice) else 1
+            return found
+
+    frame = len(SNIFFED[case]).to_bytes(3, "big") + b"\1\4\0\0\0\1" + SNIFFED[case]
+    for end in range(0, len(frame), 100):
+        Counted.looked = 0
+        sniff(Counted(frame[:end]))
+        assert Counted.looked < 200
