@@ -553,23 +553,6 @@ def continuations_trickle(c, size):
         c.up(c.raw(9, 1))
 
 
-def goaways(c, size):
-    """Each with a lower last stream, beside as many open streams as it takes bytes."""
-    for n in range(1, min(size // 20, 800), 2):
-        c.up(c.request(n))
-    for n in range(size // 17):
-        c.down(c.goaway((1 << 31) - 1 - n, 0))
-
-
-def gaps(c, size):
-    """Each beside as many open streams as it takes bytes."""
-    for n in range(1, min(size // 20, 800), 2):
-        c.up(c.request(n, end=False))
-    for _ in range(size // 17):
-        c.play.lose(DOWN, 17)
-        c.down(c.ping())
-
-
 def answers_without_requests(c, size):
     """Thousands of streams wait for their requests; others are asked for in between."""
     for n in range(size // 40):
@@ -582,8 +565,6 @@ TRICKLES = {
     "HEADERS a byte at a time": trickles(1, 4),
     "SETTINGS a byte at a time": trickles(4, 0),
     "CONTINUATION frames, empty, one by one": continuations_trickle,
-    "GOAWAY": goaways,
-    "gaps": gaps,
     "answers without requests": answers_without_requests,
 }
 
@@ -596,6 +577,41 @@ def test_work_grows_as_the_bytes_do(talk, case):
         spent(lambda size=size: TRICKLES[case](talk(memory=4096), size)) for size in (small, 8 * small)
     )
     assert long < 24 * quick
+
+
+def loses(c, way):
+    c.play.lose(way, 17)
+    c.play.send(way, c.ping())
+
+
+FRAMES = {
+    "GOAWAY": lambda c, n: c.down(c.goaway((1 << 30) - n, 0)),
+    "GOAWAY of the client": lambda c, n: c.up(c.goaway((1 << 30) - n, 0)),
+    "a gap between frames": lambda c, _: loses(c, DOWN),
+    "a gap between requests": lambda c, _: loses(c, UP),
+    "RST_STREAM of an unknown stream": lambda c, _: c.down(c.reset(2, 8)),
+    "DATA of an unknown stream": lambda c, _: c.up(c.data(1, b"x", end=False)),
+    "SETTINGS": lambda c, _: c.down(c.settings()),
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_what_a_frame_costs_does_not_depend_on_how_many_streams_are_open(talk, case):
+    def open_streams(count):
+        c = talk(memory=4096)
+        c.up(c.request(1), c.reset(1, 8))
+        for n in range(3, 2 * count + 3, 2):
+            c.up(c.request(n, end=False))
+        return c
+
+    def send(c):
+        for n in range(300):
+            FRAMES[case](c, n)
+
+    few, many = open_streams(2), open_streams(2_000)
+    quick, long = (spent(lambda c=c: send(c)) for c in (few, many))
+    assert few.play.protocol_break is many.play.protocol_break is None
+    assert long < 3 * quick + 0.001
 
 
 @pytest.mark.parametrize("case", BLOCKS)
