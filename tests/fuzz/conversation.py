@@ -166,4 +166,4 @@ def _told(exchange: Any, *, broken: bool) -> Any:
             if broken and exchange.outcome is Outcome.ABORTED:
                 message = message._replace(body_size=None)
         messages.append(message)
-    return exchange._replace(request=messages[0], response=messages[1])
+    return exchange._replace(request=messages[0], response=messages[1], end=0)
