@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rover.pipeline.proxy_header import Header, read_header
 from rover_source_ebpf.loader import C
 
 WINDOW = 2048
@@ -27,7 +28,7 @@ Recognise = Callable[..., tuple[str | None, str | None]]
 
 
 @pytest.fixture(scope="module")
-def recognise(tmp_path_factory: pytest.TempPathFactory) -> Recognise:
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("needs a C compiler (Debian: gcc)")
@@ -36,15 +37,29 @@ def recognise(tmp_path_factory: pytest.TempPathFactory) -> Recognise:
     source.write_text(
         '#include "recognise.h"\n'
         "unsigned answer(const unsigned char *data, unsigned size) { return recognise(data, size); }\n"
+        "unsigned header(const unsigned char *data, unsigned size) { return proxy_header(data, size); }\n"
     )
     strict = ["-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fno-sanitize-recover"]
     build = [compiler, "-O1", "-shared", "-fPIC", *strict, f"-I{C}", str(source), "-o", str(library)]
     subprocess.run(build, check=True)
-    function = ctypes.CDLL(str(library)).answer
+    return ctypes.CDLL(str(library))
+
+
+@pytest.fixture(scope="module")
+def recognise(library: ctypes.CDLL) -> Recognise:
+    function = library.answer
 
     def answer(data: bytes, rest: bytes = b"\x82") -> tuple[str | None, str | None]:
         found = function((data + rest * WINDOW)[:WINDOW], min(len(data), 0xFFFF_FFFF))
         return PROTOCOLS[found & 0x0F], KINDS[found & 0xF0]
+
+    return answer
+
+
+@pytest.fixture(scope="module")
+def proxy_header(library: ctypes.CDLL) -> Callable[..., int]:
+    def answer(data: bytes, rest: bytes = b"\n") -> int:
+        return int(library.header((data + rest * WINDOW)[:WINDOW], len(data)))
 
     return answer
 
@@ -176,6 +191,64 @@ OTHERS = {
     "ones": b"\xff" * 100,
     "text": b"the quick brown fox jumps over the lazy dog\n",
 }
+
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+V1 = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 80\r\n"
+V1_LONGEST = b"PROXY UNKNOWN ".ljust(105, b"f") + b"\r\n"
+V2 = SIGNATURE + b"\x21\x11\0\x0c" + bytes(12)
+
+PROXY_HEADERS = {
+    "v1": (V1, 39),
+    "v1 UNKNOWN": (b"PROXY UNKNOWN\r\n", 15),
+    "v1 of 107 bytes": (V1_LONGEST, 107),
+    "v1, then a request": (V1 + b"GET / HTTP/1.1\r\n\r\n", 39),
+    "v1 of 108 bytes": (V1_LONGEST.replace(b"ff", b"fff", 1), 0),
+    "v1 that ends with a bare LF": (V1.replace(b"\r", b"x"), 0),
+    "v1 without its LF": (V1[:-1], 0),
+    "v1 cut": (V1[:20], 0),
+    "v1 in lower case": (V1.lower(), 0),
+    "v2": (V2, 28),
+    "v2 LOCAL": (SIGNATURE + b"\x20\0\0\0", 16),
+    "v2 with TLVs": (SIGNATURE + b"\x21\x11\1\2" + bytes(0x102), 16 + 0x102),
+    "v2, then a request": (V2 + b"GET / HTTP/1.1\r\n\r\n", 28),
+    "v2 that goes on in the next call": (SIGNATURE + b"\x21\x11\xff\xff", 16 + 0xFFFF),
+    "v2 without its length": (V2[:15], 0),
+    "version 1 in the form of version 2": (SIGNATURE + b"\x11\x11\0\x0c" + bytes(12), 0),
+    "version 3": (SIGNATURE + b"\x31\x11\0\x0c" + bytes(12), 0),
+    "a command that is none": (SIGNATURE + b"\x22\x11\0\x0c" + bytes(12), 0),
+    "another signature": (b"\r\n\r\n\0\r\nQUIT\r" + V2[12:], 0),
+    "a request": (b"POST / HTTP/1.1\r\n\r\n", 0),
+    "no bytes": (b"", 0),
+}
+
+
+@pytest.mark.parametrize("case", PROXY_HEADERS)
+@pytest.mark.parametrize("rest", [b"\n", b"\0", b"\r\n"])
+def test_proxy_headers(case: str, rest: bytes, proxy_header: Callable[..., int]) -> None:
+    data, size = PROXY_HEADERS[case]
+    assert proxy_header(data, rest) == size
+
+
+@pytest.mark.parametrize("case", PROXY_HEADERS)
+def test_a_proxy_header_alone_is_no_protocol(case: str, recognise: Recognise) -> None:
+    data, size = PROXY_HEADERS[case]
+    if size:
+        assert recognise(data) == NOTHING
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.sampled_from([b"PROXY ", SIGNATURE, b""]).flatmap(
+        lambda b: st.binary(max_size=130).map(b.__add__)
+    )
+)
+def test_the_kernel_takes_for_a_header_what_user_space_does(
+    proxy_header: Callable[..., int], data: bytes
+) -> None:
+    """It may take more, for it looks at no addresses."""
+    if isinstance(header := read_header(data), Header) and len(data) >= 16:
+        assert proxy_header(data) == header.size
 
 
 @pytest.mark.parametrize("case", HTTP1)

@@ -88,6 +88,12 @@ def test_closed(flags: int, expected: Closed) -> None:
     assert decode(header(4, flags)) == [expected]
 
 
+@pytest.mark.parametrize("unseen", [0, 1, (1 << 62) - 1])
+def test_bytes_nobody_saw_move(unseen: int) -> None:
+    record = header(4, 1) + struct.pack("=Q", unseen)
+    assert decode(record) == [Closed(DETAIL.connection, 200, False, DETAIL, unseen)]
+
+
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
@@ -146,6 +152,7 @@ MALFORMED = {
     "addresses cut": header(2) + ends(LOCAL, REMOTE)[:-4],
     "an unknown role": header(2) + ends(LOCAL, REMOTE, 3),
     "opened in 64 bits": header(2) + ends(LOCAL, REMOTE, time=1 << 62),
+    "unseen in 64 bits": header(4) + struct.pack("=Q", 1 << 62),
     "name cut": header(1) + b"nginx",
     "direction 2": header(3, detail=DETAIL._replace(direction=2)),
     "a sequence number of 63 bits": header(3, detail=DETAIL._replace(sequence=1 << 62)),

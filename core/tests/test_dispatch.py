@@ -222,6 +222,19 @@ class TestRecognition:
         assert len(bench.exchanges) == 1
 
 
+def test_bytes_that_no_call_moved_are_counted_and_no_exchange_is_made_up(bench):
+    bench.open()
+    bench.read(b"?a\n")
+    detail = bench.detail(1, Syscall.CLOSE, Direction.EGRESS)
+    bench.pipeline.closed(Closed(1, bench.clock, False, detail, 700))
+    bench.pipeline.closed(Closed(2, bench.clock, False, None, 5))  # of which nothing else arrived
+    bench.pipeline.closed(Closed(3, bench.clock, False, None))
+    totals = bench.pipeline.totals
+    assert (totals.unseen_bytes, totals.unseen_connections) == (705, 2)
+    assert [log.attributes for log in bench.exchanges] == [{"request": "?a"}]
+    assert sorted(bench.delivered) == bench.sent
+
+
 class TestHooks:
     def test_the_first_log_wins_and_keeps_the_core_facts(self, make_bench):
         class Rename:

@@ -111,6 +111,7 @@ RECORDS: list[Any] = [
     Loss(12, "ring_full"),
     (DETAIL._replace(sequence=3, direction=1, size=9), b"w"),
     Closed(7, 130, True, None),
+    Closed(8, 140, False, DETAIL._replace(connection=8), 4096),
 ]
 
 # -- round trip ----------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ records = st.one_of(
         *(u64, i62, addresses, addresses, st.sampled_from([None, *Role]), i32),
         *(st.booleans(), st.none() | details),
     ),
-    st.builds(Closed, u64, i62, st.booleans(), st.none() | details),
+    st.builds(Closed, u64, i62, st.booleans(), st.none() | details, u62),
     st.builds(Loss, u64, words),
     calls,
 )
@@ -335,8 +336,8 @@ TIME = "a time of more than 62 bits"
         (header() + block(LOSS + entry(form.END, struct.pack("<q", 9) + b"more")), TOLD, ""),
         (header() + block(loss(b"ring+++", 4) + END), TOLD, ""),
         (header(minor=9) + block(LOSS + END), TOLD, ""),
-        (header(major=2) + block(LOSS + END), [], "byte 0: its format is 2.0 and only 1.x can be read"),
-        (header(major=0), [], "byte 0: its format is 0.0"),
+        (header(major=2) + block(LOSS + END), [], "byte 0: its format is 2.1 and only 1.x can be read"),
+        (header(major=0), [], "byte 0: its format is 0.1"),
         (header(magic=b"\x89ROVER\n\n"), [], "no recording"),
         (b"", [], "no recording"),
         (form.MAGIC, [], "cut off within the header"),

@@ -85,7 +85,7 @@ def _entry(step: Step, calls: Calls) -> bytes:
         ends = Address(word or "10.0.0.1", 4000), Address("10.0.0.2", 80)
         return form.pack_opened(Opened(connection, calls.time, *ends, role, 42, bool(flags & 1), detail))
     if kind == form.CLOSED:
-        return form.pack_closed(Closed(connection, calls.time, bool(flags & 1), detail))
+        return form.pack_closed(Closed(connection, calls.time, bool(flags & 1), detail, 9 * (flags & 4)))
     if kind == form.PROCESS:
         return form.pack_process(Process(42, word))
     if kind == form.LOSS:

@@ -108,6 +108,7 @@ cdef class Decoder:
         cdef Py_ssize_t offset, length, room
         cdef Header header
         cdef Ends ends
+        cdef unsigned long long unseen
         plain = self._plain.deliver
         data = handler.data
         PyObject_GetBuffer(memory, &view, PyBUF_SIMPLE)
@@ -124,10 +125,14 @@ cdef class Decoder:
                         )
                         continue
                     if header.kind == CLOSED and regular(&header, room):
-                        call = detail_of(&header) if header.flags & WITH_DETAIL else None
-                        reset = (header.flags & RESET) != 0
-                        handler.closed(new(Closed, (header.connection, header.end, reset, call)))
-                        continue
+                        unseen = 0
+                        if room >= <Py_ssize_t>sizeof(unseen):
+                            memcpy(&unseen, start + sizeof(Header), sizeof(unseen))
+                        if not unseen >> 62:
+                            call = detail_of(&header) if header.flags & WITH_DETAIL else None
+                            reset = (header.flags & RESET) != 0
+                            handler.closed(new(Closed, (header.connection, header.end, reset, call, unseen)))
+                            continue
                     if header.kind == OPENED and room >= <Py_ssize_t>sizeof(Ends) and regular(&header, room):
                         memcpy(&ends, start + sizeof(Header), sizeof(Ends))
                         if ends.role <= 2 and not ends.time >> 62:

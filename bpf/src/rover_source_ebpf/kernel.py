@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from rover.errors import RoverError
 from rover_source_ebpf.btf import Btf, BtfError
 from rover_source_ebpf.machine import register_macros, this_machine
@@ -40,6 +42,17 @@ OPTIONAL_FIELDS: dict[str, tuple[str, str]] = {
     "SK_V6_DADDR": ("sock", "__sk_common.skc_v6_daddr"),
     "FILE_COUNT": ("file", "f_count"),  # up to Linux 6.12
 }
+COUNTING_FIELDS: dict[str, tuple[str, str]] = {
+    "ICSK_ULP_OPS": ("inet_connection_sock", "icsk_ulp_ops"),
+    "SK_FLAGS": ("sock", "__sk_common.skc_flags"),
+    "TCP_COPIED_SEQ": ("tcp_sock", "copied_seq"),
+    "TCP_RCV_NXT": ("tcp_sock", "rcv_nxt"),
+    "TCP_WRITE_SEQ": ("tcp_sock", "write_seq"),
+    "TCP_BYTES_RECEIVED": ("tcp_sock", "bytes_received"),
+    "TCP_BYTES_ACKED": ("tcp_sock", "bytes_acked"),
+}
+"""How many bytes a process moved, by the kernel's own count: all of them, or bytes that no watched call
+moved stay unnoticed."""
 
 TRACEPOINTS = ("sys_exit", "sys_enter", "tcp_destroy_sock", "sched_process_exec", "sched_process_exit")
 """What the programs `on_...` are attached to. Exits first: a call seen entering is seen leaving."""
@@ -66,6 +79,9 @@ class Kernel:
                 self.macros[f"OFF_{name}"] = btf.offset(struct, path)
             except BtfError:
                 continue
+        with contextlib.suppress(BtfError):
+            counting = {f"OFF_{name}": btf.offset(*field) for name, field in COUNTING_FIELDS.items()}
+            self.macros |= counting
         for name in TRACEPOINTS:
             if not btf.has_tracepoint(name):
                 raise RoverError(f"this kernel has no tracepoint {name} (CONFIG_TRACEPOINTS)")

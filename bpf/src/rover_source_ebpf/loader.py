@@ -35,6 +35,7 @@ STAGES = (
     "leave_close",
     "leave_shutdown",
     "leave_unseen",
+    "leave_proxied",
 )
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 

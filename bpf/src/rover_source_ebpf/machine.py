@@ -44,6 +44,8 @@ MACHINES: Mapping[str, Machine] = {
             Syscall.ACCEPT4: 288,
             Syscall.RECVMMSG: 299,
             Syscall.SENDMMSG: 307,
+            Syscall.PREADV2: 327,
+            Syscall.PWRITEV2: 328,
         },
         arguments=("di", "si", "dx", "r10", "r8"),
         number="orig_ax",

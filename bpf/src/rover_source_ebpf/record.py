@@ -26,6 +26,8 @@ COMM = struct.Struct("=16s")
 """The rest of struct process_record."""
 ENDS = struct.Struct("=Q16s16sHHB3x")
 """The rest of struct opened_record: time, addresses, ports, role."""
+UNSEEN = struct.Struct("=Q")
+"""The rest of struct closed_record."""
 
 ROLES = (None, Role.CLIENT, Role.SERVER)
 V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -70,7 +72,11 @@ class Decoder:
             return handler.data(detail, bytes(memory[at : at + captured]))
         if kind == KIND_CLOSED:
             call = detail if flags & FLAG_DETAIL else None
-            return handler.closed(Closed(detail.connection, detail.end, bool(flags & FLAG_RESET), call))
+            unseen = UNSEEN.unpack_from(memory, at)[0] if length >= HEADER.size + UNSEEN.size else 0
+            if unseen > MAX_NUMBER:
+                return self._skip(handler)
+            reset = bool(flags & FLAG_RESET)
+            return handler.closed(Closed(detail.connection, detail.end, reset, call, unseen))
         if kind == KIND_OPENED and length >= HEADER.size + ENDS.size:
             time, local, remote, local_port, remote_port, number = ENDS.unpack_from(memory, at)
             if number >= len(ROLES) or time > MAX_NUMBER:

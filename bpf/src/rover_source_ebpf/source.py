@@ -51,12 +51,12 @@ AGENT = struct.Struct("=II")
 """struct agent of c/maps.c: its tgid, the level of its pid namespace."""
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
-CONNECTION_SIZE = 80
+CONNECTION_SIZE = 88
 UPLOAD = struct.Struct("=I4xQQ")
 """struct upload of c/maps.c: the limit, and up to where the bytes of each direction are unneeded."""
 CALL = struct.Struct("=QQIB")
 """The first fields of struct call: the socket, when it began, the call's number, the stage."""
-CALL_SIZE = 112
+CALL_SIZE = 120
 UNKNOWN_SOCKET = 1
 """Stands for a socket until the call is left: no kernel address, but not 0."""
 

@@ -44,6 +44,7 @@ class Syscall(enum.IntEnum):
     RECVFROM = 10
     RECVMSG = 11
     RECVMMSG = 12
+    PREADV2 = 13
     WRITE = 16
     WRITEV = 17
     SENDTO = 18
@@ -52,6 +53,7 @@ class Syscall(enum.IntEnum):
     SENDFILE64 = 21
     SPLICE = 22
     """Either way; the detail's direction tells which."""
+    PWRITEV2 = 23
 
 
 SYSCALL_NAMES: dict[int, str] = {call.value: call.name.lower() for call in Syscall}
@@ -127,6 +129,10 @@ class Closed(NamedTuple):
     """True when a RST ended it."""
     detail: Detail | None
     """The close call; None when the process ended without one, or the kernel closed it."""
+    unseen: int = 0
+    """Bytes of both directions that the process moved and no record tells of, by the kernel's own
+    counters: calls that are not watched (io_uring), or processes that are not. They are part of no
+    position."""
 
 
 class Loss(NamedTuple):

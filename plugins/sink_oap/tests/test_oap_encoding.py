@@ -39,6 +39,8 @@ CALLS = [
     (Syscall.SENDMSG, 1, "write", 4),
     (Syscall.SENDMMSG, 1, "write", 5),
     (Syscall.SENDFILE64, 1, "write", 7),
+    (Syscall.PREADV2, 0, "read", 1),
+    (Syscall.PWRITEV2, 1, "write", 1),
     (Syscall.SPLICE, 0, "read", 0),
     (Syscall.SPLICE, 1, "write", 7),
 ]

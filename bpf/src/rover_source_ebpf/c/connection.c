@@ -147,21 +147,75 @@ static inline int forget(u64 sk, u64 id)
     return conns.delete(&sk) == 0;
 }
 
+/* Where both directions are by the kernel's own sequence numbers, of which the call that is being left
+ * moved `moved` bytes itself. They are looked at when a connection begins and when it ends; what they
+ * advanced in between is what the process read and wrote, by whichever call (include/linux/tcp.h:
+ * copied_seq, write_seq). */
+static inline void set_base(u64 sk, struct conn *conn, u8 direction, u64 moved)
+{
+#ifdef OFF_TCP_BYTES_ACKED /* with all the others */
+    if (KERNEL(u8, sk, OFF_SK_STATE) == TCP_SYN_SENT)
+        return; /* the peer's numbers are not known yet: once they are, with the first bytes */
+    conn->base[INGRESS] = KERNEL(u32, sk, OFF_TCP_COPIED_SEQ) - (direction == INGRESS ? moved : 0);
+    conn->base[EGRESS] = KERNEL(u32, sk, OFF_TCP_WRITE_SEQ) - (direction == EGRESS ? moved : 0);
+    conn->based = 1;
+#endif
+}
+
+#ifdef OFF_TCP_BYTES_ACKED
+/* `advanced`, modulo 2^32, is how far a sequence number went ahead of the bytes that were recorded;
+ * `total` about how many bytes there were in all. A byte may be the FIN. */
+static inline u64 beyond(struct conn *conn, u32 advanced, u64 total, u64 position)
+{
+    u64 about = conn->late ? 0 : total - position; /* how many there were before is not known */
+    s64 bytes = about + (s64)(s32)(advanced - (u32)about);
+    return bytes > 0 ? bytes : 0;
+}
+#endif
+
+/* Bytes that the process moved and no record tells of: by calls that are not watched (io_uring), or of
+ * processes that are not. To be asked at the end, before the connection is forgotten. 0 where nobody can
+ * know: the socket was connected anew or disconnected, or it encrypts by itself (kTLS), which changes the
+ * number of bytes. */
+static inline u64 unseen(u64 sk, struct conn *conn)
+{
+#ifdef OFF_TCP_BYTES_ACKED
+    u32 copied = KERNEL(u32, sk, OFF_TCP_COPIED_SEQ), written = KERNEL(u32, sk, OFF_TCP_WRITE_SEQ);
+    u32 read = copied - conn->base[INGRESS] - (u32)conn->position[INGRESS];
+    u32 wrote = written - conn->base[EGRESS] - (u32)conn->position[EGRESS];
+    if (read <= 1 && wrote <= 1)
+        return 0; /* as ever */
+    if (!conn->based || ports_of(sk) != conn->ports || KERNEL(u64, sk, OFF_ICSK_ULP_OPS))
+        return 0;
+    u64 sum = 0;
+    if (read && KERNEL(u64, sk, OFF_SK_FLAGS) >> SOCK_DONE & 1 && copied == KERNEL(u32, sk, OFF_TCP_RCV_NXT))
+        read--;
+    if (read)
+        sum += beyond(conn, read, KERNEL(u64, sk, OFF_TCP_BYTES_RECEIVED), conn->position[INGRESS]);
+    if (wrote > 1)
+        sum += beyond(conn, wrote - 1, KERNEL(u64, sk, OFF_TCP_BYTES_ACKED), conn->position[EGRESS]);
+    return sum;
+#else
+    return 0;
+#endif
+}
+
 /* The end, known from something else than a close call. */
 static inline void end_without_call(u64 sk, struct conn *conn)
 {
-    struct header record = {};
-    record.kind = KIND_CLOSED;
-    record.connection = conn->id;
-    record.end = bpf_ktime_get_ns();
-    record.flags = conn->reset ? FLAG_RESET : 0;
+    struct closed_record record = {};
+    record.header.kind = KIND_CLOSED;
+    record.header.connection = conn->id;
+    record.header.end = bpf_ktime_get_ns();
+    record.header.flags = conn->reset ? FLAG_RESET : 0;
+    record.unseen = unseen(sk, conn);
     int announced = conn->announced; /* else nobody has heard of it */
-    if (forget(sk, record.connection) && announced)
-        send(record.connection, &record, sizeof(record));
+    if (forget(sk, record.header.connection) && announced)
+        send(record.header.connection, &record, sizeof(record));
 }
 
-/* A new connection; NULL when there is no room or it is not selected. */
-static inline struct conn *track(u64 sk, u8 role)
+/* A new connection; NULL when there is no room or it is not selected. `moved`: see set_base(). */
+static inline struct conn *track(u64 sk, u8 role, u8 direction, u64 moved)
 {
     struct upload automatic = {.limit = UPLOAD_AUTO};
     struct conn fresh = {};
@@ -172,6 +226,7 @@ static inline struct conn *track(u64 sk, u8 role)
     fresh.opened = bpf_ktime_get_ns();
     fresh.role = role;
     fresh.late = role == ROLE_UNKNOWN;
+    set_base(sk, &fresh, direction, moved);
     if (uploads.update(&fresh.id, &automatic)) {
         count(COUNT_UNTRACKED, 1);
         return 0;
@@ -188,12 +243,12 @@ static inline struct conn *track(u64 sk, u8 role)
 
 /* The connection that a socket has now: known, or new with this role. One that is known by other ports
  * has ended: the socket was connected anew (connect(2), AF_UNSPEC). */
-static inline struct conn *connection(u64 sk, u8 role)
+static inline struct conn *connection(u64 sk, u8 role, u8 direction, u64 moved)
 {
     struct conn *conn = conns.lookup(&sk);
     if (conn && conn->ports == ports_of(sk))
         return conn;
     if (conn)
         end_without_call(sk, conn);
-    return track(sk, role);
+    return track(sk, role, direction, moved);
 }

@@ -7,7 +7,9 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define TCP_SYN_SENT 2
 #define TCP_LISTEN 10
+#define SOCK_DONE 1 /* bit of sk_flags, include/net/sock.h: a FIN was received */
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define EINPROGRESS 115

@@ -19,6 +19,7 @@ int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
     call->position = conn->position[EGRESS];
     call->announced = conn->announced;
     call->reset = conn->reset;
+    call->unseen = unseen(sk, conn);
     call->gone = 1;
     forget(sk, conn->id);
     return 0;

@@ -30,6 +30,7 @@ struct call {
     u8 gone;         /* close: the kernel destroyed the socket meanwhile */
     u8 reset;
     u8 unused[7];
+    u64 unseen;      /* close: bytes of the connection that no recorded call moved */
 };
 _Static_assert(sizeof(struct call) == CALL_SIZE, "struct call is not what source.py takes it for");
 
@@ -48,12 +49,15 @@ struct conn {
     u64 closer; /* the thread in a close call on it */
     u32 ports;
     u32 opening[2]; /* opening bytes uploaded while nothing was recognised */
+    u32 base[2];    /* the kernel's sequence number at position 0 of each direction; see unseen() */
     u8 role;
     u8 late;
     u8 announced;
     u8 protocol;
     u8 reset;
-    u8 unused[3];
+    u8 based;       /* base is known */
+    u8 fronted;     /* a PROXY protocol header came first */
+    u8 unused[5];
 };
 
 _Static_assert(sizeof(struct conn) == CONNECTION_SIZE, "struct conn is not what source.py takes it for");
@@ -92,6 +96,8 @@ struct walk {
     u64 size;     /* bytes the whole call moved */
     u32 answer;   /* of recognise() */
     u32 unfinished; /* there is more to copy than one program may loop over */
+    u32 header;     /* bytes here that begin with a PROXY protocol header nobody looked behind yet */
+    u32 unused;
 };
 
 /* A record under construction. Twice the limit, so that a bounded length behind a bounded offset

@@ -112,8 +112,15 @@ static inline u32 copy(struct scratch *scratch, struct call *call, int segmented
     return captured;
 }
 
+/* May the call begin with a PROXY protocol header? It is the first one in the direction of the requests. */
+static inline int opens_requests(struct conn *conn, u8 direction)
+{
+    return !conn->fronted && !conn->late && !conn->position[direction] && (conn->role == ROLE_CLIENT) == direction;
+}
+
 /* Puts the first bytes of the call into the scratch, as many as are wanted of this connection;
- * returns how many. */
+ * returns how many. Where it begins with a PROXY protocol header, scratch->walk.header tells how many
+ * there are so far, and the program leave_proxied has to look behind it first. */
 static inline u32 capture(struct scratch *scratch, struct call *call, int segmented, struct conn *conn, u64 size,
                           u64 messages)
 {
@@ -129,9 +136,9 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
     if (limit == UPLOAD_AUTO) {
         limit = PAYLOAD_LIMIT;
         if (!conn->protocol) {
-            u32 used = conn->opening[direction];
+            u32 used = conn->opening[direction], room = OPENING_BYTES + (conn->fronted ? PROXY_HEADERS : 0);
             judge = 1;
-            opening = used < OPENING_BYTES ? OPENING_BYTES - used : 0;
+            opening = used < room ? room - used : 0;
             limit = opening > RECOGNISE_WINDOW ? opening : RECOGNISE_WINDOW;
         }
     }
@@ -148,6 +155,10 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
         scratch->walk.answer = recognise(scratch->data, captured);
         u32 answer = scratch->walk.answer;
         if (!answer) {
+            if (opens_requests(conn, direction) && begins_proxy_header(scratch->data, captured)) {
+                scratch->walk.header = captured;
+                return 0;
+            }
             if (captured > opening)
                 captured = opening;
             conn->opening[direction] += captured;

@@ -3,7 +3,8 @@
  * Plain C without a library or a kernel header: the BPF program includes it, and the tests compile
  * it for the host. Only the first RECOGNISE_WINDOW bytes are looked at, and each index is masked by
  * it, so that the verifier sees that no access leaves the buffer; the buffer must be that large,
- * the host's too, whatever `size` says.
+ * the host's too, whatever `size` says. Where a PROXY protocol header may come first, proxy_header()
+ * tells how long it is, and recognise() is asked about what follows it, in a buffer as much larger.
  *
  * The answer decides what is uploaded and no more: a decoder still makes up its own mind. A miss
  * costs an access log and a false alarm only some copying, but the calls of every other protocol
@@ -41,7 +42,19 @@
 #define HPACK_LAST_REQUEST 5 /* 1 to 5: :authority, :method twice, :path twice */
 #define HPACK_SIZE_UPDATES 2 /* as many may precede a block's first field, section 4.2 */
 
-#define ROVER_BYTE(at) (data[(at) & (RECOGNISE_WINDOW - 1)])
+#define PROXY_V1_LONGEST 107 /* bytes of the line with its end; proxy-protocol.txt, section 2.1 */
+#define PROXY_V1_SHORTEST 15 /* "PROXY UNKNOWN\r\n" */
+#define PROXY_V2_FIXED 16    /* section 2.2: signature 12, version and command 1, family 1, length 2 */
+#define PROXY_HEADERS 4096   /* a power of two; longer ones are looked behind by user space alone */
+
+/* The index is hidden from the compiler: what it knows of its bounds would make it drop the mask, which is
+ * all that the verifier knows of them. */
+#define ROVER_BYTE(at)                                   \
+    ({                                                   \
+        unsigned long long index_ = (at);                \
+        __asm__ volatile("" : "+r"(index_));             \
+        (unsigned)data[index_ & (RECOGNISE_WINDOW - 1)]; \
+    })
 
 /* Eight characters as one number, so that a comparison is one branch for the verifier to follow. */
 #define ROVER_TEXT(a, b, c, d, e, f, g, h)                                                          \
@@ -172,6 +185,48 @@ static inline __attribute__((always_inline)) unsigned recognise_http2(const unsi
         frame += HTTP2_FRAME_HEADER + frame_length(data, frame);
     }
     return preface ? RECOGNISED_HTTP2 | RECOGNISED_REQUEST : RECOGNISED_NOTHING;
+}
+
+/* Index of the first line feed among the first `size` bytes of a version 1 line, `PROXY_V1_LONGEST` or more
+ * when there is none. Without a branch: each would be one more way for the verifier to follow. */
+static inline __attribute__((always_inline)) unsigned proxy_line_end(const unsigned char *data)
+{
+    unsigned long long end = PROXY_V1_SHORTEST - 1, going = 1;
+    for (int i = PROXY_V1_SHORTEST - 1; i < PROXY_V1_LONGEST; i++) {
+        unsigned long long differs = data[i] ^ '\n';
+        __asm__ volatile("" : "+r"(differs)); /* else the compiler makes a branch of it */
+        going &= (0 - differs) >> 63;
+        end += going;
+    }
+    return (unsigned)end;
+}
+
+/* Do the `size` bytes begin like a PROXY protocol header? */
+static inline __attribute__((always_inline)) int begins_proxy_header(const unsigned char *data, unsigned size)
+{
+    unsigned long long text = ROVER_EIGHT(0);
+    return size >= PROXY_V1_SHORTEST &&
+           ((text & ROVER_FIRST(6)) == ROVER_TEXT('P', 'R', 'O', 'X', 'Y', ' ', 0, 0) ||
+            text == ROVER_TEXT('\r', '\n', '\r', '\n', 0, '\r', '\n', 'Q'));
+}
+
+/* Bytes of the PROXY protocol header that the `size` bytes begin with, 0 when they do not. It may be longer
+ * than what is here. What its fields say is user space's to judge (rover.pipeline.proxy_header). */
+static inline __attribute__((always_inline)) unsigned proxy_header(const unsigned char *data, unsigned size)
+{
+    if (!begins_proxy_header(data, size))
+        return 0;
+    if (data[0] == 'P') {
+        unsigned end = proxy_line_end(data);
+        if (end >= PROXY_V1_LONGEST || end >= size || ROVER_BYTE(end - 1) != '\r')
+            return 0;
+        return end + 1;
+    }
+    unsigned long long text = ROVER_EIGHT(8);
+    if (size < PROXY_V2_FIXED || (text & ROVER_FIRST(4)) != ROVER_TEXT('U', 'I', 'T', '\n', 0, 0, 0, 0) ||
+        (data[12] & 0xfe) != 0x20)
+        return 0; /* another signature; neither LOCAL nor PROXY of version 2 */
+    return PROXY_V2_FIXED + ((unsigned)data[14] << 8 | data[15]);
 }
 
 /* RECOGNISED_... of the `size` bytes at the beginning of a call. */

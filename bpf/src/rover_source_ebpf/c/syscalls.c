@@ -14,6 +14,7 @@
 #define RECVFROM 10
 #define RECVMSG 11
 #define RECVMMSG 12
+#define PREADV2 13
 #define WRITE 16
 #define WRITEV 17
 #define SENDTO 18
@@ -21,6 +22,7 @@
 #define SENDMMSG 20
 #define SENDFILE64 21
 #define SPLICE 22
+#define PWRITEV2 23
 
 #define REFUSED_FLAGS (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE) /* looks, urgent bytes, error queue: no data */
 
@@ -33,6 +35,7 @@
 #define STAGE_CLOSE 5
 #define STAGE_SHUTDOWN 6
 #define STAGE_UNSEEN 7
+#define STAGE_PROXIED 8
 BPF_TABLE("prog", u32, u32, stages, STAGES);
 
 BPF_TABLE("array", u32, u8, table, SYSCALLS); /* the Syscall by the kernel's number; 0: of no interest */
@@ -104,7 +107,7 @@ static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *
     u32 fd = ARGUMENT(0), flags = 0;
     u8 direction = syscall < WRITE && syscall >= READ ? INGRESS : EGRESS;
     u8 shape = SHAPE_BYTES, stage = STAGE_BYTES, unread = 0;
-    if (syscall == READV || syscall == WRITEV) {
+    if (syscall == READV || syscall == WRITEV || syscall == PREADV2 || syscall == PWRITEV2) {
         shape = SHAPE_VECTOR;
         stage = STAGE_VECTOR;
     } else if (syscall == RECVFROM || syscall == SENDTO) {
@@ -228,13 +231,18 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
     }
     u64 now = bpf_ktime_get_ns();
     u64 size = call->shape == SHAPE_MESSAGES ? call->moved : result;
+    if (!conn->based)
+        set_base(sk, conn, call->direction, size);
     scratch->walk.unfinished = 0;
+    scratch->walk.header = 0;
     u64 captured = capture(scratch, call, stage != STAGE_BYTES, conn, size, result);
     if (stage != STAGE_BYTES && scratch->walk.unfinished && call->resumed < RESUMES) {
         call->resumed++;
         call->introduced = 1;
         stages.call(ctx, STAGE_VECTOR);
     }
+    if (scratch->walk.header)
+        stages.call(ctx, STAGE_PROXIED);
     call->sk = 0;
     struct header *header = &scratch->header;
     header->kind = KIND_DATA;
@@ -283,6 +291,35 @@ int leave_vector(struct bpf_raw_tracepoint_args *ctx)
     return call ? leave_data(ctx, call, STAGE_VECTOR) : 0;
 }
 
+/* A call that begins with a PROXY protocol header: what follows that decides which protocol is spoken. A
+ * program of its own, so that the others, which do the same for ordinary calls, stay small enough for the
+ * verifier. It leaves the call as it was to the program it came from. */
+int leave_proxied(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    u32 cpu = bpf_get_smp_processor_id();
+    struct scratch *scratch = scratches.lookup(&cpu);
+    if (!call || !scratch)
+        return 0;
+    u64 sk = call->sk;
+    struct conn *conn = conns.lookup(&sk);
+    if (!conn) {
+        call->sk = 0;
+        return 0;
+    }
+    u32 captured = scratch->walk.header;
+    conn->fronted = 1;
+    u64 header = proxy_header(scratch->data, captured);
+    if (header && header < PROXY_HEADERS && header < captured) {
+        asm volatile("" : "+r"(header)); /* the mask is for the verifier: keep it */
+        header &= PROXY_HEADERS - 1;
+        conn->protocol = recognise(scratch->data + header, captured - header) & RECOGNISED_PROTOCOL;
+    }
+    u32 stage = call->stage;
+    stages.call(ctx, stage);
+    return 0;
+}
+
 /* Over several messages: how much was moved has to be summed up first. */
 int leave_messages(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -306,8 +343,10 @@ int introduce(struct bpf_raw_tracepoint_args *ctx)
     if (!call)
         return 0;
     u64 sk = call->sk, now = bpf_ktime_get_ns();
+    s64 result = ctx->args[1];
     u8 role = call->role;
-    struct conn *conn = connection(sk, role);
+    u64 moved = role || result < 0 ? 0 : call->shape == SHAPE_MESSAGES ? call->moved : result;
+    struct conn *conn = connection(sk, role, call->direction, moved);
     call->refused = conn ? 0 : sk;
     if (!conn || (role && conn->sequence)) {
         call->sk = 0;
@@ -435,21 +474,23 @@ int leave_close(struct bpf_raw_tracepoint_args *ctx)
         call->position = conn->position[EGRESS];
         call->announced = conn->announced;
         call->reset = conn->reset;
+        call->unseen = unseen(sk, conn);
         if (!forget(sk, id) && !call->gone)
             return 0;
     } else if (!call->gone)
         return 0;
     if (!call->announced)
         return 0; /* nobody has heard of it */
-    struct header record = {};
-    fill(&record, call, id, call->sequence);
-    record.kind = KIND_CLOSED;
-    record.flags = FLAG_DETAIL | (call->reset ? FLAG_RESET : 0);
-    record.end = bpf_ktime_get_ns();
-    record.position = call->position;
-    record.error = result < 0 ? -result : 0;
+    struct closed_record record = {.unseen = call->unseen};
+    struct header *header = &record.header;
+    fill(header, call, id, call->sequence);
+    header->kind = KIND_CLOSED;
+    header->flags = FLAG_DETAIL | (call->reset ? FLAG_RESET : 0);
+    header->end = bpf_ktime_get_ns();
+    header->position = call->position;
+    header->error = result < 0 ? -result : 0;
     if (!is_introduced(call, id))
-        announce_process(call, id, record.end);
+        announce_process(call, id, header->end);
     send(id, &record, sizeof(record));
     return 0;
 }

@@ -10,7 +10,7 @@
 #define KIND_PROCESS 1 /* struct process_record */
 #define KIND_OPENED 2  /* struct opened_record */
 #define KIND_DATA 3    /* struct header, then `captured` bytes of payload */
-#define KIND_CLOSED 4  /* struct header */
+#define KIND_CLOSED 4  /* struct closed_record */
 
 #define FLAG_DETAIL 1 /* OPENED, CLOSED: the header tells of a call */
 #define FLAG_LATE 2   /* OPENED: the connection existed before it was first seen */
@@ -54,6 +54,11 @@ struct opened_record {
     u16 remote_port;
     u8 role;
     u8 unused[3];
+};
+
+struct closed_record {
+    struct header header;
+    u64 unseen; /* bytes that the process moved by calls there is no record of */
 };
 
 #endif

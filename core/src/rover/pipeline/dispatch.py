@@ -202,6 +202,9 @@ class Pipeline:
 
     def closed(self, closed: Closed) -> None:
         """The end of a connection."""
+        if closed.unseen:
+            self.totals.unseen_bytes += closed.unseen
+            self.totals.unseen_connections += 1
         state = self._remove(closed.connection)
         if state is None:
             if closed.detail is None:

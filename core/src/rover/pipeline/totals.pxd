@@ -15,5 +15,7 @@ cdef class Totals:
     cdef public long long late_payload
     cdef public long long evicted
     cdef public long long returned
+    cdef public object unseen_bytes  # as of `missing`
+    cdef public long long unseen_connections
 
     cpdef broke(self, object reason)

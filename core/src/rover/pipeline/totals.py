@@ -30,6 +30,8 @@ class Totals:
         "resynchronised",
         "returned",
         "unhandled",
+        "unseen_bytes",
+        "unseen_connections",
     )
 
     def __init__(self) -> None:
@@ -54,6 +56,10 @@ class Totals:
         """Connections given up because the table was full."""
         self.returned = 0
         """Connections that went on after they had been given up: not counted in `connections` again."""
+        self.unseen_bytes = 0
+        """Bytes that processes moved by calls nobody watched, as the kernel counted them."""
+        self.unseen_connections = 0
+        """Connections with such bytes."""
 
     def noted(self) -> dict[str, int]:
         """What else happened that a reader of the totals may want to know, by name."""
@@ -63,6 +69,8 @@ class Totals:
             "records missing": self.missing,
             "resynchronised": self.resynchronised,
             "bytes after a break": self.late_payload,
+            "bytes by calls that are not watched": self.unseen_bytes,
+            "connections with such calls": self.unseen_connections,
         }
 
     def broke(self, reason: str) -> None:

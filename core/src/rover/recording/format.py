@@ -18,7 +18,7 @@ MAGIC = b"\x89ROVER\r\n"
 """As in PNG: a byte above 0x7f and both line ends show a transfer that was not binary."""
 MAJOR = 1
 """Another one cannot be read."""
-MINOR = 0
+MINOR = 1
 """A larger one has entry types, flags or fields at the end of entries that are passed over."""
 
 BLOCK_SIZE = 256 * 1024
@@ -36,8 +36,9 @@ PROCESS, OPENED, DATA, CLOSED, LOSS, CLOCK, END = range(1, 8)
 """Entry types. Others are passed over."""
 
 ROLES = (None, Role.CLIENT, Role.SERVER)
-LATE, RESET, DETAIL = 1, 1, 2
-"""Flags: of an opening, of a closing, and of both that a detail follows."""
+LATE, RESET, DETAIL, UNSEEN = 1, 1, 2, 4
+"""Flags: of an opening, of a closing, of both that a detail follows, of a closing that a number of
+bytes follows that no recorded call moved."""
 
 _VERSION = struct.Struct("<8sHH")  # magic, major, minor: so in every version
 _HEADER = struct.Struct("<8sHHqqI")  # ..., epoch, clock, CRC-32 of all before
@@ -52,6 +53,7 @@ _DATA = struct.Struct("<" + _DETAIL_FIELDS + "I")  # detail, size of the payload
 _DATA_ENTRY = struct.Struct("<BI" + _DETAIL_FIELDS + "I")
 _OPENED = struct.Struct("<QqiBB")  # connection, time, pid, role, flags
 _CLOSED = struct.Struct("<QqB")  # connection, time, flags
+_UNSEEN = struct.Struct("<Q")
 _PROCESS = struct.Struct("<i")
 _LOSS = struct.Struct("<Q")
 _CLOCK = struct.Struct("<qI")  # time, number of connections that follow
@@ -181,8 +183,17 @@ def pack_opened(opened: Opened) -> bytes:
 
 def pack_closed(closed: Closed) -> bytes:
     """A CLOSED entry."""
-    flags = (RESET if closed.reset else 0) | (DETAIL if closed.detail is not None else 0)
-    return _entry(CLOSED, _CLOSED.pack(closed.connection, closed.time, flags) + _pack_detail(closed.detail))
+    flags = (
+        (RESET if closed.reset else 0)
+        | (DETAIL if closed.detail is not None else 0)
+        | (UNSEEN if closed.unseen else 0)
+    )
+    return _entry(
+        CLOSED,
+        _CLOSED.pack(closed.connection, closed.time, flags)
+        + _pack_detail(closed.detail)
+        + (_UNSEEN.pack(closed.unseen) if closed.unseen else b""),
+    )
 
 
 def pack_loss(loss: Loss) -> bytes:
@@ -285,7 +296,12 @@ def _unpack_opened(content: bytes) -> Opened:
 def _unpack_closed(content: bytes) -> Closed:
     connection, time, flags = _CLOSED.unpack_from(content)
     detail = _unpack_detail(content, _CLOSED.size) if flags & DETAIL else None
-    return Closed(connection, _checked_time(time), bool(flags & RESET), detail)
+    unseen = 0
+    if flags & UNSEEN:
+        (unseen,) = _UNSEEN.unpack_from(content, _CLOSED.size + (_DETAIL.size if detail is not None else 0))
+        if unseen > MAX_NUMBER:
+            raise DamageError("a number of more than 62 bits")
+    return Closed(connection, _checked_time(time), bool(flags & RESET), detail, unseen)
 
 
 def _unpack_loss(content: bytes) -> Loss:

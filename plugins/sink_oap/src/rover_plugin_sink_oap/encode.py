@@ -30,6 +30,7 @@ READS = {
     Syscall.RECVFROM: "RecvFrom",
     Syscall.RECVMSG: "RecvMsg",
     Syscall.RECVMMSG: "RecvMmsg",
+    Syscall.PREADV2: "Readv",  # which has no number of its own; nor has pwritev2
 }
 WRITES = {
     Syscall.WRITE: "Write",
@@ -38,6 +39,7 @@ WRITES = {
     Syscall.SENDMSG: "SendMsg",
     Syscall.SENDMMSG: "SendMmsg",
     Syscall.SENDFILE64: "SendFile64",
+    Syscall.PWRITEV2: "Writev",
 }
 # splice has no number of its own. Outwards it does what sendfile does, bytes that never were in
 # the process; inwards the plain read is the nearest.
