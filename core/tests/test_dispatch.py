@@ -147,6 +147,22 @@ class TestRecognition:
         assert [detail.size for detail in log.details] == [3, 3]
         assert sorted(bench.delivered) == bench.sent
 
+    def test_what_was_answered_by_nothing_known_is_no_part_of_a_later_message(self, make_bench, lines):
+        def sniff(data: bytes | bytearray) -> Verdict:
+            if data[:1] in b"~?!":
+                return Verdict.YES if b"\n" in data else Verdict.MAYBE
+            return Verdict.NO
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, sniff=sniff)])
+        bench.open()
+        bench.read(b"~")
+        bench.write(b"\x00")
+        bench.read(b"?")
+        bench.read(b"a\n")
+        bench.write(b"!a\n")
+        assert [log.attributes["request"] for log in bench.exchanges] == ["?a"]
+        assert sorted(bench.delivered) == bench.sent
+
     def test_a_call_that_opens_a_message_is_seen_behind_one_that_only_seemed_to(self, make_bench, lines):
         def sniff(data: bytes | bytearray) -> Verdict:
             if data[:1] == b"~":

@@ -367,8 +367,11 @@ class Pipeline:
                 return
             if verdict is Verdict.MAYBE:
                 return
-            # A message may begin where a call does: what only seemed to open one hides none.
+            # A message may begin where a call does: what only seemed to open one hides none, neither
+            # here, nor in the other direction, where it was answered by what is none.
             buffer.skip_call()
+            if not state.late:
+                state.buffers[1 - direction].clear()
         buffer.clear()
         self._send_free(state)
         if state.late:
