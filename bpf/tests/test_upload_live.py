@@ -95,6 +95,36 @@ def test_everything_once_it_is_recognised(opening: bytes, sender: Sender) -> Non
     sender.end()
 
 
+PROXY_V1 = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 80\r\n"
+PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12)
+PROXY_LONG = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x08\0" + bytes(2048)
+"""With TLVs: what follows lies behind the window that is looked at."""
+
+
+@pytest.mark.parametrize("opening", [HTTP1_REQUEST, HTTP2_REQUEST], ids=["http1", "http2"])
+@pytest.mark.parametrize("header", [PROXY_V1, PROXY_V2, PROXY_LONG], ids=["v1", "v2", "long"])
+def test_what_follows_a_proxy_header_in_its_call_is_recognised(
+    header: bytes, opening: bytes, sender: Sender
+) -> None:
+    assert len(sender.send(50_000, header + opening)) == 50_000
+    assert len(sender.send(50_000)) == 50_000
+    sender.end()
+
+
+@pytest.mark.parametrize("header", [PROXY_V1, PROXY_V2, PROXY_LONG], ids=["v1", "v2", "long"])
+def test_a_proxy_header_is_no_part_of_the_opening_bytes(header: bytes, sender: Sender) -> None:
+    assert sender.send(len(header), header) == header
+    assert len(sender.send(OPENING)) == OPENING
+    assert len(sender.send(9_000, HTTP1_REQUEST)) == 9_000
+    sender.end()
+
+
+def test_a_proxy_header_is_one_at_the_beginning_only(sender: Sender) -> None:
+    sender.send(OPENING)
+    assert sender.send(9_000, PROXY_V1 + HTTP1_REQUEST) == b""
+    sender.end()
+
+
 def test_a_limit_and_none(watch: Any, sender: Sender) -> None:
     """The seed of the project: after a break no payload of the connection is uploaded any more."""
     sender.send(100, HTTP1_REQUEST)

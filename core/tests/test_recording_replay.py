@@ -306,6 +306,17 @@ def test_exchanges_breaks_losses_and_plain_connections(tmp_path):
     assert (2, 0) in ran[1].uploads
 
 
+def test_a_header_of_a_proxy_and_bytes_nobody_saw(tmp_path):
+    t = Traffic()
+    header = b"PROXY TCP4 192.0.2.7 192.0.2.8 5000 80\r\n"
+    calls = [*(t.read(bytes([byte])) for byte in header), t.read(b"?one\n"), t.write(b"!one\n")]
+    polls = [Poll(0, [t.open(), *calls]), Poll(0.1, [t.close()._replace(unseen=700)])]
+    ran = three_ways(lambda: Script(polls), tmp_path)
+    assert_same(ran)
+    assert b'"client.address":"192.0.2.7","client.port":5000' in ran[2].lines
+    assert "unseen: 700 bytes of 1 connections" in ran[2].summary
+
+
 def test_time_alone_splits_an_exchange(tmp_path):
     """Ticks, not records, see it: they fall where they fell."""
     t = Traffic()

@@ -525,7 +525,7 @@ class Assembler:
         connection.closed = True
         client.orderly = client.other.orderly = False
         if connection.id:
-            self.handler.closed(_new(Closed, (connection.id, time, connection.reset, None)))
+            self.handler.closed(_new(Closed, (connection.id, time, connection.reset, None, 0)))
 
     def _forget(self, time: int, connection: _Connection) -> None:
         self._close(time, connection)
