@@ -444,3 +444,29 @@ def test_frames_without_an_exchange_lost_by_the_client_cost_nothing(talk, made, 
         assert c.play.protocol_break is None
         assert len(c.summary) == len(whole.summary)
         assert all(map(agrees, c.summary, whole.summary))
+
+
+def test_the_first_bytes_of_an_answer_that_were_lost_leave_its_end_unknown(talk):
+    """What was lost before anything was seen of the server may have ended streams, too."""
+    c = talk(late=True)
+    c.up(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", c.settings(), c.request(1), c.request(3))
+    c.play.lose(DOWN, 200)
+    c.down(c.response(3))
+    c.play.expire(20 * SECOND)
+    c.play.close()
+    assert [(s.owner, s.outcome.value, s.end) for s in c.streams] == [(3, "complete", 0), (1, "aborted", 0)]
+
+
+def test_a_request_that_was_reset_before_it_was_recorded_and_needs_the_room(talk):
+    """It is cut while its header block is read, once."""
+    c = talk(memory=64)
+    c.down(c.reset(1, 8))
+    c.play.lose(DOWN, 9)
+    c.down(c.ping())
+    c.up(
+        c.request(
+            1, [*POST, ("x-large", "v" * 70_000)], end=False, huffman=False, cut=range(0, 70_000, 16_000)
+        )
+    )
+    assert [(s.owner, s.outcome.value, s.error_code) for s in c.streams] == [(1, "aborted", 8)]
+    c.check_details()

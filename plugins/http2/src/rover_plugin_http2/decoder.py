@@ -245,6 +245,7 @@ class Http2Decoder:
             # Joined behind bytes that were lost, which is as good as any other moment.
             buffer.skip(buffer.gap)
             side.late = True
+            self._streams.hide(side.direction, True)
         start = bytes(buffer.data[buffer.offset : buffer.offset + len(PREFACE)])
         if start == PREFACE:
             self._found_client(side.direction)
@@ -388,17 +389,11 @@ class Http2Decoder:
             stream = streams.headers(way, number, lines, len(block), since, now, ends)
         if self.role is None and streams.client is not None:
             self._found_client(streams.client)
-        self._check_memory(now)
-        if stream is None:
-            buffer.consume(size)
-            return self._next_ready()
-        buffer.consume(size, stream.number)
-        done = streams.finished(stream)
-        if not self._ready:
-            return done
-        if done is not None:
-            self._ready.append(done)
-        return self._ready.popleft()
+        done = None if stream is None else streams.finished(stream)
+        if done is None:
+            self._check_memory(now)
+        buffer.consume(size, None if stream is None else stream.number)
+        return done if done is not None else self._next_ready()
 
     def _settle(self, side: Side, kind: int, number: int) -> None:
         """Before a header block that follows a gap: did the gap hide others?"""
@@ -466,7 +461,8 @@ class Http2Decoder:
             if payload is None:
                 self._pass_unread(side, buffer, length, owner)
                 return done
-            self._check_memory(now)
+            if done is None:
+                self._check_memory(now)
             buffer.consume(HEADER_SIZE + length, owner)
             return done if done is not None else self._next_ready()
         elif kind == GOAWAY:
