@@ -109,7 +109,7 @@ def test_trailers_that_were_lost_may_have_added_entries(talk):
     assert outcomes_of(c) == [(1, "aborted")]
 
 
-def test_data_behind_the_gap_shows_that_the_request_had_not_ended_in_it(talk):
+def test_data_after_the_gap_shows_that_the_request_had_not_ended_in_it(talk):
     c = talk()
     c.up(c.request(1, POST, end=False), c.data(1, b"123", end=False))
     c.play.lose(UP, len(c.data(1, b"4567", end=False)))
@@ -237,7 +237,7 @@ UNLIKE_FRAMES = {
 
 
 @pytest.mark.parametrize("case", UNLIKE_FRAMES)
-def test_what_does_not_look_like_frames_behind_a_gap_is_the_break(talk, case):
+def test_what_does_not_look_like_frames_after_a_gap_is_the_break(talk, case):
     c = talk()
     c.up(c.request(1, end=False))
     c.play.lose(UP, 100)

@@ -343,8 +343,7 @@ def test_one_header_block_never_takes_more_than_a_few_times_its_size(talk, case,
 RESIDENT = """
 import sys
 sys.path[:0] = {path!r}
-import resource, tracemalloc
-import pytest
+import resource
 from {tests} import Conversation
 import {hostile} as hostile
 

@@ -484,7 +484,7 @@ class Http2Decoder:
         return None
 
     def _payload(self, buffer: StreamBuffer, size: int) -> bytes | None:
-        """The first `size` bytes of the payload; None when they are not there: yet, or behind a gap never."""
+        """The first `size` bytes of the payload; None when they are not there, yet or never."""
         if size > MAX_SETTINGS:
             raise Undecodable("framing", f"{size} bytes long")
         if len(buffer) < HEADER_SIZE + size:

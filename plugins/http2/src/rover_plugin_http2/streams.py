@@ -278,9 +278,9 @@ class Streams:
 
     def opened_nothing(self, number: int) -> bool:
         """Whether no header block of the client can be missing before the one of stream `number`, the
-        first request behind a gap.
+        first request after a gap.
 
-        Each side numbers its streams upwards (RFC 9113 section 5.1.1): behind stream 5, stream 7 says
+        Each side numbers its streams upwards (RFC 9113 section 5.1.1): stream 7 after stream 5 says
         that nothing was opened between them. Besides requests a client sends trailers, at the end of
         a request that is open.
         """
