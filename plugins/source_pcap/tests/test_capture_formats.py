@@ -373,7 +373,7 @@ def test_damage_behind_the_last_byte_loses_none(tmp_path: Any, place: str) -> No
         (b"\x1f\x8b no gzip at all", False),
         (b"GET / HTTP/1.1\r\n", False),
         (b"\xa1\xb2\xc3", False),
-        (b"", True),
+        (b"", False),
         (b"\x28\xb5\x2f\xfd\x04", True),
         (b"snoop\0\0\0\0\0\0\2", True),
         (gzip.compress(bytes(257) + b"ustar" + bytes(250)), True),

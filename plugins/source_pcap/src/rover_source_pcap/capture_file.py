@@ -99,8 +99,10 @@ def reader_for(opening: bytes) -> Reader | None:
 
 
 def is_ours(opening: bytes) -> bool:
-    """Whether a file that begins with these bytes (512 are enough) is a capture, or one that `open`
-    refuses with more to say than that it is none."""
-    if opening.startswith(gunzip.MAGIC) and not (opening := gunzip.opening(opening)):
+    """Whether a file that begins with these bytes (512 are enough) is a capture, or something else that
+    `open` refuses by name."""
+    if opening.startswith(gunzip.MAGIC):
+        opening = gunzip.opening(opening)
+    if not opening:
         return False
     return reader_for(opening) is not None or foreign.describe(opening) is not None
