@@ -200,6 +200,7 @@ class RunningAgent(Program):
         code = self.stop()
         assert code == 0, self.err
         assert not [line for line in self.err if re.search(r"Traceback|\bfailed\b", line)], self.err
+        assert not [line for line in self.err if "; unseen: " in line], self.err
         totals = self.totals()
         for name in totals.logged:
             assert totals.seen == totals.logged[name] + totals.lost[name]

@@ -96,7 +96,8 @@ class ProtocolSpec:
     """Short and unique: `http1`. What `rover plugins` lists and ports are pinned to."""
     sniff: Callable[[bytes | bytearray], Verdict]
     """Do these bytes, the first of a direction, open a message of this protocol? Called on
-    the beginning of a connection, and for one joined late on the beginning of single calls."""
+    the beginning of a connection (after a PROXY protocol header, if it has one), and on that of later
+    calls while nothing has been recognised: a greeting may come first, or it was joined late."""
     make: Callable[[Connection, Mapping[str, Any], ProtocolBreak | None], Decoder]
     """(connection, settings, upgrade): a decoder. `upgrade` is the break of the protocol
     before, when this one was claimed by its `upgrade` token, else None."""

@@ -157,6 +157,7 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
         if (!answer) {
             if (opens_requests(conn, direction) && begins_proxy_header(scratch->data, captured)) {
                 scratch->walk.header = captured;
+                scratch->walk.unfinished = 0;
                 return 0;
             }
             if (captured > opening)
