@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
@@ -188,7 +189,10 @@ class Crew:
         # A signal to the whole group would be noted by the child in what is the parent's still.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
-            child.pid = os.fork()
+            with warnings.catch_warnings():
+                # Of threads: the only other one of this process holds no lock, it waits for signals.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child.pid = os.fork()
             if child.pid == 0:
                 self._live(child, again=again)
         except OSError as error:
