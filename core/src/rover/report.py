@@ -114,8 +114,8 @@ class Report:
             added(self.source, other.source),
             list(sinks.values()),
             list(failures.values()),
-            added(self.workers, other.workers),
-            added(self.noted, other.noted),
+            workers=added(self.workers, other.workers),
+            noted=added(self.noted, other.noted),
         )
 
     def to_json(self) -> str:
