@@ -32,8 +32,8 @@ from fuzz.script import MARK  # noqa: E402
 
 KEPT = TESTS.parent / "build/fuzz"
 SECONDS = 20
-LIMITS = ("-timeout=60", "-rss_limit_mb=1024", "-max_len=4096", "-len_control=20")
-"""Of one input: a minute, where what is grown takes seconds; a gigabyte, where a tenth is usual; and
+LIMITS = ("-timeout=120", "-rss_limit_mb=1024", "-max_len=4096", "-len_control=20")
+"""Of one input: two minutes, where what is grown takes seconds; a gigabyte, where a tenth is usual; and
 4 kB, which hold a conversation."""
 LAWS_SHARE = 4
 """One part in so many of the time."""

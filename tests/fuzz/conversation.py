@@ -79,13 +79,13 @@ class Forgetful(Play):
         for exchange in exchanges:
             self.ledger.take(exchange.owner)
         self.ledger.take_free()
-        self.alone.clear()
 
 
 def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful:
     """What the decoder keeps at the end of a script whose calls are cut to at most `piece` bytes."""
     played = Forgetful(decoder)
     for step in steps:
+        played.alone.clear()
         if step.bits(1, 3) >= UNSEEN:
             _do(played, step, None)
             continue
@@ -94,6 +94,7 @@ def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful:
                 return played
             played.send(Direction(step.bits(0, 1)), step.payload[at : at + piece])
     played.calls.clear()
+    played.alone.clear()
     return played
 
 
