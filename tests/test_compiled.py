@@ -84,10 +84,12 @@ REQUESTS = (
     b"POST http://a/ HTTP/1.0\r\nTransfer-Encoding: Chunked\r\nExpect:  100-CONTINUE\r\n\r\n",
     b"M!#$ * HTTP/1.1\r\nhOST:\r\nX:\xff\xfe\r\nexpect: no, 100-continue\r\nexpect: 1\r\n\r\n",
     b"PUT / HTTP/1.1\r\nHost: a\r\ncontent-length: 123456789012345678\r\nCookie: a=b; c=d\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: a \nX: y\r\nContent-Length:1\n\n",
 )
 RESPONSES = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: nginx\r\n\r\n",
     b"HTTP/1.0 404\r\nTransfer-Encoding:chunked\t\r\n\r\n",
+    b"HTTP/1.1 200\nTransfer-Encoding: chunked \nA:\n\n",
     b"HTTP/1.1 599 \xe4\xf6 x\r\nA: b\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
 )
 
@@ -134,6 +136,18 @@ def test_fields_are_found_alike():
         for name in names[:-2]:
             assert compiled.get(name) == plain.get(name), (head, name)
         assert list(compiled) == list(plain)
+
+
+@pytest.mark.parametrize(
+    "head", [b"\nhost:a\n\n", b"\nx\xff:\xfe \r a\nhost:\nHOST: b\n\n", b"\n\n", b"\nx y:\xc3\xa4\x00\n\n"]
+)
+def test_fields_of_no_ordinary_head_are_found_alike(head):
+    from rover.http import _head_fields
+
+    plain, compiled = head_fields.HeadFields(head), _head_fields.HeadFields(head)
+    for name in ("host", "x", "x y", "b"):
+        assert compiled.get(name) == plain.get(name)
+    assert list(compiled) == list(plain)
 
 
 def test_trace_parents_are_read_alike():

@@ -160,6 +160,14 @@ def test_time_grows_as_the_bytes_do(sent, piece, size):
     assert large <= GROWTH * small, f"{small * 1e9:.0f} ns a byte, then {large * 1e9:.0f}"
 
 
+def test_heads_of_lf_cost_what_other_heads_do():
+    fields = b"Host: a\r\nUser-Agent: b\r\nAccept: c\r\n\r\n"
+    usual = Sent(b"GET / HTTP/1.1\r\n" + fields, asks=b"")
+    bare = Sent(usual.unit.replace(b"\r\n", b"\n"), asks=b"")
+    size = 500 * len(usual.unit)  # more requests would not wait for an answer
+    assert cost(bare, size, size) < 4 * cost(usual, size, size)
+
+
 @pytest.mark.parametrize("name", ["status lines that are none, behind a loss", "white space in a value"])
 def test_half_a_megabyte_in_one_call_holds_nobody_up(name):
     begun = time.process_time()
@@ -188,6 +196,19 @@ def test_what_a_connection_keeps_is_bounded(sent, piece):
     tracemalloc.stop()
     del peer
     assert kept < 1 << 20
+
+
+@pytest.mark.parametrize("unit", [GET, GET[:-2] + b"x: " + b"y" * 1000 + b"\r\n\r\n"])
+def test_a_decoder_knows_about_how_much_it_keeps(unit):
+    play(Sent(unit, asks=b""), len(unit), len(unit))
+    gc.collect()
+    tracemalloc.start()
+    peer = play(Sent(unit, asks=b""), 100 * len(unit), len(unit))
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not peer.broken
+    assert kept / 2 < peer.decoder.memory < kept * 3
 
 
 @pytest.mark.parametrize(
