@@ -369,6 +369,7 @@ def seeds() -> list[bytes]:
         ],
         [*opening, (1, get), (0, ok), *closing, *opening, (1, get), (0, ok), (1 | RST, b"")],
         [*((c | OTHER, p) for c, p in opening), *opening, (1, get), (1 | OTHER, get), (OTHER, ok), (0, ok)],
+        [*opening, (1, get), (PLACED, b"\x10" + b"HTTP/1.1 200 " * 4 + b"\rX\n" + ok), *closing],
         [
             *opening,
             (1, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"),

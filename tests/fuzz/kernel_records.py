@@ -199,6 +199,12 @@ def seeds() -> list[bytes]:
             (data | AS_IT_IS, record.HEADER.pack(3, 0, 70, *range(9), 1, 0)[2:]),
             (opened | AS_IT_IS, bytes(110)),
         ],
+        [
+            (opened, b"\1"),
+            (data, get),
+            (data | EGRESS | MORE, b"\0junk\n"),
+            (data | EGRESS, b"\0" + b"HTTP/1.1 200 " * 4 + b"\rX\n" + ok[1:]),
+        ],
         [(0, b"\0"), (5, b"\0"), (7 | AS_IT_IS, b""), (data | AS_IT_IS, b"\xff" * 62)],
     ]
     return [write(bytes([n, 0]), talk) for n, talk in enumerate(talks)]

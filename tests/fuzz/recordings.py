@@ -224,6 +224,13 @@ def seeds() -> list[bytes]:
             (0, b"later"),
             (end, b""),
         ],
+        [
+            (form.OPENED, b"\6"),
+            (up, get),
+            (down, b"\1junk\n"),
+            (down, b"HTTP/1.1 200 " * 4 + b"\rX\n" + ok),
+            (end, b""),
+        ],
         [(form.OPENED, b"\6"), (up | ENDS_BLOCK, get), (down | ENDS_BLOCK | WRONG, ok)],
         [
             (form.LOSS | AS_IT_IS, bytes(8) + b"\3abc"),
