@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover import Detail, Direction, StreamBuffer, Syscall
+from rover.buffer import MAX_PIECES
 from rover.details import MAX_WAITING, Ledger
 
 
@@ -121,6 +122,25 @@ def test_calls_beyond_the_bound_go_alone_and_never_vanish():
     freed = ledger.take_free()
     stream.consume(len(stream), 1)
     assert sorted((*freed, *ledger.take(1), *ledger.take_free())) == calls
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_pieces_between_gaps_are_bounded_and_positions_stay(size):
+    stream, ledger = buffer()
+    number = 3 * MAX_PIECES
+    calls = [call(i * 5, size, i) for i in range(number)]  # each behind a gap, but for the first
+    for each in calls:
+        stream.append(each, b"x" * size)
+    assert stream.size == (MAX_PIECES + 1) * size  # the first one lies before its gap
+    assert stream.unread == (number - 1) * 5 + size
+    seen = 0
+    while stream.unread:
+        assert stream.position % 5 == 0 or not len(stream)
+        seen += len(stream)
+        stream.skip(len(stream) or stream.gap)
+    assert seen == (MAX_PIECES + 1) * size
+    assert (stream.size, stream.position) == (0, stream.end)
+    assert sorted(ledger.take_free()) == calls
 
 
 def test_an_owner_that_never_ends_is_bounded():

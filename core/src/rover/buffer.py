@@ -20,6 +20,10 @@ configures. The core breaks the connection there (reason `overflow`)."""
 
 PIECE_MEMORY = 160
 """Bytes that a piece behind a gap takes besides what was captured of it."""
+MAX_PIECES = 256
+"""Captured pieces between gaps that wait behind the first gap. Decoders pass over gaps as they come; one
+that waits for the other direction first may see bytes by ones, each of which would cost 130. Of more
+pieces the bytes are missing, too."""
 
 
 class StreamBuffer:
@@ -152,6 +156,10 @@ class StreamBuffer:
     def _append_behind(self, payload: bytes) -> None:
         if self._behind and not self._behind[-1][1]:
             self._behind[-1][0].extend(payload)
+        elif len(self._behind) >= MAX_PIECES:
+            last = self._behind[-1]
+            self._behind[-1] = (last[0], last[1] + len(payload), *last[2:])
+            self.size -= len(payload)
         else:
             self._behind.append((bytearray(payload), 0))
 
