@@ -21,7 +21,7 @@ configures. The core breaks the connection there (reason `overflow`)."""
 PIECE_MEMORY = 160
 """Bytes that a piece behind a gap takes besides what was captured of it."""
 MAX_PIECES = 256
-"""Captured pieces between gaps that wait behind the first gap. Decoders pass over gaps as they come; one
+"""Captured pieces between gaps that wait after the first gap. Decoders pass over gaps as they come; one
 that waits for the other direction first may see bytes by ones, each of which would cost 130. Of more
 pieces the bytes are missing, too."""
 

@@ -28,7 +28,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Sent(NamedTuple):
-    """`unit`, as often as it takes, between what comes before and behind it."""
+    """`unit`, as often as it takes, between what comes before and after it."""
 
     unit: bytes
     last: bytes = b""
@@ -45,7 +45,7 @@ class Sent(NamedTuple):
 
 
 SENT = {
-    "status lines that are none, behind a loss": Sent(b"HTTP/1.1 200 ", b"\rX\n", loss=True),
+    "status lines that are none, after a loss": Sent(b"HTTP/1.1 200 ", b"\rX\n", loss=True),
     "status lines that are none": Sent(b"HTTP/1.1 200 ", b"\rX\n", OK),
     "status lines that are none, from nobody known": Sent(b"HTTP/1.1 200 ", b"\rX\n", asks=b""),
     "request lines that are none": Sent(b"GET /a", b" HTTP/1.x\n", asks=b"", loss=True),
@@ -65,7 +65,7 @@ SENT = {
     "many lengths": Sent(b"5,", b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: "),
     "many codings": Sent(b"a,", b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: "),
     "a chunk extension without end": Sent(b";a=b", first=CHUNKED + b"5"),
-    "white space behind a chunk's size": Sent(b" ", b"x\r\n", CHUNKED + b"5"),
+    "white space after a chunk's size": Sent(b" ", b"x\r\n", CHUNKED + b"5"),
     "small chunks": Sent(b"1\r\nx\r\n", first=CHUNKED),
     "trailers without end": Sent(b"a: b\r\n", first=CHUNKED + b"0\r\n"),
     "a doubtful head without end": Sent(b"x\r\n", first=b"GET /\r\n", asks=b""),
@@ -168,7 +168,7 @@ def test_heads_of_lf_cost_what_other_heads_do():
     assert cost(bare, size, size) < 4 * cost(usual, size, size)
 
 
-@pytest.mark.parametrize("name", ["status lines that are none, behind a loss", "white space in a value"])
+@pytest.mark.parametrize("name", ["status lines that are none, after a loss", "white space in a value"])
 def test_half_a_megabyte_in_one_call_holds_nobody_up(name):
     begun = time.process_time()
     play(SENT[name], 500_000, 1 << 20)

@@ -39,7 +39,7 @@ def test_the_scan_finds_what_the_expression_finds(data, kinds, ragged):
         expected = match.start()
         break
     if ragged and expected == 0 and not re.match(rb"(?:%b) |HTTP/" % KNOWN, data):
-        # Its method may lack its first letters: the next one, in or behind this line.
+        # Its method may lack its first letters: the next one, in or after this line.
         later = KINDS[kinds].search(data, 1)
         expected = later.start() if later else -1
     for given_data, before in ((data, 0), (bytearray(b"GET\n" + data + b"!"), 4)):

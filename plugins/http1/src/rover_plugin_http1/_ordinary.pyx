@@ -76,7 +76,7 @@ cdef const unsigned char *fields(
         while at < end and FIELD[at[0]]:
             at += 1
         last = at
-        at = behind_line(at, end)
+        at = after_line(at, end)
         if at == NULL:
             return NULL
         if size == 4:
@@ -96,11 +96,11 @@ cdef const unsigned char *fields(
             found.content = CHUNKED if last - value == 7 and same(value, b"chunked", 7) else UNUSUAL
     if found.lengths + found.codings > 1:
         found.content = UNUSUAL
-    return behind_line(at, end)
+    return after_line(at, end)
 
 
-cdef inline const unsigned char *behind_line(const unsigned char *at, const unsigned char *end) noexcept nogil:
-    """Behind the line end at `at`, CR LF or LF; NULL when there is none."""
+cdef inline const unsigned char *after_line(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """After the line end at `at`, CR LF or LF; NULL when there is none."""
     if end - at >= 2 and at[0] == 13 and at[1] == 10:
         return at + 2
     return at + 1 if at < end and at[0] == 10 else NULL
@@ -160,7 +160,7 @@ def ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
     target_end = at
     if at == target or stop - at < 10 or not version(at + 1) or at[0] != 32:
         return None
-    end = behind_line(at + 9, stop)
+    end = after_line(at + 9, stop)
     if end == NULL:
         return None
     end = fields(end, stop, &found)
@@ -199,7 +199,7 @@ def ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
         at += 1
         while at < stop and FIELD[at[0]]:
             at += 1
-    end = behind_line(at, stop)
+    end = after_line(at, stop)
     if end == NULL:
         return None
     end = fields(end, stop, &found)

@@ -104,7 +104,7 @@ class State(enum.Enum):
     TRAILERS = "trailers"
     CLOSE = "close"
     SURPLUS = "surplus"
-    """Behind a response that must have no content: there may be some all the same."""
+    """After a response that must have no content: there may be some all the same."""
     SEARCH = "search"
     FAILED = "failed"
 
