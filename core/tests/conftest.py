@@ -131,6 +131,8 @@ class Bench:
     gone: set[int]
     breaks: list[ProtocolBreak]
     unneeded: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+    known: dict[int, Opened] = dataclasses.field(default_factory=dict)
+    """Connections the source can describe: those it has told of."""
     clock: int = 0
     sequences: dict[int, int] = dataclasses.field(default_factory=dict)
     positions: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
@@ -150,18 +152,10 @@ class Bench:
 
     def open(self, identity: int = 1, role: Role | None = Role.SERVER, *, late: bool = False) -> None:
         detail = None if late else self.detail(identity, Syscall.ACCEPT4, Direction.EGRESS)
-        self.pipeline.opened(
-            Opened(
-                identity,
-                self.clock,
-                Address("10.0.0.1", 80),
-                Address("10.0.0.2", 4000),
-                role,
-                42,
-                late,
-                detail,
-            )
-        )
+        local, remote = Address("10.0.0.1", 80), Address("10.0.0.2", 4000)
+        opened = Opened(identity, self.clock, local, remote, role, 42, late, detail)
+        self.known[identity] = opened._replace(late=True, detail=None)
+        self.pipeline.opened(opened)
 
     def read(self, data: bytes, identity: int = 1, size: int | None = None) -> None:
         self.move(Syscall.READ, Direction.INGRESS, data, identity, size)
@@ -199,6 +193,9 @@ class Bench:
 
     def set_unneeded(self, connection: int, direction: int, position: int) -> None:
         self.unneeded.append((connection, direction, position))
+
+    def describe(self, connection: int) -> Opened | None:
+        return self.known.get(connection)
 
     def is_open(self, connection: int) -> bool:
         return connection not in self.gone

@@ -11,6 +11,7 @@ from rover import (
     AccessLog,
     Closed,
     Direction,
+    Exchange,
     Outcome,
     Process,
     ProtocolSpec,
@@ -20,7 +21,7 @@ from rover import (
     hookimpl,
 )
 from rover.http import Headers, HttpExchange, HttpRequest
-from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, WORTH_TELLING
+from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, MAX_PROCESSES, WORTH_TELLING
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY
 
 GREETINGS = {
@@ -346,6 +347,61 @@ class TestBounds:
         assert bench.pipeline.totals.evicted == 1
         assert [log.connection.id for log in bench.exchanges] == [2]
 
+    def test_it_is_never_one_that_is_used(self, make_bench):
+        """However long it has been there, and however many come and go."""
+        bench = make_bench(max_connections=200)
+        for identity in range(1, 1000):
+            bench.open(identity)
+            for used in (1, 2, 3):
+                if used <= identity:
+                    bench.read(b"?%d\n" % identity, used)
+                    bench.write(b"!%d\n" % identity, used)
+        assert len(bench.exchanges) == 999 + 998 + 997
+        assert bench.pipeline.totals.evicted == 999 - 200
+        assert bench.pipeline.totals.returned == 0
+
+    def test_one_that_goes_on_keeps_its_facts(self, make_bench):
+        bench = make_bench(max_connections=2)
+        for identity in (1, 2, 3):
+            bench.open(identity)
+        for turn in range(4):
+            for identity in (1, 2, 3):
+                bench.read(b"?%d\n" % turn, identity)
+                bench.write(b"!%d\n" % turn, identity)
+        logs = bench.exchanges
+        assert [log.attributes["reply"] for log in logs] == [f"!{turn}" for turn in range(4) for _ in "123"]
+        assert {log.connection.local.port for log in logs} == {80}
+        assert [log.connection.opened for log in logs[:3]] == [bench.known[i].time for i in (1, 2, 3)]
+        assert {log.outcome for log in logs} == {Outcome.COMPLETE}
+        totals = bench.pipeline.totals
+        assert (totals.connections, totals.evicted, totals.returned, totals.missing) == (3, 13, 12, 0)
+        bench.pipeline.finish(bench.clock)
+        assert sorted(bench.delivered) == sorted(bench.sent)
+
+    def test_and_its_streams_begin_where_they_go_on(self, make_bench):
+        """In the direction that comes second as well, unless a record is missing between."""
+        bench = make_bench(max_connections=1)
+        for lost, expected in ((0, ["!a", "!b"]), (1, ["!a"])):
+            bench.open(1)
+            bench.read(b"?a\n")
+            bench.write(b"!a\n")
+            bench.open(2)
+            bench.read(b"?b\n")
+            bench.sequences[1] += lost
+            bench.write(b"!b\n")
+            assert [log.attributes["reply"] for log in bench.exchanges] == expected
+            bench = make_bench(max_connections=1)
+
+    def test_names_of_processes_are_kept_by_use(self, make_bench):
+        bench = make_bench()
+        for pid in range(1000, 1000 + MAX_PROCESSES):
+            bench.pipeline.process(Process(pid, "short"))
+            if pid % 1000 == 0:
+                bench.open(pid)
+        bench.read(b"?a\n", 1000)
+        bench.write(b"!a\n", 1000)
+        assert bench.exchanges[-1].connection.process == Process(42, "app")
+
     def test_a_connection_whose_end_was_lost_is_noticed(self, bench):
         bench.open()
         bench.read(b"?a\n")
@@ -372,6 +428,41 @@ class TestBounds:
         bench.pipeline.closed(Closed(9, bench.clock, False, detail))
         bench.pipeline.closed(Closed(10, bench.clock, False, None))
         assert bench.delivered == [detail]
+
+    @pytest.mark.parametrize(
+        ("ending", "outcome"), [("close", "aborted"), ("gone", "aborted"), ("finish", "unfinished")]
+    )
+    def test_what_is_under_way_at_the_end(self, make_bench, lines, ending, outcome):
+        """It is the traffic's doing, or the agent's; what ended before is as it was."""
+
+        class Cut(type(lines.make(None, {}, None))):
+            def decode(self, direction, buffer, now):
+                if buffer.ended:
+                    return Exchange(9, 1, now, "lines", {"reply": "by close"})._replace(outcome=self.end())
+                return super().decode(direction, buffer, now)
+
+            def end(self):
+                self.decode = lambda direction, buffer, now: NEED_MORE
+                return Outcome.COMPLETE
+
+            def close(self, now):
+                return [found._replace(outcome=Outcome.ABORTED) for found in super().close(now)]
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Cut())])
+        bench.open()
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        bench.read(b"?b\n")
+        if ending == "close":
+            bench.close()
+        elif ending == "gone":
+            bench.gone.add(1)
+            bench.pipeline.tick(bench.clock + IDLE_CHECK + 1)
+        else:
+            bench.pipeline.finish(bench.clock)
+        by_close = ["complete"] if ending == "close" else []
+        assert [log.outcome.value for log in bench.exchanges] == ["complete", *by_close, outcome]
+        assert sorted(bench.delivered) == bench.sent
 
     def test_the_end_of_the_run_delivers_everything(self, bench):
         bench.open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from rover.records import RecordHandler
+from rover.records import Opened, RecordHandler
 from rover_source_ebpf.reader import Reader
 from rover_source_ebpf.record import Decoder
 
@@ -33,6 +33,9 @@ class Whole(Protocol):
     def is_open(self, connection: int) -> bool:
         """Whether the kernel knows it."""
 
+    def describe(self, connection: int) -> Opened | None:
+        """What was told of it."""
+
 
 class Part:
     """Implements rover.source.Source for a process forked after the whole was started.
@@ -51,6 +54,7 @@ class Part:
         self.set_upload = whole.set_upload
         self.set_unneeded = whole.set_unneeded
         self.is_open = whole.is_open
+        self.describe = whole.describe
 
     def start(self) -> None:
         """Maps its ring. Raises RoverError."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rover.errors import RoverError, UsageError
-from rover.records import Loss, RecordHandler
+from rover.records import Address, Loss, Opened, RecordHandler
 from rover.source import Selection
 from rover_source_ebpf import host, machine, selection
 from rover_source_ebpf.kernel import Kernel
@@ -20,7 +20,8 @@ from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, STAGES, Program
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.reader import Reader
-from rover_source_ebpf.record import Decoder
+from rover_source_ebpf.record import ROLES, Decoder
+from rover_source_ebpf.record import host as address_text
 from rover_source_ebpf.under_way import calls_under_way
 
 with contextlib.suppress(ImportError):  # not compiled
@@ -52,8 +53,9 @@ AGENT = struct.Struct("=II")
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
 CONNECTION_SIZE = 88
-UPLOAD = struct.Struct("=I4xQQ")
-"""struct upload of c/maps.c: the limit, and up to where the bytes of each direction are unneeded."""
+UPLOAD = struct.Struct("=IIQQQ16s16sHHB3x")
+"""struct upload of c/maps.c: the limit, the opener's pid, up to where the bytes of each direction are
+unneeded; when it was opened, its addresses, their ports, its role."""
 CALL = struct.Struct("=QQIB")
 """The first fields of struct call: the socket, when it began, the call's number, the stage."""
 CALL_SIZE = 120
@@ -75,13 +77,14 @@ class EbpfSource:
         self._rings = 1
         self._divided = False
         self._reader: Reader | None = None
+        self._role_of = Listeners(self.now).role
         self._decoder = self._make_decoder()
         self._totals = dict.fromkeys(COUNTERS, 0)
         self._told = dict.fromkeys(LOSSES, 0)
         self._looked = 0
 
     def _make_decoder(self) -> Decoder:
-        return Decoder(Listeners(self.now).role)
+        return Decoder(self._role_of)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -269,7 +272,7 @@ class EbpfSource:
 
     def set_unneeded(self, connection: int, direction: int, position: int) -> None:
         """Nothing from now on of calls that end at or before this position of the stream."""
-        self._change_upload(connection, 1 + direction, position)
+        self._change_upload(connection, 2 + direction, position)
 
     def _change_upload(self, connection: int, field: int, value: int) -> None:
         program, key = self._program, connection.to_bytes(8, "little")
@@ -284,6 +287,26 @@ class EbpfSource:
         if self._program is None:
             return False
         return self._program.get("uploads", connection.to_bytes(8, "little"), UPLOAD.size) is not None
+
+    def describe(self, connection: int) -> Opened | None:
+        """What was told when it was announced, while the kernel knows the connection."""
+        program = self._program
+        known = program and program.get("uploads", connection.to_bytes(8, "little"), UPLOAD.size)
+        if not known:
+            return None
+        _, pid, _, _, opened, local, remote, local_port, remote_port, role = UPLOAD.unpack(known)
+        if not opened:
+            return None
+        return Opened(
+            connection,
+            opened,
+            Address(address_text(local), local_port),
+            Address(address_text(remote), remote_port),
+            ROLES[role] or self._role_of(pid, local_port),
+            pid,
+            late=True,
+            detail=None,
+        )
 
     def uploaded(self, connection: int) -> int:
         """Payload bytes the kernel has sent of an open connection, 0 when it is not known.

@@ -115,8 +115,20 @@ static inline void announce(u64 sk, struct conn *conn, struct call *call, u64 en
     __builtin_memcpy(record.remote, tuple.remote, 16);
     record.local_port = tuple.local_port;
     record.remote_port = tuple.remote_port;
-    if (offer(conn->id, &record, sizeof(record)))
+    if (offer(conn->id, &record, sizeof(record))) {
         conn->announced = 1;
+        u64 id = conn->id;
+        struct upload *known = uploads.lookup(&id);
+        if (known) {
+            known->pid = call->pid;
+            known->opened = conn->opened;
+            __builtin_memcpy(known->local, record.local, 16);
+            __builtin_memcpy(known->remote, record.remote, 16);
+            known->local_port = record.local_port;
+            known->remote_port = record.remote_port;
+            known->role = conn->role;
+        }
+    }
     else if (end)
         count(COUNT_RING_FULL, 1); /* the connection is told of later, this call never */
 }

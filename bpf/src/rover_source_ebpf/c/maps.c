@@ -62,11 +62,19 @@ struct conn {
 
 _Static_assert(sizeof(struct conn) == CONNECTION_SIZE, "struct conn is not what source.py takes it for");
 
-/* What the agent wants of a connection's bytes. */
+/* What the agent wants of a connection's bytes; and what it was told when the connection was announced,
+ * for one that it gave up and has to know again. */
 struct upload {
     u32 limit; /* bytes of each call */
-    u32 unused;
+    u32 pid;
     u64 unneeded[2]; /* nothing of calls that end before this position */
+    u64 opened;      /* 0: it was not announced */
+    u8 local[16];
+    u8 remote[16];
+    u16 local_port;
+    u16 remote_port;
+    u8 role;
+    u8 unused[3];
 };
 _Static_assert(sizeof(struct upload) == UPLOAD_SIZE, "struct upload is not what source.py takes it for");
 

@@ -175,6 +175,7 @@ class Pipeline:
             state = self._add_unbuilt(detail)
         if sequence != state.sequence:
             self._missed(state, detail)
+            state.joined = False
         state.sequence = sequence + 1
         state.seen = now
         self.totals.calls += 1
@@ -186,6 +187,10 @@ class Pipeline:
                 self._relieve(now)
             return
         buffer = state.buffers[direction]
+        if state.joined and direction != state.first:
+            # No record is missing since the first one, so its stream begins here.
+            state.joined = False
+            buffer.begin(detail.position)
         buffer.append(detail, payload)
         if size == 0:
             buffer.ended = True
@@ -309,6 +314,8 @@ class Pipeline:
             state = ConnectionState(facts, late=True, built=True)
             self.totals.returned += 1
         state.sequence = detail.sequence
+        state.seen = detail.end
+        state.joined, state.first = True, detail.direction
         # Nothing is missing that was never ours to see: the stream begins here.
         state.buffers[detail.direction].begin(detail.position)
         return self._add(state)

@@ -8,6 +8,8 @@ cdef class ConnectionState:
     cdef public object connection
     cdef public object decoder
     cdef public long claims
+    cdef public bint joined
+    cdef public int first
     cdef public long long header_end
     cdef public list held
     cdef public long long held_memory

@@ -20,9 +20,11 @@ class ConnectionState:
         "claims",
         "connection",
         "decoder",
+        "first",
         "header_end",
         "held",
         "held_memory",
+        "joined",
         "kept",
         "late",
         "ledger",
@@ -45,6 +47,10 @@ class ConnectionState:
         self.decoder: Decoder | None = None
         self.spec: ProtocolSpec | None = None
         """The protocol it speaks. Without a decoder: the one it will speak, pinned by the user."""
+        self.joined = False
+        """Whether its first record was in the middle of it, and all records since were of one direction."""
+        self.first = 0
+        """That direction."""
         self.claims = 0
         """How many protocols it has had."""
         self.weighed = False
