@@ -771,6 +771,63 @@ def test_a_module_that_cannot_be_imported(tmp_path, code):
     assert "sink_log" in ran.stdout
 
 
+SOURCE = """
+from rover import SourceSpec
+
+class Nothing:
+    epoch = 0
+    def __init__(self, settings, selection): self.closed = False
+    def start(self): ...
+    def poll(self, handler, timeout): return False
+    def now(self): return 1
+    def set_upload(self, connection, limit): ...
+    def is_open(self, connection): return True
+    def counters(self): return {}
+    def stop(self, handler): ...
+    def close(self): sys.stderr.write("source closed\\n")
+
+@hookimpl
+def register_sources():
+    return [SourceSpec("nothing", Nothing)]
+"""
+RUN = ("run", "--source", "nothing", "--sink", "jsonl", "--set", "run.nice=0")
+
+
+def test_a_run_that_a_plugin_refuses(tmp_path):
+    refuses = (
+        SOURCE
+        + """
+@hookimpl
+def startup(settings):
+    raise UsageError("evil.path: no such file")
+"""
+    )
+    ran = command(tmp_path, RUN, evil=refuses)
+    assert ran.returncode == 2
+    assert "source closed" in ran.stderr
+    assert ran.stderr.splitlines()[-1] == "rover: evil.path: no such file"
+
+
+def test_a_run_beside_a_plugin_that_ends_wherever_it_can(tmp_path):
+    loud = (
+        SOURCE
+        + """
+@hookimpl
+def startup(settings):
+    raise Loud
+
+@hookimpl
+def shutdown():
+    sys.exit(5)
+"""
+    )
+    ran = command(tmp_path, RUN, evil=loud)
+    assert ran.returncode == 0
+    text = "its message cannot be read: SystemExit"
+    assert f"rover: plugin evil failed 1 times: startup: Loud: {text}" in ran.stderr
+    assert "rover: plugin evil failed 1 times: shutdown: SystemExit: 5" in ran.stderr
+
+
 # -- sources -----------------------------------------------------------------------------------
 
 
