@@ -377,6 +377,12 @@ def test_a_decoder_that_never_comes_to_an_end(make_bench, lines):
     assert bench.pipeline.totals.resynchronised
 
 
+def test_a_decoder_that_never_says_that_it_needs_more(make_bench, lines):
+    bench = play(make_bench, lines, changed(decode=returns(EXCHANGE)))
+    assert failures(bench) == ["protocol bad: decode: RuntimeError"]
+    assert bench.pipeline.totals.exchanges <= MAX_YIELDED + 10
+
+
 def generator(*parts):
     def method(self, now) -> Iterator[object]:
         for part in parts:
@@ -689,6 +695,25 @@ def test_what_registers_returns_a_sequence(returned):
     plugin = manager.register(hooks(register_protocols=lambda: returned), "bad")
     assert dict(Catalogue(manager).protocols) == {}
     assert plugin.failures
+
+
+def test_a_refused_plugin_has_no_hook_that_is_called():
+    """Though some of them are as they should be."""
+    called = []
+    manager = PluginManager()
+    plugin = manager.register(
+        hooks(
+            register_sinks=lambda: called.append(1),
+            shutdown=lambda when: called.append(2),
+            startup=lambda: called.append(3),
+        ),
+        "misspelt",
+    )
+    Catalogue(manager)
+    manager.hook.startup(settings=Settings(CORE))
+    manager.hook.shutdown()
+    assert called == []
+    assert list(plugin.failures) == ["refused: PluginValidationError"]
 
 
 # -- commands ----------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from rover.sink import SinkSpec
 from rover.source import SourceSpec
 
 MAX_YIELDED = 65_536
-"""Exchanges that one call of `expire` or `close` may yield: as many streams as two HTTP/2 peers would
-hardly allow each other, and far fewer than an iterator without end."""
+"""Exchanges that one call of `expire` or `close` may yield, or `decode` without taking a byte: as many
+streams as two HTTP/2 peers would hardly allow each other, and far fewer than an iterator without end."""
 MAX_REASON = 40
 """Characters of a break's reason, which is one word."""
 MAX_TEXT = 1000
@@ -192,7 +192,7 @@ def checked_opened(opened: object) -> Opened | None:
 
 def check_spec(spec: object, kind: type) -> None:
     """A specification that a plugin registers."""
-    if not isinstance(spec, kind):
+    if type(spec) is not kind:
         raise TypeError(f"returned {found(spec)} where a {kind.__name__} is due")
     name = getattr(spec, "name", None)
     if type(name) is not str or not _NAME.fullmatch(name):
@@ -241,7 +241,7 @@ def _check_settings(what: str, settings: Sequence[Setting]) -> None:
         raise TypeError(f"{what}: settings are {found(settings)} where a list is due")
     names = set()
     for setting in settings:
-        if not isinstance(setting, Setting):
+        if type(setting) is not Setting:
             raise TypeError(f"{what}: settings hold {found(setting)} where a Setting is due")
         check_setting(what, setting)
         if setting.name in names:

@@ -139,19 +139,21 @@ class PluginManager:
         """Registers one plugin. A misspelt or ill-formed hook refuses the whole plugin."""
         plugin = Plugin(name, distribution)
         self.plugins.append(plugin)
+        guarded = Guarded()
         try:
-            guarded = self._guard(plugin, module)
+            self._guard(plugin, module, guarded)
             self._manager.register(guarded, name)
             plugin.module = module_of(module)
         except BaseException as error:
             plugin.failed("refused", error)
+            if self._manager.is_registered(guarded):  # pluggy has taken what it had looked at
+                self._manager.unregister(guarded)
         else:
             plugin.hooks = tuple(sorted(set(vars(guarded))))
         return plugin
 
-    def _guard(self, plugin: Plugin, module: object) -> Guarded:
-        """A stand-in for the plugin, whose hooks count their exceptions and return None."""
-        guarded = Guarded()
+    def _guard(self, plugin: Plugin, module: object, guarded: Guarded) -> None:
+        """Makes a stand-in for the plugin, whose hooks count their exceptions and return None."""
         for name in dir(module):
             if name.startswith("__"):
                 continue
@@ -169,7 +171,6 @@ class PluginManager:
             function = getattr(module, name)
             wrapper = guard(function, plugin, name)
             setattr(guarded, name, hookspecs.hookimpl(**marker_options(options))(wrapper))
-        return guarded
 
     def collect(self, hook: str, kind: type[Spec]) -> list[Spec]:
         """What all plugins returned from `register_protocols`, `_sources` or `_sinks`.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Iterable
 
 import typer
 
@@ -10,6 +12,9 @@ import rover.buffer
 from rover.configuration import Catalogue
 from rover.plugins import PluginManager, first_line
 from rover.source import Check
+
+MAX_CHECKS = 1000
+"""Lines of one source: more is an iterator without end."""
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +29,8 @@ def register(app: typer.Typer) -> None:
         for source in catalogue.sources.values():
             if source.check is not None:
                 try:
-                    checks.extend(source.check())
-                except Exception as error:
+                    checks.extend(checked(source.check()))
+                except BaseException as error:
                     checks.append(Check(f"source {source.name}", False, first_line(error)))
         checks.extend(plugin_checks(catalogue))
         width = max(len(check.subject) for check in checks)
@@ -35,6 +40,14 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"{verdict:4}  {check.subject:{width}}  {check.finding}{mend}")
         if any(check.required and not check.ok for check in checks):
             raise typer.Exit(1)
+
+
+def checked(checks: Iterable[Check]) -> list[Check]:
+    """What a source's `check` returned. Raises TypeError for what no line can be made of."""
+    taken = list(itertools.islice(checks, MAX_CHECKS))
+    if not all(type(check) is Check and type(check.subject) is type(check.finding) is str for check in taken):
+        raise TypeError("its check returned something else than Checks")
+    return taken
 
 
 def compiled_check() -> Check:

@@ -89,8 +89,12 @@ def source_of(catalogue: Catalogue, file: str) -> SourceSpec:
     except OSError as error:
         raise RoverError(f"cannot read {file}: {error.strerror}") from None
     for spec in catalogue.sources.values():
-        if not spec.live and spec.opens is not None and spec.opens(opening):
-            return spec
+        if not spec.live and spec.opens is not None:
+            try:
+                if spec.opens(opening):
+                    return spec
+            except BaseException as error:
+                catalogue.manager.blame(f"source {spec.name}").failed("opens", error)
     known = ", ".join(sorted(n for n, s in catalogue.sources.items() if not s.live)) or "none installed"
     raise UsageError(f"{file}: neither a capture nor a recording ({known})")
 

@@ -57,7 +57,7 @@ cdef class Pipeline:
     cdef _claim(self, ConnectionState state, object spec, object now, object upgrade=*)
     @cython.locals(buffer=StreamBuffer)
     cdef _make_plain(self, ConnectionState state)
-    @cython.locals(buffer=StreamBuffer, before="long long", _="long")
+    @cython.locals(buffer=StreamBuffer, before="long long", steps="long long", _="long long")
     cdef _decode(self, ConnectionState state, int direction, object now)
     cdef _leave_out(self, ConnectionState state, int direction)
     cdef object _ask(self, list implementations, tuple arguments)

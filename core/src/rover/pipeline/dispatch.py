@@ -14,6 +14,7 @@ from rover.decoder import NEED_MORE, RESYNCHRONISED, UPLOAD_NONE, AnyExchange, P
 from rover.details import DETAIL_MEMORY
 from rover.exchange import Exchange, Outcome
 from rover.guard import (
+    MAX_YIELDED,
     check_decoder,
     check_result,
     checked_break,
@@ -48,8 +49,6 @@ SWEEP_SLICE = 1024
 """Connections looked at per tick, so that a tick stays under a few milliseconds."""
 MAX_PROCESSES = 32_768
 """Process names kept, the least recently used one goes first: the default of kernel.pid_max."""
-MAX_STEPS = 1_000_000
-"""Decoder steps over one call: one per byte of the largest buffer. More is an endless loop."""
 LARGE = 8192
 """Bytes of a call behind which the decoder is asked what it needs: bodies that are worth it come in
 pieces of this size and more, heads do not."""
@@ -449,7 +448,8 @@ class Pipeline:
         if decoder is None:
             return
         way = WAYS[direction]
-        for _ in range(MAX_STEPS):
+        steps = buffer.size + MAX_YIELDED  # one per byte, and what the decoder had ready
+        for _ in range(steps):
             before = buffer.position
             try:
                 result = decoder.decode(way, buffer, now)
@@ -469,7 +469,7 @@ class Pipeline:
             else:
                 self._exchange(state, result)  # type: ignore[arg-type]  # check_result has seen to it
         else:
-            endless = RuntimeError(f"{MAX_STEPS} steps without an end")
+            endless = RuntimeError(f"{steps} steps without an end")
             self._break(state, self._plugin_break(state, "decode", endless), now)
             return
         if buffer.size > MAX_SIZE:
