@@ -37,11 +37,18 @@ class StreamBuffer:
         "_first_end",
         "_incoming",
         "_ledger",
+        "_missed",
         "data",
         "direction",
         "end",
         "ended",
         "gap",
+        "gap_moved",
+        "gap_records",
+        "hidden",
+        "hidden_moved",
+        "hidden_records",
+        "late",
         "offset",
         "position",
         "size",
@@ -54,6 +61,18 @@ class StreamBuffer:
         self.offset = 0
         self.gap = 0
         """Bytes missing right behind `data`; 0 when nothing is known to be missing there."""
+        self.gap_moved = 0
+        """A sequence number: calls of that number or higher were made after the gap's bytes had moved."""
+        self.gap_records = 0
+        """Calls that may have moved them: lost ones, some of which may be of the other direction, and
+        those that were not captured to their end."""
+        self.hidden = 0
+        """Bytes missing that were passed over while nobody knew the protocol (see `hide`)."""
+        self.hidden_moved = 0
+        """Of these: what `gap_moved` is of a gap."""
+        self.hidden_records = 0
+        self.late = False
+        """True when the connection's beginning was not seen: messages may be under way at the first byte."""
         self.position = position
         """Absolute stream position of the next unread byte, captured or missing."""
         self.end = position
@@ -62,11 +81,12 @@ class StreamBuffer:
         """Captured bytes held, also those behind gaps."""
         self.ended = False
         """True when no byte will follow `end`."""
-        self._behind: list[tuple[bytearray, int]] = []  # (payload, bytes missing behind it)
+        self._behind: list[tuple[bytearray, int, int, int]] = []  # payload; the gap behind it, as above
         self._ledger = ledger
         self._incoming = not direction  # which is INGRESS's number
         self._calls: list[Detail] = []  # whose bytes are not all consumed, oldest first
         self._assigned = False  # whether _calls[0] has its owner already
+        self._missed = 0  # the ledger's, when the newest call was added
         self._first = self._first_end = 0  # the positions between which _calls[0] moved its bytes
 
     def __len__(self) -> int:
@@ -103,6 +123,27 @@ class StreamBuffer:
         call = self._calls[0]
         return call.end if self._incoming else call.start
 
+    @property
+    def sequence(self) -> int:
+        """The number of the call that moved the next unread byte; 0 if unknown."""
+        return self._calls[0].sequence if self._calls else 0
+
+    @property
+    def missed(self) -> int:
+        """Records of the connection that were lost since the newest call of this direction."""
+        return max(0, self._ledger.missed - self._missed)
+
+    @property
+    def missing(self) -> int:
+        """The highest sequence number of the connection that is known to be missing."""
+        return self._ledger.missing
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether calls of the connection overlapped in time: a record may come after that of a call
+        which began later."""
+        return self._ledger.overlapping
+
     # -- filling, by the core ------------------------------------------------------------
 
     def begin(self, position: int) -> None:
@@ -117,7 +158,8 @@ class StreamBuffer:
             self._ledger.free(detail)
             return size <= 0
         if position > end:
-            self._miss(position - end)
+            self._lose(position - end, detail)
+        self._missed = self._ledger.missed
         self.end = position + size
         calls = self._calls
         if len(calls) >= MAX_WAITING:
@@ -131,15 +173,29 @@ class StreamBuffer:
         if captured:
             self.size += captured
             if self.gap:
-                self._append_behind(payload)
+                self._append_behind(payload, detail.sequence)
             elif self.offset >= len(self.data):
                 self.data = payload
                 self.offset = 0
             else:
                 self._grow(payload)
         if captured < size:
-            self._miss(size - captured)
+            self._miss(size - captured, detail.sequence, 1)
         return True
+
+    def _lose(self, size: int, detail: Detail) -> None:
+        """Bytes are missing before the call `detail`.
+
+        The lost records have the sequence numbers that are missing. The last of them may be well
+        before this call: what was called in between came after the lost bytes. Where calls
+        overlap in time, or no number is missing, nothing tells.
+        """
+        ledger = self._ledger
+        records = ledger.missed - self._missed
+        if records <= 0 or ledger.overlapping:
+            self._miss(size, detail.sequence, max(records, 0))
+        else:
+            self._miss(size, ledger.missing, records)
 
     def _grow(self, payload: bytes) -> None:
         # A message that trickles in must not be copied anew for each call: a bytearray grows
@@ -153,21 +209,22 @@ class StreamBuffer:
             self.offset = 0
         data += payload
 
-    def _append_behind(self, payload: bytes) -> None:
+    def _append_behind(self, payload: bytes, sequence: int) -> None:
         if self._behind and not self._behind[-1][1]:
             self._behind[-1][0].extend(payload)
         elif len(self._behind) >= MAX_PIECES:
-            last = self._behind[-1]
-            self._behind[-1] = (last[0], last[1] + len(payload), *last[2:])
             self.size -= len(payload)
+            self._miss(len(payload), sequence, 1)
         else:
-            self._behind.append((bytearray(payload), 0))
+            self._behind.append((bytearray(payload), 0, 0, 0))
 
-    def _miss(self, size: int) -> None:
+    def _miss(self, size: int, moved: int, records: int) -> None:
         if self._behind:
-            payload, missing = self._behind[-1]
-            self._behind[-1] = (payload, missing + size)
+            payload, missing, _, lost = self._behind[-1]
+            self._behind[-1] = (payload, missing + size, moved, lost + records)
         else:
+            self.gap_records = records + (self.gap_records if self.gap else 0)
+            self.gap_moved = moved
             self.gap += size
 
     # -- emptying, by decoders -------------------------------------------------------------
@@ -209,14 +266,10 @@ class StreamBuffer:
             if self.offset >= len(self.data):
                 self.data, self.offset = EMPTY, 0
                 if not self.gap and self._behind:
-                    self.data, self.gap = self._behind.pop(0)
+                    self.data, self.gap, self.gap_moved, self.gap_records = self._behind.pop(0)
         if left < asked:
             self._advance(asked - left, owner)
         return asked - left
-
-    def skip_call(self) -> None:
-        """Passes over what is left of the oldest call's bytes, captured or missing."""
-        self.skip((self._first_end if self._calls else self.end) - self.position)
 
     def _advance(self, size: int, owner: int | None) -> None:
         self.position = position = self.position + size
@@ -239,6 +292,26 @@ class StreamBuffer:
         if self._calls:
             call = self._calls[0]
             self._first, self._first_end = call.position, call.position + call.size
+
+    def hide(self, size: int) -> int:
+        """Passes over up to `size` bytes that no decoder was shown, and remembers what is missing of
+        them for the decoder that comes; returns how many there were."""
+        before = self.position
+        end = before + size
+        while self.position < end:
+            here = len(self)
+            step = min(here + self.gap, end - self.position)
+            if step > here:
+                self.hidden += step - here
+                self.hidden_moved = self.gap_moved
+                self.hidden_records += self.gap_records
+            if not self.skip(step):
+                break
+        return self.position - before
+
+    def hide_call(self) -> None:
+        """The same with what is left of the oldest call's bytes."""
+        self.hide((self._first_end if self._calls else self.end) - self.position)
 
     def clear(self) -> None:
         """Forgets every byte; details not yet assigned go free. Positions go on from `end`."""

@@ -19,13 +19,25 @@ DETAIL_MEMORY = 400
 class Ledger:
     """The details of one connection that wait for their exchange."""
 
-    __slots__ = ("_free", "_owned", "waiting")
+    __slots__ = ("_free", "_owned", "missed", "missing", "overlapping", "waiting")
 
     def __init__(self) -> None:
         self._owned: dict[int, list[Detail]] = {}
         self._free: list[Detail] = []
         self.waiting = 0
         """How many wait for their exchange."""
+        self.missing = 0
+        """The highest sequence number known to be missing."""
+        self.missed = 0
+        """How many are."""
+        self.overlapping = False
+        """Whether a call began before the one with the number before it had ended: then their numbers
+        do not tell which moved its bytes first."""
+
+    def miss(self, due: int, sequence: int) -> None:
+        """The record `sequence` came where `due` was: those before it are missing, as far as is known."""
+        self.missing = sequence - 1
+        self.missed += sequence - due
 
     def assign(self, owner: int, detail: Detail) -> None:
         """The detail waits for the exchange `owner`; beyond MAX_WAITING the oldest go free."""

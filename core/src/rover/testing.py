@@ -36,7 +36,8 @@ def connection(role: Role | None = Role.CLIENT) -> Connection:
 class Play:
     """One connection in one decoder. Each `send` is one socket call; each takes 10 ns."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, *, late: bool = False) -> None:
+        """`late`: the beginning of the connection was not seen."""
         self.decoder = decoder
         self.exchanges: list[AnyExchange] = []
         self.taken: list[tuple[Detail, ...]] = []
@@ -50,7 +51,11 @@ class Play:
         self.time = 0
         self.ledger = Ledger()
         self.buffers = {d: StreamBuffer(d, self.ledger) for d in Direction}
+        for buffer in self.buffers.values():
+            buffer.late = late
         self._positions = dict.fromkeys(Direction, 0)
+        self._sequence = 0
+        self._due = 0
 
     def send(self, direction: Direction, data: bytes, *, captured: int | None = None, size: int = 0) -> None:
         """One call that moved `data` (of which the first `captured` bytes were seen).
@@ -69,6 +74,7 @@ class Play:
     def lose(self, direction: Direction, size: int) -> None:
         """A call of which no record arrives."""
         self._positions[direction] += size
+        self._sequence += 1
         self.time += 10
 
     def end(self, direction: Direction) -> None:
@@ -99,9 +105,13 @@ class Play:
         position = self._positions[direction]
         self._positions[direction] += moved
         syscall = Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE
-        detail = Detail(
-            1, len(self.calls), self.time - 5, self.time, position, moved, 42, 3, syscall, direction, 0
-        )
+        sequence = self._sequence
+        detail = Detail(1, sequence, self.time - 5, self.time, position, moved, 42, 3, syscall, direction, 0)
+        if sequence > self._due:
+            self.ledger.miss(self._due, sequence)
+        if self.calls and detail.start < self.calls[-1].end:
+            self.ledger.overlapping = True
+        self._sequence = self._due = sequence + 1
         self.calls.append(detail)
         if self.protocol_break is not None:
             self.alone.append(detail)

@@ -665,6 +665,7 @@ def test_a_head_beyond_the_limit_is_no_message(talk_as):
     talk.ask(get("/1", "X: " + "y" * 900 + "\r\n"))
     talk.answer(ok())
     talk.ask(get("/2", "X: " + "y" * 1000 + "\r\n") + get("/3"))
+    talk.close()
     assert [row[1] for row in talk.rows] == ["/1", "/3"]
     assert talk.play.resynchronised == 1
 

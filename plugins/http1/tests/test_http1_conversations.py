@@ -7,7 +7,7 @@ import itertools
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +73,7 @@ def key(exchange: HttpExchange) -> tuple[object, ...]:
 
 
 LINES = [b"", b"\n", b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\xff", b"0\r\n\r\n"]
+WORDS = st.text("abc\n0", max_size=60).map(str.encode)
 bodies = st.one_of(st.sampled_from(LINES), st.binary(max_size=60))
 extra = st.sampled_from(
     [b"", b"Accept: */*\r\n", b"X: " + b"y" * 40 + b"\r\n", b"A: b\r\n c\r\n", b"B: \xe4\r\n", b"Bare: lf\n"]
@@ -98,7 +99,11 @@ def framed(draw: st.DrawFn, body: bytes) -> tuple[bytes, bytes]:
 
 @st.composite
 def scripts(
-    draw: st.DrawFn, *, pipelining: bool = True, contents: st.SearchStrategy[bytes] = bodies
+    draw: st.DrawFn,
+    *,
+    pipelining: bool = True,
+    contents: st.SearchStrategy[bytes] = bodies,
+    methods: Sequence[str] = ("GET", "POST", "HEAD", "PUT", "OPTIONS", "FOO"),
 ) -> Script:
     """Rounds of requests, each round answered before the next; the last answer may need the end."""
     calls: list[Call] = []
@@ -111,7 +116,7 @@ def scripts(
         answered: list[Call] = []
         for _ in range(width):
             number += 1
-            method = draw(st.sampled_from(["GET", "POST", "HEAD", "PUT", "OPTIONS", "FOO"]))
+            method = draw(st.sampled_from(methods))
             body = draw(contents) if method in ("POST", "PUT", "FOO") else b""
             field, sent = draw(framed(body)) if body else (b"", b"")
             head = (
@@ -244,18 +249,20 @@ def lossy(talk_as: Callable, role: Role, script: Script, data: st.DataObject):
 @given(st.one_of(scripts(), scripts(pipelining=False)), roles, st.data())
 def test_loss_never_makes_an_exchange_that_was_none(talk_as, script, role, data):
     talk = lossy(talk_as, role, script, data)
-    found = Counter(key(e) for e in talk.exchanges if e.outcome is Outcome.COMPLETE)
+    proven = (e for e in talk.exchanges if e.outcome is Outcome.COMPLETE and not e.assumed)
+    found = Counter(key(e) for e in proven)
     assert not found - Counter(script.exchanges)
     requests = Counter(e.request.target for e in talk.exchanges)
     assert all(count == 1 for count in requests.values())
 
 
 @settings(max_examples=100, deadline=None)
-@given(scripts(pipelining=False, contents=st.text("abc\n0", max_size=60).map(str.encode)), roles, st.data())
+@given(scripts(pipelining=False, contents=WORDS, methods=["GET", "POST", "HEAD"]), roles, st.data())
 def test_what_one_lost_call_costs(talk_as, script, role, data):
-    """Of a client that takes turns: the exchange it was part of, and two more at most.
+    """Of a client that takes turns: the exchange it was part of.
 
-    (Content that looks like messages, with its head unseen, may cost more.)
+    (Content that looks like messages, with its head unseen, may cost more, and so may methods that are
+    not known where a gap ends.)
     """
     calls = data.draw(recut(script.calls))
     lost = data.draw(st.integers(0, len(calls) - 1))
@@ -268,9 +275,9 @@ def test_what_one_lost_call_costs(talk_as, script, role, data):
     if script.ends:
         talk.play.end(talk.responses)
     talk.close()
-    complete = sum(e.outcome is Outcome.COMPLETE for e in talk.exchanges)
+    complete = Counter(key(e) for e in talk.exchanges if e.outcome is Outcome.COMPLETE)
     assert talk.broken is None
-    assert complete >= len(script.exchanges) - 3
+    assert (Counter(script.exchanges) - complete).total() <= 1
 
 
 FRAGMENTS = [

@@ -34,7 +34,7 @@ cdef class Pipeline:
 
     @cython.locals(state=ConnectionState)
     cpdef opened(self, object opened)
-    @cython.locals(state=ConnectionState, buffer=StreamBuffer, sequence="long long")
+    @cython.locals(state=ConnectionState, buffer=StreamBuffer, sequence="long long", start="long long")
     cpdef data(self, object detail, object payload)
     @cython.locals(state=ConnectionState)
     cpdef closed(self, object closed)
@@ -47,7 +47,7 @@ cdef class Pipeline:
     @cython.locals(state=ConnectionState)
     cdef ConnectionState _add_unbuilt(self, object detail)
     cdef _build(self, ConnectionState state, object facts)
-    cdef _missed(self, ConnectionState state, object detail)
+    cdef _missed(self, ConnectionState state, long long sequence)
     cdef _account(self, ConnectionState state, object detail)
     @cython.locals(buffer=StreamBuffer, ingress=StreamBuffer, egress=StreamBuffer)
     cdef _recognise(self, ConnectionState state, int direction, object now)

@@ -168,14 +168,17 @@ class Pipeline:
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
-        identity, sequence, _, now, _, size, _, _, _, direction, _ = detail
+        identity, sequence, start, now, _, size, _, _, _, direction, _ = detail
         state = self._states.get(identity)
         if state is None:
             state = self._add_unbuilt(detail)
-        if sequence != state.sequence:
-            self._missed(state, detail)
+        if sequence == state.sequence:
+            state.sequence = sequence + 1
+        else:
+            self._missed(state, sequence)
             state.joined = False
-        state.sequence = sequence + 1
+        if start < state.seen:
+            state.ledger.overlapping = True
         state.seen = now
         self.totals.calls += 1
         if state.plain:
@@ -343,15 +346,19 @@ class Pipeline:
         if known.protocol_break is not None:
             self._set_upload(known.id, UPLOAD_NONE)
 
-    def _missed(self, state: ConnectionState, detail: Detail) -> None:
-        if detail.sequence > state.sequence:
-            self.totals.missing += detail.sequence - state.sequence
+    def _missed(self, state: ConnectionState, sequence: int) -> None:
+        """A record came that is not the next one: others are missing, or it was one of them."""
+        if sequence > state.sequence:
+            state.ledger.miss(state.sequence, sequence)
+            self.totals.missing += sequence - state.sequence
+            state.sequence = sequence + 1
 
     def _account(self, state: ConnectionState, detail: Detail) -> None:
         """A call that moves no bytes: it takes part in sequence and totals only."""
-        if detail.sequence > state.sequence:
-            self._missed(state, detail)
-        state.sequence = detail.sequence + 1
+        if detail.sequence == state.sequence:
+            state.sequence += 1
+        else:
+            self._missed(state, detail.sequence)
         self.totals.calls += 1
 
     # -- recognition -------------------------------------------------------------------------
@@ -360,7 +367,7 @@ class Pipeline:
         buffer = state.buffers[direction]
         if buffer.at_gap:
             # Its first bytes were lost, or not captured: whatever follows is mid-stream.
-            state.late |= buffer.skip(buffer.gap) > 0 and len(buffer) > 0
+            state.late |= buffer.hide(buffer.gap) > 0 and len(buffer) > 0
         if not state.late and not self._passed_header(state, direction):
             return
         if state.spec is not None:
@@ -375,9 +382,12 @@ class Pipeline:
                 return
             # A message may begin where a call does: what only seemed to open one hides none, neither
             # here, nor in the other direction, where it was answered by what is none.
-            buffer.skip_call()
+            buffer.hide_call()
             if not state.late:
-                state.buffers[1 - direction].clear()
+                other = state.buffers[1 - direction]
+                other.hide(other.unread)
+            if buffer.at_gap:
+                state.late |= buffer.hide(buffer.gap) > 0 and len(buffer) > 0
         buffer.clear()
         self._send_free(state)
         if state.late:

@@ -44,6 +44,8 @@ class ConnectionState:
         """Logs that wait for the record that opens the connection; None once it is built."""
         self.ledger = Ledger()
         self.buffers = (StreamBuffer(INGRESS, self.ledger), StreamBuffer(EGRESS, self.ledger))
+        for buffer in self.buffers:
+            buffer.late = late
         self.decoder: Decoder | None = None
         self.spec: ProtocolSpec | None = None
         """The protocol it speaks. Without a decoder: the one it will speak, pinned by the user."""

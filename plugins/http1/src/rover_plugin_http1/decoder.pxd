@@ -20,6 +20,8 @@ cdef class Http1Decoder:
     cdef Request _answering
     cdef Request _tunnel
     cdef object _owners
+    cdef long long _headed
+    cdef long long _explained
     cdef long long _now
     cdef long long _active
 
@@ -36,12 +38,13 @@ cdef class Http1Decoder:
     cdef _pause(self, Reader reader)
     @cython.locals(pairing=Pairing, responses=Reader, request=Request)
     cdef bint _begin_request(self, Reader reader) except -1
-    cdef bint _is_quiet(self, Reader responses) except -1
     @cython.locals(request=Request)
     cdef _end_request(self, Reader reader, object event)
     cdef _finish_request(self, Request request, object content)
-    @cython.locals(pairing=Pairing, request=Request)
+    @cython.locals(pairing=Pairing)
     cdef bint _begin_response(self, Reader reader) except -1
+    cdef bint _may_hide_requests(self) except -1
+    @cython.locals(optional="bint")
     cdef _accept_response(self, Reader reader, Request request)
     cdef bint _may_overtake(self, Reader reader) except -1
     cdef bint _release(self, Reader responses, object start) except -1

@@ -12,7 +12,14 @@ from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.records import Direction, Role
 from rover.tuples import new
 from rover_plugin_http1.exchange import Request
-from rover_plugin_http1.framing import INVALID, UNSEEN, UNTIL_CLOSE, request_content, response_content
+from rover_plugin_http1.framing import (
+    INVALID,
+    NOTHING,
+    UNSEEN,
+    UNTIL_CLOSE,
+    request_content,
+    response_content,
+)
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.pairing import Pairing
 from rover_plugin_http1.reader import (
@@ -25,7 +32,6 @@ from rover_plugin_http1.reader import (
     JUMPED,
     REQUESTS,
     RESPONSES,
-    SEARCH,
     Event,
     Reader,
 )
@@ -69,6 +75,8 @@ class Http1Decoder:
         self._asking: Request | None = None  # whose content is coming
         self._answering: Request | None = None  # whose response is coming
         self._tunnel: Request | None = None  # a CONNECT without answer
+        self._headed = 0  # ns, when the head came of a response that may be without its content
+        self._explained = -1  # the number of a record that was lost, and was a response's
         self._owners = 0
         self._now = 0
         self._active = 0  # ns, when anything was last seen
@@ -108,7 +116,7 @@ class Http1Decoder:
             self._run(responses)
         if not self._timeout or now - self._active <= self._timeout:
             return []
-        expired = [self._abort(request) for request in self._unfinished()]
+        expired = self._abandon()
         # Their responses may come yet, and then belong to nobody; they are counted all the same.
         for reader in (self._requests, self._responses):
             if reader is not None:
@@ -124,7 +132,7 @@ class Http1Decoder:
         """Reports what is unfinished, as aborted."""
         self._now = now
         left = [found for found in self._out if isinstance(found, HttpExchange)]
-        return left + [self._abort(request) for request in self._unfinished()]
+        return left + self._abandon()
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -134,6 +142,7 @@ class Http1Decoder:
         if other is not None and other.kind is not None:
             kind = RESPONSES if other.kind is REQUESTS else REQUESTS
         reader = self._readers[direction] = Reader(buffer, kind, self._max_head)
+        self._pairing.unknown |= buffer.late
         if kind is not None:
             self._assign(reader)
         return reader
@@ -182,7 +191,7 @@ class Http1Decoder:
                     out.append(RESYNCHRONISED)
             elif event is FAILED:
                 self._break(reader, "framing", "no message begins here, and none was found behind it")
-            elif reader.state is DOUBTED and not self._pairing.sure:
+            elif reader.state is DOUBTED and not self._pairing.whole:
                 reader.disbelieve()
                 continue
             else:
@@ -202,7 +211,7 @@ class Http1Decoder:
             if reader.skipped:
                 self._note_loss(reader)
             if reader.buffer.ended:
-                self._give_up(self._pairing.lose())
+                self._give_up(self._pairing.end(), self._over(reader))
 
     # -- requests ----------------------------------------------------------------------------
 
@@ -210,20 +219,27 @@ class Http1Decoder:
         """A request's head is there. False when something else must be passed on first."""
         head = reader.request
         pairing = self._pairing
-        if reader.skipped:
-            self._note_loss(reader)
         responses = self._responses
-        if responses is not None and responses.state is HELD and not self._release(responses, reader.start):
-            return False
+        if responses is not None:
+            if responses.state is HELD and not self._release(responses, reader.start):
+                return False
+            if responses.optional and pairing.turns and not responses.unread:
+                # It answered HEAD, if its content has not come by now.
+                responses.leave_out()
+                self._end_response(responses, END)
         waiting = pairing.size
         if len(pairing.waiting) >= MAX_WAITING or (waiting and waiting + head.size > MAX_WAITING_SIZE):
             found = f"{len(pairing.waiting)} requests wait for a response"
             self._break(reader, "overflow", found)
             return False
-        request = Request(self._owners, head, reader.start)
+        request = Request(
+            self._owners, head, reader.start, reader.buffer.sequence, follows=reader.skipped > 0
+        )
+        if request.follows:
+            reader.note()
         reader.forget()
         self._owners += 1
-        request.paired = pairing.begin(request, quiet=pairing.sure or self._is_quiet(responses))
+        request.paired = pairing.begin(request)
         self._asking = request
         if request.paired and head.method == "CONNECT":
             self._tunnel = request
@@ -238,21 +254,6 @@ class Http1Decoder:
         elif event is CUT:
             self._end_request(reader, event)
         return True
-
-    def _is_quiet(self, responses: Reader | None) -> bool:
-        """Whether no response is under way when a request begins, as far as can be seen.
-
-        One that may have answered HEAD is over if its content has not come by then; and a
-        search need not look at what came before then.
-        """
-        if responses is None:
-            return True
-        if responses.optional and not responses.unread:
-            responses.leave_out()
-            self._end_response(responses, END)
-        elif responses.state is SEARCH:
-            responses.drop()
-        return responses.idle
 
     def _end_request(self, reader: Reader, event: Event) -> None:
         request = self._asking
@@ -277,13 +278,26 @@ class Http1Decoder:
         if reader.skipped:
             self._note_loss(reader)
         pairing = self._pairing
-        request = None
-        if pairing.answerable(reader.start) or self._believe(reader.start):
-            request = pairing.waiting[0]
-        elif self._may_overtake(reader):
+        start = reader.start
+        if not pairing.answerable(start) and not self._believe(start) and self._may_overtake(reader):
             return False
-        self._accept_response(reader, request)
+        if pairing.low or pairing.high:
+            hidden = self._may_hide_requests()
+            early = self.role is CLIENT and reader.buffer.overlapping
+            self._give_up(pairing.narrow(start, hidden=hidden, early=early))
+        self._accept_response(reader, pairing.oldest(start))
         return True
+
+    def _may_hide_requests(self) -> bool:
+        """Whether requests may have been lost since the last one that was seen, and before the response
+        that begins now. A single record that was lost where bytes of responses are missing was theirs."""
+        requests = self._requests
+        if requests is None:
+            return False
+        missed, missing, pairing = requests.buffer.missed, requests.buffer.missing, self._pairing
+        if missed == pairing.records == 1 and pairing.moved == missing:
+            self._explained = missing
+        return requests.skipped > 0 or missed > 1 or (missed == 1 and missing != self._explained)
 
     def _accept_response(self, reader: Reader, request: Request | None) -> None:
         head = reader.response
@@ -291,23 +305,46 @@ class Http1Decoder:
         owner = None if request is None or request.reported else request.owner
         if status < 200 and status != 101:
             reader.accept(owner, UNSEEN if head.content == UNSEEN else 0)
+            self._pairing.interim = True
             if request is not None:
                 request.continued = True
             return
-        if request is not None:
+        method, optional = None, False
+        if request is None:
+            self._pairing.unasked(reader.start)
+            # Not knowing what it answers is not knowing whether it answers HEAD.
+            optional = True
+        else:
             self._pairing.answer()
             if request is self._tunnel:
                 self._tunnel = None
+            method = request.head.method
+            if request.assumed and (head.content or method == "CONNECT"):
+                method, optional = self._guess_method(method, head.content)
         self._answering = request
-        content = response_content(head.content, status, request.head.method if request else None)
+        content = response_content(head.content, status, method)
+        self._headed = self._now if optional else 0
         if content == INVALID:
             reader.refuse(owner)
             self._break(reader, "framing", "a response whose Content-Length cannot be trusted")
             return
-        # Not knowing what it answers is not knowing whether it answers HEAD.
-        event = reader.accept(owner, content, optional=request is None)
+        event = reader.accept(owner, content, optional=optional)
         if event is END or event is CUT:
             self._end_response(reader, event)
+
+    def _guess_method(self, method: str, content: int) -> tuple[str | None, bool]:
+        """What a response of an assumed pair is read as an answer to, and whether the bytes that follow
+        are to tell if it has the `content` it declares: a body read as messages, or messages as a body,
+        cost more than the pair.
+        """
+        pairing = self._pairing
+        if method == "CONNECT":
+            # RFC 9110 section 9.3.6: what opens a tunnel declares no content.
+            return (method, False) if content in (NOTHING, UNSEEN) else (None, False)
+        if not pairing.mixed:
+            return method, False
+        pairing.unknown = True  # if it was read wrongly, so is what is counted from here on
+        return (method, False) if pairing.turns else (None, True)
 
     def _believe(self, start: int) -> bool:
         """Takes a doubtful line for a request when nothing else can be what a response answers.
@@ -315,7 +352,7 @@ class Http1Decoder:
         Nothing that came behind the response's first byte can (RFC 9112 section 9.2).
         """
         requests, pairing = self._requests, self._pairing
-        if requests is None or requests.state is not DOUBTED or pairing.waiting or not pairing.sure:
+        if requests is None or requests.state is not DOUBTED or pairing.waiting or not pairing.whole:
             return False
         if (start and requests.buffer.since > start) or not requests.believe():
             return False
@@ -328,8 +365,7 @@ class Http1Decoder:
         Only a client's record can be: a server's response is written after the request is read.
         """
         return (
-            self._pairing.sure
-            and not self._pairing.waiting
+            not self._pairing.waiting
             and self.role is CLIENT
             and not reader.buffer.ended
             and reader.unread <= self._max_head
@@ -337,19 +373,16 @@ class Http1Decoder:
         )
 
     def _release(self, responses: Reader, start: int) -> bool:
-        """Passes over responses that wait for a request, but are older than the one that begins
-        now. False when that has found something to pass on first."""
-        while responses.state is HELD:
-            if self._pairing.waiting or (self._pairing.sure and responses.start >= start):
-                break
-            self._accept_response(responses, None)
+        """Reads on where responses wait for a request, but are older than the one that begins now.
+        False when that has found something to pass on first."""
+        while responses.state is HELD and responses.start < start and not self._out:
+            if not self._pairing.answerable(responses.start):
+                self._accept_response(responses, None)
             self._run(responses)
         return not self._out
 
     def _end_response(self, reader: Reader, event: Event) -> None:
         request, self._answering = self._answering, None
-        if event is END:
-            self._pairing.answered(paired=request is not None)
         head = reader.response
         if request is not None and not request.reported:
             request.response = self._response(reader)
@@ -377,28 +410,48 @@ class Http1Decoder:
     # -- losses and endings ------------------------------------------------------------------
 
     def _note_loss(self, reader: Reader) -> None:
-        """Puts pairing in doubt when bytes were skipped that may have held messages.
+        """Bytes were passed over that may have held responses."""
+        lost = []
+        if reader.moved:
+            until = self._now if reader.buffer.overlapping else 0
+            lost = self._pairing.lose(
+                reader.moved, reader.lost, reader.records, until, boundary=reader.boundary
+            )
+        reader.note()
+        self._give_up(lost)
 
-        In the direction of the requests only once one follows: those before are counted.
-        """
-        reader.skipped = 0
-        self._give_up(self._pairing.lose())
-
-    def _give_up(self, requests: Iterable[Request]) -> None:
-        """No response will be told to be theirs."""
-        self._tunnel = None
+    def _give_up(self, requests: Iterable[Request], over: int = 0) -> None:
+        """No response to them will be seen. `over`: when that was clear, if none was sent."""
         for request in requests:
             request.paired = False
+            request.over = over
+            if request is self._tunnel:
+                self._tunnel = None
             if request.ended and not request.reported:
                 self._report(request)
+
+    def _over(self, reader: Reader | None) -> int:
+        """Now, unless a response may have been lost; 0 then. `reader`: of the newest bytes there are."""
+        pairing = self._pairing
+        if reader is None or reader.buffer.missed or pairing.low or pairing.high:
+            return 0
+        return self._now
+
+    def _abandon(self) -> list[HttpExchange]:
+        """What is unfinished is over."""
+        over = self._over(self._responses or self._requests)
+        for request in self._pairing.waiting:
+            request.over = over
+        return [self._abort(request) for request in self._unfinished()]
 
     def _response(self, reader: Reader) -> HttpResponse:
         head = reader.response
         status, version, headers, size, _ = head
         content = reader.content if reader.known else None
+        end = self._headed if self._headed and not reader.content else self._active
         return new(
             HttpResponse,
-            (status, version, headers, reader.start, self._active, size, content, reader.trailers),
+            (status, version, headers, reader.start, end, size, content, reader.trailers),
         )
 
     def _report(self, request: Request) -> None:

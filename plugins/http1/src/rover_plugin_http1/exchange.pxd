@@ -14,6 +14,10 @@ cdef class Request:
     cdef public bint last
     cdef public bint reported
     cdef public object response
+    cdef public long long sequence
+    cdef public bint follows
+    cdef public bint assumed
+    cdef public object over
 
     cpdef object value(self)
     cpdef object exchange(self, object outcome)

@@ -12,26 +12,34 @@ class Request:
     """A request, from its head until its exchange is reported."""
 
     __slots__ = (
+        "assumed",
         "complete",
         "content",
         "continued",
         "end",
         "ended",
+        "follows",
         "head",
         "last",
+        "over",
         "owner",
         "paired",
         "reported",
         "response",
+        "sequence",
         "start",
     )
 
-    def __init__(self, owner: int, head: RequestHead, start: int) -> None:
+    def __init__(self, owner: int, head: RequestHead, start: int, sequence: int, *, follows: bool) -> None:
         self.owner = owner
         """Its ordinal on the connection: request and response are consumed under it."""
         self.head = head
         self.start = start
         """ns, first byte."""
+        self.sequence = sequence
+        """Number of the call that moved it."""
+        self.follows = follows
+        """Whether bytes before it are missing, or were not understood, that may have been requests."""
         self.end = start
         """ns, last byte seen."""
         self.content: int | None = None
@@ -43,7 +51,11 @@ class Request:
         self.continued = False
         """Whether 100 (Continue) was sent."""
         self.paired = True
-        """False when no response can be told to be its."""
+        """False when its response was lost, or will not come."""
+        self.assumed = False
+        """Whether nothing proves that the response is its."""
+        self.over = 0
+        """ns, when it was given up; 0 when it was not, or its response was lost."""
         self.last = False
         """Whether nothing that follows it can be read, for its end cannot be told."""
         self.reported = False
@@ -62,4 +74,4 @@ class Request:
     def exchange(self, outcome: Outcome) -> HttpExchange:
         """What is to be reported of it."""
         self.reported = True
-        return new(HttpExchange, (self.owner, self.value(), self.response, outcome, 0, False))
+        return new(HttpExchange, (self.owner, self.value(), self.response, outcome, self.over, self.assumed))

@@ -1,17 +1,40 @@
 # Types for the compiled form of pairing.py.
 
+cimport cython
+
 from rover_plugin_http1.exchange cimport Request
 
 
 cdef class Pairing:
     cdef public list waiting
     cdef public Py_ssize_t size
-    cdef public bint sure
-    cdef Py_ssize_t _turns
-    cdef bint _probing
-    cdef Py_ssize_t _answers
+    cdef public Py_ssize_t low
+    cdef public Py_ssize_t high
+    cdef public long long records
+    cdef public bint unknown
+    cdef public bint gapped
+    cdef public bint interim
+    cdef public bint turns
+    cdef long long _hint
+    cdef bint _heads
+    cdef public long long moved
+    cdef long long _stray
+    cdef long long _until
 
-    cpdef bint begin(self, Request request, bint quiet) except -1
-    cpdef bint answerable(self, object start)
-    cpdef object answer(self)
-    cpdef answered(self, bint paired)
+    @cython.locals(waiting=list, cut="bint", stray="bint")
+    cpdef bint begin(self, Request request) except -1
+    @cython.locals(request=Request, before="Py_ssize_t", most="Py_ssize_t", newest="Py_ssize_t",
+                   guess="Py_ssize_t")
+    cpdef list narrow(self, long long start, bint hidden, bint early)
+    cpdef bint answerable(self, long long start)
+    @cython.locals(waiting=list)
+    cpdef Request oldest(self, long long start)
+    @cython.locals(request=Request)
+    cpdef Request answer(self)
+    cpdef unasked(self, long long start)
+    @cython.locals(waiting=list, request=Request, open_="Py_ssize_t", interim="bint", small="bint", hides="bint")
+    cpdef list lose(self, long long moved, long long size, long long records, long long until, bint boundary)
+    cpdef list end(self)
+    @cython.locals(dropped=list, request=Request)
+    cdef list _drop(self, Py_ssize_t count)
+    cdef _note(self, Request request)

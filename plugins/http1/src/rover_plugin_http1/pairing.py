@@ -1,85 +1,226 @@
 """Which request a response answers.
 
-Responses come in the order of their requests (RFC 9112 section 9.3), so as long as no message
-went unseen, the oldest request that waits is the one. Where bytes were lost, and messages may
-have been lost with them, counting is over: pairing is *in doubt*, and a response is rather left
-without its request than given to another's.
+Responses come in the order of their requests (RFC 9112 section 9.3), so as long as no message went
+unseen, the oldest request that waits is the one: counting is proof. Where bytes were lost, messages
+may have been lost with them, and counting goes on with bounds:
 
-Doubt ends where a request begins on a quiet line and the client is known to take turns: it sends
-a request when the answer before is complete, so that whatever was lost is over and done with.
-That is known of a client that has taken many turns, or else once it has taken one turn since the
-loss: one request, one answer, then the next. A client that pipelines does not get there while
-answers are still on their way.
+- A gap among the responses hides at most as many answers as requests were open when its bytes moved;
+  one that begins where a message begins hides one at least, unless it is small enough to be an
+  interim response. So `low` to `high` of the requests that wait, the oldest first, are over.
+- A response answers a request that was sent before it (RFC 9112 section 9.2): one of those is not over.
+- Where the bounds meet, those that are over are known, and what follows is proven again.
+- Where they do not, the likeliest is taken, and the pairs are *assumed*. `low` is negative when requests
+  that were taken to be over may not be.
+- A gap among the requests hides nobody knows how many: pairs of the requests behind it are assumed until
+  the connection ends. So are all of a connection whose beginning was not seen.
+
+The likeliest: a client that was never seen with two requests open has taken turns, so all but its newest
+request are over. For one that pipelines, one answer was lost with each lost record.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rover_plugin_http1.framing import UNSEEN
+
 if TYPE_CHECKING:
     from rover_plugin_http1.exchange import Request
 
-SETTLED = 8
-"""Turns in a row after which a client is taken to go on like that. Pipelining begins with a
-client's second request, if it ever does."""
+MAX_INTERIM = 1024
+"""Bytes of a gap that may be nothing but interim responses: a status line, for 103 some Link fields."""
+
+MAX_HINT = 1 << 20
+"""Lost records that are reckoned with: more than requests can wait."""
 
 
 class Pairing:
     """The requests of a connection that wait for their response."""
 
-    __slots__ = ("_answers", "_probing", "_turns", "size", "sure", "waiting")
+    __slots__ = (
+        "_heads",
+        "_hint",
+        "_stray",
+        "_until",
+        "gapped",
+        "high",
+        "interim",
+        "low",
+        "moved",
+        "records",
+        "size",
+        "turns",
+        "unknown",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.waiting: list[Request] = []
-        """In the order sent. Empty while in doubt."""
+        """In the order sent."""
         self.size = 0
         """Bytes of their heads."""
-        self.sure = True
-        """False while in doubt."""
-        self._turns = 0  # in a row
-        self._probing = False  # whether, in doubt, the newest request began on a quiet line
-        self._answers = 0  # in doubt: final responses since that request
+        self.low = 0
+        """How many of them, the oldest first, are over at least; below 0 when others may wait as well."""
+        self.high = 0
+        """How many of them are over at most."""
+        self.unknown = False
+        """Whether requests that nobody saw may wait before them."""
+        self.gapped = False
+        """Whether requests may have been lost before one of them, or before one that was answered."""
+        self.interim = False
+        """Whether the server was seen to send interim responses."""
+        self.turns = True
+        """Whether the client was never seen with two requests open."""
+        self.records = 0
+        """Lost calls that may have brought responses, since the last of these."""
+        self._hint = 0  # how many answers they brought, if each was one
+        self._heads = False  # whether a request that may not be over is HEAD
+        self.moved = 0
+        """The number of a call: responses were last lost before it."""
+        self._stray = 0  # ns: a response began that answered none of those known
+        self._until = 0  # ns: requests sent before may have been open when responses were last lost
 
-    def begin(self, request: Request, *, quiet: bool) -> bool:
-        """A request begins. `quiet`: no response is under way. False: no response will be its."""
-        if not self.sure:
-            if not quiet:
-                self._turns = 0
-            elif self._probing:
-                self._turns = self._turns + 1 if self._answers == 1 else 0
-            self._probing = quiet
-            self._answers = 0
-            if not quiet or not self._turns:
-                return False
-            self.sure = True
-        self.waiting.append(request)
+    @property
+    def whole(self) -> bool:
+        """Whether it is not known of any message that it may be lost."""
+        return not (self.gapped or self.low or self.high)
+
+    @property
+    def mixed(self) -> bool:
+        """In doubt: whether the response that begins now may answer HEAD, for all that is known."""
+        if self.unknown or self.gapped or self._heads:
+            return True
+        return any(request.head.method == "HEAD" for request in self.waiting[: self.high + 1])
+
+    def begin(self, request: Request) -> bool:
+        """A request begins. False when it is taken to be over already."""
+        waiting = self.waiting
+        waiting.append(request)
         self.size += request.head.size
+        if request.follows:
+            self.gapped = True
+        cut = request.head.content == UNSEEN
+        stray = cut and request.start <= self._stray
+        if stray or (cut and request.sequence < self.moved) or request.start < self._until:
+            # It was open when a response was lost, or was none's, and is known of only now.
+            self.high = len(waiting)
+            self._hint += 1
+            if stray and self.turns and len(waiting) == 1:
+                self._drop(1)
+                return False
         return True
+
+    def narrow(self, start: int, *, hidden: bool, early: bool) -> list[Request]:
+        """A response begins whose first byte moved at `start` (ns), in doubt: it answers a request
+        that was sent before; `hidden`: perhaps one that was not seen, `early`: or is not known of yet.
+        Returns what is taken to be over.
+        """
+        before = 0
+        for request in self.waiting:
+            if before > self.high or (start and request.start > start):
+                break
+            before += 1
+        most = before if hidden or early or self.gapped else before - 1
+        self.high = max(self.low, min(self.high, most))
+        # Where a client that takes turns had a request open when both a response and a request may
+        # have been lost, the response at hand is the lost request's.
+        newest = before if hidden else before - 1
+        guess = min(self.high, newest if self.turns else self._hint)
+        self._hint = self.records = 0
+        return self._drop(guess)
 
     def answerable(self, start: int) -> bool:
         """Whether a response whose first byte moved at `start` (ns) can answer what waits."""
         return bool(self.waiting) and (not start or start >= self.waiting[0].start)
 
+    def oldest(self, start: int) -> Request | None:
+        """The request that such a response answers; it goes on waiting."""
+        waiting = self.waiting
+        if not self.answerable(start):
+            return None
+        if self.turns and len(waiting) > 1 and start >= waiting[1].start:
+            self.turns = False
+        return waiting[0]
+
     def answer(self) -> Request:
-        """The request that the response beginning now answers."""
+        """A final response to the oldest begins."""
         request = self.waiting.pop(0)
+        self.records = 0
         self.size -= request.head.size
+        if request.follows:
+            self.unknown = True
+        if self.low or self.high or self.unknown:
+            request.assumed = True
+            self._note(request)
         return request
 
-    def answered(self, *, paired: bool) -> None:
-        """A final response has ended."""
-        if not self.sure:
-            self._answers += 1
-        elif paired:
-            self._turns = 0 if self.waiting else self._turns + 1
+    def unasked(self, start: int) -> None:
+        """A final response to none of them begins, whose first byte moved at `start` (ns)."""
+        self._stray = start
+        self.records = 0
+        if self.low < 0:
+            self.low += 1
+            self.high = 0
+        else:
+            self.unknown = True
 
-    def lose(self) -> list[Request]:
-        """Messages may have been lost. Returns the requests that wait no more."""
-        lost = list(self.waiting)
-        self.waiting.clear()
-        self.size = 0
-        self.sure = False
-        self._probing = False
-        if self._turns < SETTLED:
-            self._turns = 0
-        return lost
+    def lose(self, moved: int, size: int, records: int, until: int, *, boundary: bool) -> list[Request]:
+        """Responses may have been lost. Returns the requests that are over for certain.
+
+        Missing are `size` bytes, which moved before the call number `moved`, in `records` calls at most;
+        `boundary`: the first of these bytes began a message. Where records come late, those of requests
+        that were sent before `until` (ns) may come yet; else it is 0.
+        """
+        waiting = self.waiting
+        self.moved = max(self.moved, moved)
+        self._until = until
+        open_ = 0
+        interim = self.interim
+        for request in waiting:
+            if request.sequence >= moved:
+                break
+            open_ += 1
+            interim |= request.head.expects
+        if 0 < records < open_:
+            self.turns = False  # who takes turns gets each answer in a call of its own
+        small = size <= MAX_INTERIM and (interim or open_ > 1 or not self.turns)
+        hides = boundary and not small
+        if hides and not open_ and not self.low and not self.gapped:
+            # Something was answered, and nothing was open: the calls' numbers tell no order here.
+            self.unknown = True
+        if waiting and waiting[0].follows:
+            hides = False
+        self.high = max(self.high, open_)
+        if hides:
+            self.low = min(self.low + 1, self.high)
+        self.records = min(self.records + records, MAX_HINT)
+        self._hint = min(self._hint + max(records, 1), MAX_HINT)
+        over = self._drop(self.low)
+        if not self.high:
+            self._hint = 0
+        return over
+
+    def end(self) -> list[Request]:
+        """No response will come. Returns the requests that wait."""
+        self.low = self.high = len(self.waiting)
+        return self._drop(self.low)
+
+    def _drop(self, count: int) -> list[Request]:
+        """The oldest are over."""
+        if count <= 0:
+            return []
+        dropped = self.waiting[:count]
+        del self.waiting[:count]
+        for request in dropped:
+            self.size -= request.head.size
+            if request.follows:
+                self.unknown = True
+            self._note(request)
+        self.low -= count
+        self.high -= count
+        self._hint = max(0, self._hint - count)
+        return dropped
+
+    def _note(self, request: Request) -> None:
+        if request.head.method == "HEAD":
+            self._heads = True

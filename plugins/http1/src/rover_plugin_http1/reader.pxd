@@ -17,6 +17,10 @@ cdef class Reader:
     cdef public object trailers
     cdef public bint optional
     cdef public object skipped
+    cdef public long long moved
+    cdef public object lost
+    cdef public object records
+    cdef public bint boundary
     cdef Py_ssize_t _size
     cdef object _left
     cdef Py_ssize_t _examined

@@ -126,13 +126,17 @@ class Reader:
         "_searched",
         "_size",
         "_surplus",
+        "boundary",
         "buffer",
         "content",
         "fresh",
         "kind",
         "known",
+        "lost",
+        "moved",
         "optional",
         "owner",
+        "records",
         "request",
         "response",
         "skipped",
@@ -165,7 +169,16 @@ class Reader:
         """Whether the content may have been left out, whatever the head says: then the next
         message follows at once."""
         self.skipped = 0
-        """Bytes passed over outside of messages that may have held some; set to 0 when noted."""
+        """Bytes passed over outside of messages that may have held some, since `note`."""
+        self.moved = 0
+        """Calls of this number or higher were made after the missing ones of these had moved, and
+        those that could not be read; 0 when neither were among them."""
+        self.lost = 0
+        """How many of these are missing."""
+        self.records = 0
+        """Calls that may have moved the missing ones (`StreamBuffer.gap_records`)."""
+        self.boundary = False
+        """Whether the first of them began a message."""
         self._size = 0  # bytes of the head
         self._left = 0  # bytes still to come of content, of a chunk, or of a chunk's end
         self._examined = 0  # unread bytes in which an end of line or head was searched in vain
@@ -176,6 +189,10 @@ class Reader:
         self._scanned = 0  # bytes it has passed over
         self._surplus = False  # whether what comes may be content that must not be there
         self._max_head = max_head
+        if buffer.hidden:
+            self.skipped = self.lost = buffer.hidden
+            self.moved, self.records = buffer.hidden_moved, buffer.hidden_records
+            self.boundary = not buffer.late
 
     @property
     def unread(self) -> int:
@@ -188,12 +205,6 @@ class Reader:
         if self.optional or (self.state is not LENGTH and self.state is not CHUNK):
             return 0
         return max(0, self._left - self.unread)
-
-    @property
-    def idle(self) -> bool:
-        """Whether it is between messages, as far as can be seen."""
-        state = self.state
-        return (state is START or state is SURPLUS or state is SEARCH) and not self.unread
 
     def read(self) -> Event:
         """Goes on to the next event."""
@@ -290,10 +301,10 @@ class Reader:
         self.request = NO_REQUEST
         self.response = NO_RESPONSE
 
-    def drop(self) -> None:
-        """Searches behind what is there, which is of no concern any more."""
-        self._pass_over(self.unread)
-        self.skipped = 0
+    def note(self) -> None:
+        """What was passed over has been taken account of."""
+        self.skipped = self.moved = self.lost = self.records = 0
+        self.boundary = False
 
     # -- heads -------------------------------------------------------------------------------
 
@@ -643,6 +654,7 @@ class Reader:
         if not buffer.gap:
             return NEED_MORE
         self._begin_search(missing=True)
+        self.boundary |= not self.skipped
         self._pass_over(len(buffer) + buffer.gap)
         self._ragged = True
         return None
@@ -705,7 +717,14 @@ class Reader:
 
     def _pass_over(self, size: int) -> None:
         """Bytes that belong to nobody."""
-        self.buffer.skip(size)
+        buffer = self.buffer
+        if size > len(buffer):
+            self.moved = max(self.moved, buffer.gap_moved)
+            self.lost += buffer.gap
+            self.records += buffer.gap_records
+        elif not self._missing and not self.fresh:
+            self.moved = max(self.moved, buffer.sequence)
+        buffer.skip(size)
         self._scanned += size
         self._examined = 0
         # What precedes the first message of all, with nothing missing, is no message: a PROXY
