@@ -56,6 +56,84 @@ def test_lost_record_is_a_gap_of_known_size():
     assert bytes(stream.data[stream.offset :]) == b"cd"
 
 
+class TestBeforeWhichCallAGapHadMoved:
+    """What was sent after the lost bytes had moved cannot be answered by them."""
+
+    def test_by_the_last_number_missing_which_may_be_well_before(self):
+        stream, ledger = buffer()
+        stream.append(call(0, 2, 0), b"ab")
+        ledger.miss(1, 3)  # 1 and 2; then 3 was of the other direction
+        stream.append(call(50, 2, 4), b"cd")
+        assert (stream.gap, stream.gap_moved, stream.gap_records) == (48, 2, 2)
+
+    def test_by_the_call_itself_whose_end_was_not_captured(self):
+        stream, _ = buffer()
+        stream.append(call(0, 10, 7), b"ab")
+        assert (stream.gap, stream.gap_moved, stream.gap_records) == (8, 7, 1)
+
+    def test_both(self):
+        stream, ledger = buffer()
+        stream.append(call(0, 10, 0), b"ab")
+        ledger.miss(1, 2)
+        stream.append(call(50, 2, 2), b"cd")
+        assert (stream.gap, stream.gap_moved, stream.gap_records) == (48, 1, 2)
+
+    def test_by_the_call_that_shows_it_where_no_number_is_missing(self):
+        stream, ledger = buffer()
+        ledger.miss(1, 2)
+        stream.append(call(0, 2, 2), b"ab")
+        stream.append(call(50, 2, 9), b"cd")
+        assert (stream.gap_moved, stream.gap_records) == (9, 0)
+
+    def test_by_the_call_that_shows_it_where_calls_overlap(self):
+        stream, ledger = buffer()
+        ledger.overlapping = True
+        stream.append(call(0, 2, 0), b"ab")
+        ledger.miss(1, 3)
+        stream.append(call(50, 2, 4), b"cd")
+        assert (stream.gap_moved, stream.gap_records) == (4, 2)
+
+    def test_each_gap_has_its_own(self):
+        stream, ledger = buffer()
+        stream.append(call(0, 4, 0), b"ab")
+        stream.append(call(4, 2, 1), b"cd")
+        ledger.miss(2, 3)
+        stream.append(call(10, 2, 3), b"ef")
+        assert (stream.gap, stream.gap_moved, stream.gap_records) == (2, 0, 1)
+        stream.skip(4)
+        assert bytes(stream.data[stream.offset :]) == b"cd"
+        assert (stream.gap, stream.gap_moved, stream.gap_records) == (4, 2, 1)
+
+    def test_of_the_call_that_moved_the_next_byte(self):
+        stream, _ = buffer()
+        assert stream.sequence == 0
+        stream.append(call(0, 2, 5), b"ab")
+        stream.append(call(2, 2, 6), b"cd")
+        assert stream.sequence == 5
+        stream.consume(2)
+        assert stream.sequence == 6
+
+    def test_records_lost_since_the_newest_call(self):
+        stream, ledger = buffer()
+        stream.append(call(0, 2, 0), b"ab")
+        assert stream.missed == 0
+        ledger.miss(1, 4)
+        assert (stream.missed, stream.missing) == (3, 3)
+        stream.append(call(2, 2, 4), b"cd")
+        assert stream.missed == 0
+
+
+def test_what_was_passed_over_before_any_decoder_is_remembered():
+    stream, ledger = buffer()
+    ledger.miss(0, 2)
+    stream.append(call(5, 3, 2), b"abc")
+    assert stream.hide(stream.gap) == 5
+    assert (stream.hidden, stream.hidden_moved, stream.hidden_records) == (5, 1, 2)
+    assert bytes(stream.data) == b"abc"
+    assert stream.hide(100) == 3
+    assert (stream.hidden, stream.unread) == (5, 0)
+
+
 def test_bytes_passed_already_are_dropped_and_their_call_goes_alone():
     stream, ledger = buffer()
     stream.append(call(0, 4), b"abcd")

@@ -417,6 +417,21 @@ class TestBounds:
         bench.write(b"!a\n")
         assert [log.attributes["reply"] for log in bench.exchanges] == ["!a"]
 
+    def test_a_record_that_comes_late_is_no_loss_of_those_after_it(self, bench):
+        bench.open()
+        late = bench.detail(1, Syscall.READ, Direction.INGRESS, 3)
+        bench.write(b"!a\n")
+        bench.pipeline.data(late, b"?a\n")
+        bench.write(b"!b\n")
+        assert bench.pipeline.totals.missing == 1
+
+    def test_what_is_behind_a_gap_is_recognised_anew(self, bench):
+        bench.open()
+        bench.read(b"no", size=5)
+        bench.read(b"?a\n")
+        bench.write(b"!a\n")
+        assert [log.attributes["reply"] for log in bench.exchanges] == ["!a"]
+
     def test_lost_records_are_counted_by_sequence(self, bench):
         bench.open()
         bench.sequences[1] += 3
