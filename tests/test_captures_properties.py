@@ -354,6 +354,17 @@ def test_joined_late_at_a_keep_alive_probe(replay: Replay, probe: bytes, answere
     assert [row[1:3] for row in replay(segments).of(line.ends)] == [("/0", 400), ("/1", 401)]
 
 
+@settings(SOME, max_examples=150)
+@given(captures, st.integers(1, 40), drops, seeds)
+def test_joined_in_the_middle_makes_nothing_up(
+    replay: Replay, capture: Capture, joined: int, drops: list[int], seed: int
+) -> None:
+    """The first answer, or request, may be missing as well."""
+    chosen = {joined + drop % 20 for drop in drops}
+    kept, _ = thin(capture.segments[joined:], {at - joined for at in chosen}.__contains__)
+    check_nothing_made_up(capture, replay(list(recut(kept, random_sizes(seed, 1460)))))
+
+
 @SOME
 @given(captures, drops, seeds)
 def test_a_loss_is_the_loss_of_its_connection_alone(
