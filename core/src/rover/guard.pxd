@@ -1,7 +1,4 @@
-# Types for the compiled form of guard.py.
+# Types for the compiled form of guard.py. What is checked for each exchange is compiled in _guard.pyx.
 
-cpdef check_result(object result)
-cpdef object checked_log(object log)
 cpdef check_attributes(dict attributes)
 cpdef object role_of(object decoder)
-cpdef object memory_of(object decoder)

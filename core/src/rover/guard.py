@@ -9,6 +9,7 @@ Values are checked by their exact class where they are hot, which costs a compar
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -268,3 +269,7 @@ def check_setting(what: str, setting: Setting) -> None:
     if not isinstance(setting.choices, tuple | list):
         raise TypeError(f"{what}: its choices are {found(setting.choices)}")
     setting.read(name, default)
+
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover._guard import check_result, checked_log, memory_of  # type: ignore[no-redef]  # noqa: F401

@@ -4,7 +4,7 @@ cimport cython
 
 from rover.buffer cimport StreamBuffer
 from rover.details cimport Ledger
-from rover.guard cimport check_result, checked_log, memory_of, role_of
+from rover.guard cimport role_of
 from rover.pipeline.state cimport ConnectionState
 from rover.pipeline.totals cimport Totals
 
