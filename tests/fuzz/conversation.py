@@ -81,8 +81,9 @@ class Forgetful(Play):
         self.ledger.take_free()
 
 
-def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful:
-    """What the decoder keeps at the end of a script whose calls are cut to at most `piece` bytes."""
+def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful | None:
+    """What the decoder keeps at the end of a script whose calls are cut to at most `piece` bytes: after a
+    break, nothing, for the core keeps no decoder."""
     played = Forgetful(decoder)
     for step in steps:
         played.alone.clear()
@@ -91,11 +92,11 @@ def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful:
             continue
         for at in range(0, len(step.payload), piece):
             if played.protocol_break is not None:
-                return played
+                return None
             played.send(Direction(step.bits(0, 1)), step.payload[at : at + piece])
     played.calls.clear()
     played.alone.clear()
-    return played
+    return played if played.protocol_break is None else None
 
 
 PIECES = (1000, 1 << 20, 1)

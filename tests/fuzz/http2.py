@@ -127,8 +127,11 @@ def seeds() -> list[bytes]:
     ]
     early = [(DOWN, _brief(HEADERS, 4, 1, b"\x08\x03103"))]
     large = GET + b"\x40\x01x\x7f\xe9\x06" + b"y" * 1000
-    indexed = [(UP, _brief(HEADERS, 1, 1, large)), *[(UP, _brief(CONTINUED, 0, 1, b"\xbe" * 90))] * 9]
+    indexed = [(UP, _brief(HEADERS, 1, 1, large)), *[(UP, _brief(CONTINUED, 0, 1, b"\xbe" * 20))] * 9]
     crumbs = [(UP, _brief(HEADERS, 1, 1, GET)), *[(UP, _brief(CONTINUED, 0, 1, b"\x60\x01a"))] * 9]
+    name = GET + b"\x40\x7f\xe9\x06" + b"y" * 1000 + b"\x01v"
+    named = [(UP, _brief(HEADERS, 1, 1, name)), *[(UP, _brief(CONTINUED, 0, 1, b"\x0f\x2f\x00" * 20))] * 4]
+    ended = (UP, _brief(CONTINUED, 4, 1, b"\xbe"))
     talks: list[Iterable[tuple[int, bytes]]] = [
         [*opening, *get, *call, *again],
         [*opening, *call, *parts],
@@ -138,8 +141,9 @@ def seeds() -> list[bytes]:
         [*opening, get[0], (control(UP, LATER), b""), *get[1:], (control(UP, FIN), b"")],
         [*opening, *get[:2], (control(DOWN, UNSEEN, 4), _brief(DATA, 0, 1, b"1")), get[2]],
         [*opening, get[0], (control(DOWN, LOST, 6), b""), *get[1:], *call],
-        [*opening, *indexed, *get[1:]],
-        [*opening, *crumbs],
+        [*opening, *indexed, ended, *get[1:]],
+        [*opening, *crumbs, ended, *get[1:]],
+        [*named, ended, *get[1:]],
     ]
     framed = [write(bytes([n, FRAMED | (n & 1) * SMALL]), talk) for n, talk in enumerate(talks)]
     plain = [
