@@ -41,7 +41,7 @@ cdef class Http1Decoder:
     @cython.locals(request=Request)
     cdef _end_request(self, Reader reader, object event)
     cdef _finish_request(self, Request request, object content)
-    @cython.locals(pairing=Pairing)
+    @cython.locals(pairing=Pairing, start="long long", believed="bint")
     cdef bint _begin_response(self, Reader reader) except -1
     cdef bint _may_hide_requests(self) except -1
     @cython.locals(optional="bint")

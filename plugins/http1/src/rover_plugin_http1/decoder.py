@@ -279,8 +279,12 @@ class Http1Decoder:
             self._note_loss(reader)
         pairing = self._pairing
         start = reader.start
-        if not pairing.answerable(start) and not self._believe(start) and self._may_overtake(reader):
-            return False
+        if not pairing.answerable(start):
+            believed = self._believe(start)
+            if reader.state is not HELD:  # what was believed has had this one read, too
+                return True
+            if not believed and self._may_overtake(reader):
+                return False
         if pairing.low or pairing.high:
             hidden = self._may_hide_requests()
             early = self.role is CLIENT and reader.buffer.overlapping

@@ -16,6 +16,7 @@ cdef class Pairing:
     cdef public bint interim
     cdef public bint turns
     cdef long long _hint
+    cdef bint _unread
     cdef bint _heads
     cdef public long long moved
     cdef long long _stray

@@ -41,6 +41,7 @@ class Pairing:
         "_heads",
         "_hint",
         "_stray",
+        "_unread",
         "_until",
         "gapped",
         "high",
@@ -74,6 +75,7 @@ class Pairing:
         self.records = 0
         """Lost calls that may have brought responses, since the last of these."""
         self._hint = 0  # how many answers they brought, if each was one
+        self._unread = False  # whether bytes are there that may be an answer, and could not be read
         self._heads = False  # whether a request that may not be over is HEAD
         self.moved = 0
         """The number of a call: responses were last lost before it."""
@@ -125,8 +127,9 @@ class Pairing:
         # Where a client that takes turns had a request open when both a response and a request may
         # have been lost, the response at hand is the lost request's.
         newest = before if hidden else before - 1
-        guess = min(self.high, newest if self.turns else self._hint)
+        guess = min(self.high, newest if self.turns else max(self._hint, self._unread))
         self._hint = self.records = 0
+        self._unread = False
         return self._drop(guess)
 
     def answerable(self, start: int) -> bool:
@@ -194,10 +197,14 @@ class Pairing:
         if hides:
             self.low = min(self.low + 1, self.high)
         self.records = min(self.records + records, MAX_HINT)
-        self._hint = min(self._hint + max(records, 1), MAX_HINT)
+        if size:
+            self._hint = min(self._hint + max(records, 1), MAX_HINT)
+        else:  # it is told of piece by piece
+            self._unread = True
         over = self._drop(self.low)
         if not self.high:
             self._hint = 0
+            self._unread = False
         return over
 
     def end(self) -> list[Request]:

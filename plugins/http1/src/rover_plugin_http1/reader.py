@@ -193,6 +193,8 @@ class Reader:
             self.skipped = self.lost = buffer.hidden
             self.moved, self.records = buffer.hidden_moved, buffer.hidden_records
             self.boundary = not buffer.late
+            self._begin_search(missing=True)
+            self._ragged = True
 
     @property
     def unread(self) -> int:
