@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from rover import (
+    NEED_MORE,
     UPLOAD_ALL,
     UPLOAD_NONE,
     Closed,
@@ -184,6 +185,17 @@ class TestPluginFaults:
         assert [b.reason for b in bench.breaks] == ["overflow"]
         assert sorted(bench.delivered) == bench.sent
 
+    def test_what_is_under_way_when_it_is_stopped_is_cut_first(self, bench):
+        bench.open()
+        bench.read(b"?a\n?b")
+        for _ in range(MAX_SIZE // 65536 + 1):
+            bench.read(b"x" * 65536)
+        assert [log.attributes.get("request") for log in bench.logs if log.protocol] == ["?a"]
+        assert [log.outcome for log in bench.logs if log.protocol or log.outcome is Outcome.BREAK][-1] is (
+            Outcome.BREAK
+        )
+        assert sorted(bench.delivered) == bench.sent
+
 
 def test_a_connection_the_source_no_longer_knows_is_no_error(bench):
     bench.gone.add(1)
@@ -191,3 +203,29 @@ def test_a_connection_the_source_no_longer_knows_is_no_error(bench):
     bench.read(b"#gap\n")
     bench.pipeline.closed(Closed(1, bench.clock, True, None))
     assert len(break_logs(bench)) == 1
+
+
+@pytest.mark.parametrize(("reset", "seen"), [(False, [True, True]), (True, [])])
+def test_a_reset_ends_no_stream(make_bench, lines, reset, seen):
+    """What a message that lasts until the end needs to know (RFC 9112 section 8)."""
+    ended = []
+
+    class Ends:
+        role = None
+
+        def decode(self, direction, buffer, now):
+            buffer.consume(len(buffer))
+            if buffer.ended:
+                ended.append(buffer.ended)
+            return NEED_MORE
+
+        def expire(self, now):
+            return ()
+
+        close = expire
+
+    bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Ends())])
+    bench.open()
+    bench.read(b"?a\n")
+    bench.pipeline.closed(Closed(1, bench.clock, reset, None))
+    assert ended == seen

@@ -217,7 +217,7 @@ class Pipeline:
             if closed.detail is None:
                 return
             state = ConnectionState(self._provisional(closed.detail), late=True, built=True)
-        self._finish(state, closed.time)
+        self._finish(state, closed.time, closed.reset)
         if closed.detail is not None:
             self._account(state, closed.detail)
             self._send_alone(state, (closed.detail,))
@@ -484,7 +484,7 @@ class Pipeline:
             return
         if buffer.size > MAX_SIZE:
             waiting = f"{buffer.size} bytes wait undecoded"
-            self._break(state, ProtocolBreak("overflow", waiting, "", way, buffer.position), now)
+            self._overflow(state, ProtocolBreak("overflow", waiting, "", way, buffer.position), now)
             return
         self._send_free(state)
         if state.weighed:
@@ -636,6 +636,12 @@ class Pipeline:
         if state.memory:
             self._weigh(state)
 
+    def _overflow(self, state: ConnectionState, protocol_break: ProtocolBreak, now: int) -> None:
+        """A break that the decoder does not know of: what it has under way is cut first."""
+        self._collect(state, "close", now, Outcome.ABORTED)
+        if state.decoder is not None:  # else its `close` failed, which was a break
+            self._break(state, protocol_break, now)
+
     # -- memory ------------------------------------------------------------------------------
 
     def _poll_memory(self, state: ConnectionState, now: int) -> None:
@@ -674,7 +680,7 @@ class Pipeline:
                 self._send_held(state)
             if state.decoder is not None:
                 said = f"all connections take {all_of_them} bytes of memory, this one {taken}"
-                self._break(state, ProtocolBreak("overflow", said), now)
+                self._overflow(state, ProtocolBreak("overflow", said), now)
             elif not state.plain:  # its opening bytes wait for more, to be recognised
                 self.totals.broke("overflow")
                 self._make_plain(state)
@@ -713,11 +719,12 @@ class Pipeline:
 
     # -- endings and deliveries --------------------------------------------------------------
 
-    def _finish(self, state: ConnectionState, now: int) -> None:
-        """Nothing follows: messages ended by close are complete, others are cut."""
+    def _finish(self, state: ConnectionState, now: int, reset: bool = False) -> None:
+        """Nothing follows: messages ended by close are complete, unless it was a reset (RFC 9112
+        section 8); others are cut."""
         for direction in (0, 1):
             buffer = state.buffers[direction]
-            if state.decoder is not None and not buffer.ended:
+            if state.decoder is not None and not buffer.ended and not reset:
                 buffer.ended = True
                 self._decode(state, direction, now)
         self._cut(state, now, Outcome.ABORTED)
