@@ -3,7 +3,7 @@
 # and asks guard.py about all else.
 
 from cpython.dict cimport PyDict_Next
-from cpython.ref cimport PyObject
+from cpython.object cimport Py_TYPE, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
 from rover.access_log import AccessLog
@@ -19,6 +19,9 @@ cdef type REQUEST = HttpRequest
 cdef type RESPONSE = HttpResponse
 cdef object OUTCOME = Outcome
 cdef type LOG = AccessLog
+cdef PyTypeObject *TEXT = <PyTypeObject *>str
+cdef PyTypeObject *NUMBER = <PyTypeObject *>int
+cdef PyTypeObject *FLAG = <PyTypeObject *>bool
 cdef Py_ssize_t EXCHANGE_SIZE = len(HttpExchange._fields)
 cdef Py_ssize_t STREAM_SIZE = len(HttpStream._fields)
 cdef Py_ssize_t LOG_SIZE = len(AccessLog._fields)
@@ -59,6 +62,7 @@ def checked_log(log):
     cdef Py_ssize_t position = 0
     cdef PyObject *name
     cdef PyObject *value
+    cdef PyTypeObject *kind
     if type(log) is not LOG or PyTuple_GET_SIZE(log) != LOG_SIZE:
         return thorough_log(log)
     attributes = <object>PyTuple_GET_ITEM(log, 5)
@@ -72,8 +76,8 @@ def checked_log(log):
     ):
         return thorough_log(log)
     while PyDict_Next(attributes, &position, &name, &value):
-        kind = type(<object>value)
-        if type(<object>name) is not str or (kind is not str and kind is not int and kind is not bool):
+        kind = Py_TYPE(<object>value)
+        if Py_TYPE(<object>name) != TEXT or (kind != TEXT and kind != NUMBER and kind != FLAG):
             return thorough_log(log)
     return log
 

@@ -8,6 +8,10 @@ from rover.guard cimport role_of
 from rover.pipeline.state cimport ConnectionState
 from rover.pipeline.totals cimport Totals
 
+cdef long long GRAIN
+cdef Py_ssize_t FEW_DETAILS
+cdef long long SPARE_STEPS
+
 
 cdef class Pipeline:
     cdef readonly Totals totals

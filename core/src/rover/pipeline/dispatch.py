@@ -66,6 +66,8 @@ CONNECTION_MEMORY = 3072
 """Bytes that any connection takes: its state and its decoder's, measured for both versions of HTTP."""
 GRAIN = 2048
 """Bytes beyond these that are accounted for. An ordinary connection stays below, and costs nothing."""
+SPARE_STEPS = MAX_YIELDED
+"""Decoder steps over one call, besides one for each byte: what it had ready. More is an endless loop."""
 FEW_DETAILS = 4
 """Details that may wait for their exchange before they are accounted for."""
 RELIEF = 16
@@ -458,7 +460,7 @@ class Pipeline:
         if decoder is None:
             return
         way = WAYS[direction]
-        steps = buffer.size + MAX_YIELDED  # one per byte, and what the decoder had ready
+        steps = buffer.size + SPARE_STEPS
         for _ in range(steps):
             before = buffer.position
             try:
