@@ -44,6 +44,7 @@ cdef class Http1Decoder:
     @cython.locals(pairing=Pairing, start="long long", believed="bint")
     cdef bint _begin_response(self, Reader reader) except -1
     cdef bint _may_hide_requests(self) except -1
+    cdef bint _may_be_early(self, Reader reader) except -1
     @cython.locals(optional="bint")
     cdef _accept_response(self, Reader reader, Request request)
     cdef bint _may_overtake(self, Reader reader) except -1

@@ -287,10 +287,16 @@ class Http1Decoder:
                 return False
         if pairing.low or pairing.high:
             hidden = self._may_hide_requests()
-            early = self.role is CLIENT and reader.buffer.overlapping
+            early = self._may_be_early(reader)
             self._give_up(pairing.narrow(start, hidden=hidden, early=early))
+            if early and not pairing.answerable(start) and self._may_overtake(reader):
+                return False
         self._accept_response(reader, pairing.oldest(start))
         return True
+
+    def _may_be_early(self, reader: Reader) -> bool:
+        """Whether the record of a response may come before that of its request (see `HOLD`)."""
+        return self.role is CLIENT and reader.buffer.overlapping
 
     def _may_hide_requests(self) -> bool:
         """Whether requests may have been lost since the last one that was seen, and before the response
@@ -315,7 +321,8 @@ class Http1Decoder:
             return
         method, optional = None, False
         if request is None:
-            self._pairing.unasked(reader.start)
+            hidden = self._may_hide_requests() or self._may_be_early(reader)
+            self._pairing.unasked(reader.start, hidden=hidden)
             # Not knowing what it answers is not knowing whether it answers HEAD.
             optional = True
         else:
@@ -383,6 +390,9 @@ class Http1Decoder:
             if not self._pairing.answerable(responses.start):
                 self._accept_response(responses, None)
             self._run(responses)
+            while self._out and self._out[-1] is RESYNCHRONISED:  # see `decode`
+                self._out.pop()
+                self._run(responses)
         return not self._out
 
     def _end_response(self, reader: Reader, event: Event) -> None:

@@ -32,7 +32,7 @@ cdef class Pairing:
     cpdef Request oldest(self, long long start)
     @cython.locals(request=Request)
     cpdef Request answer(self)
-    cpdef unasked(self, long long start)
+    cpdef unasked(self, long long start, bint hidden)
     @cython.locals(waiting=list, request=Request, open_="Py_ssize_t", interim="bint", small="bint", hides="bint")
     cpdef list lose(self, long long moved, long long size, long long records, long long until, bint boundary)
     cpdef list end(self)

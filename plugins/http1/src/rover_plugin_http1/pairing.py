@@ -157,11 +157,12 @@ class Pairing:
             self._note(request)
         return request
 
-    def unasked(self, start: int) -> None:
-        """A final response to none of them begins, whose first byte moved at `start` (ns)."""
+    def unasked(self, start: int, *, hidden: bool) -> None:
+        """A final response to none of them begins, whose first byte moved at `start` (ns); `hidden`:
+        perhaps to a request that was not seen, or is not known of yet."""
         self._stray = start
         self.records = 0
-        if self.low < 0:
+        if self.low < 0 and not hidden:
             self.low += 1
             self.high = 0
         else:
