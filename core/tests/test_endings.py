@@ -168,6 +168,8 @@ class Slow:
     def expire(self, now: int) -> list[Any]:
         return []
 
+    close = expire
+
 
 @dataclasses.dataclass
 class Stage:
