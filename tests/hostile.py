@@ -1,4 +1,5 @@
-"""Connections that are made to hurt whoever watches them: `python tests/hostile.py KIND COUNT` opens so many.
+"""Connections that are made to hurt whoever watches them: `python tests/hostile.py KIND COUNT RATE` opens
+so many, so many a second at most.
 
 Each sends what its kind is, to a server that reads everything and never answers, and stays open until
 standard input ends. The process prints its server's port first, and "sent" when everything was taken.
@@ -13,6 +14,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 PIECE = 1 << 20
@@ -103,15 +105,17 @@ def read_everything(listener: socket.socket) -> None:
                 taken.close()
 
 
-def main(kind: str, count: int) -> None:
+def main(kind: str, count: int, rate: float) -> None:
     content = KINDS[kind]()
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     port = listener.getsockname()[1]
     print(port, flush=True)
     threading.Thread(target=read_everything, args=(listener,), daemon=True).start()
     sys.stdin.readline()  # whoever started this watches the port by now
-    connections = []
-    for _ in range(count):
+    connections: list[socket.socket] = []
+    began = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
         connections.append(socket.create_connection(("127.0.0.1", port)))
         connections[-1].sendall(content)
     print("sent", flush=True)
@@ -120,4 +124,4 @@ def main(kind: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -4,6 +4,7 @@ cimport cython
 
 
 @cython.locals(at="Py_ssize_t", newline="Py_ssize_t", line="Py_ssize_t", last_return="Py_ssize_t",
+               last="Py_ssize_t", here="Py_ssize_t",
                found="Py_ssize_t")
 cpdef Py_ssize_t start_ahead(object data, Py_ssize_t start, Py_ssize_t end, bint requests, bint responses,
                              bint ragged=*) except -2

@@ -62,22 +62,28 @@ def start_ahead(
     """
     at = data.find(STATUS_PREFIX, start, end)
     newline = -1
-    line = last_return = start
+    line = last_return = last = start
     while at >= 0:
         if at > newline:
             line = max(start, data.rfind(b"\n", start, at) + 1)
             newline = data.find(b"\n", at, end)
             if newline < 0:
                 return -1
-            # A reason phrase has none but that of the line's end.
+            # A reason phrase has none but that of the line's end; a request line says its version last.
             last_return = data.rfind(b"\r", at, newline - 1)
+            last = data.rfind(STATUS_PREFIX, at, newline)
         if responses and at > last_return and _STATUS.match(data, at):
             return at
-        if requests and _LINE_END.match(data, at):
+        if requests and at == last and _LINE_END.match(data, at):
             found = _request_ahead(data, line, at, ragged=ragged and line == start)
             if found >= 0:
                 return found
-        at = data.find(STATUS_PREFIX, at + len(STATUS_PREFIX), end)
+        here = at + len(STATUS_PREFIX)
+        if not responses:
+            here = max(here, last)
+        elif last_return > here:
+            here = min(last_return, last) if requests and last > at else last_return
+        at = data.find(STATUS_PREFIX, here, end)
     return -1
 
 
