@@ -4,7 +4,7 @@ VENV := .venv
 # The distribution's own where it is new enough: bcc is made for it, and it is built with care for speed.
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && echo /usr/bin/python3 || echo python3)
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 60
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/sink_oap plugins/source_pcap
 COMPILED := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/source_pcap
