@@ -36,13 +36,13 @@ def unfinished_head() -> bytes:
 def bare_line_feeds() -> bytes:
     """Pipelined requests without carriage returns, and many short fields in each."""
     head = b"GET /%07d HTTP/1.1\nHost: a\n" + b"a: b\n" * 80 + b"\n"
-    return b"".join(head % number for number in range(HEAD * 8 // len(head)))
+    return b"".join(head % number for number in range(2 * HEAD // len(head)))
 
 
 def pipelined() -> bytes:
-    """Ordinary requests that nobody answers, as many as are waited for."""
+    """Ordinary requests that nobody answers, more of them than are waited for."""
     head = b"GET /%07d HTTP/1.1\r\nHost: a\r\nCookie: " + b"c" * 900 + b"\r\n\r\n"
-    return b"".join(head % number for number in range(990))
+    return b"".join(head % number for number in range(2 * HEAD // len(head)))
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

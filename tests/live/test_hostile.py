@@ -22,9 +22,11 @@ pytestmark = pytest.mark.live
 
 COUNT = int(os.environ.get("ROVER_HOSTILE", "400"))
 """Connections of each kind."""
-RATE = float(os.environ.get("ROVER_HOSTILE_RATE", "250"))
-"""Of them a second. Each is 100 to 500 kB at either end: as fast as they go they fill the ring, which
-loses records, counted, those of ordinary connections among them."""
+RATES = {"large-streams": 60, "bare-line-feeds": 60, "pipelined": 60}
+"""Of them a second, where they hold hundreds of exchanges each, which all are logged, at both ends."""
+RATE = 250
+"""The same of others: 100 to 500 kB at either end. As fast as they go they fill the ring, which loses
+records, counted, those of ordinary connections among them."""
 EACH = 4_000
 """Of them in one process: descriptors are limited, and each connection has two."""
 LATE = 1.0
@@ -46,7 +48,7 @@ def swarm(kind: str, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that wait to be told to open so many connections; the first line of each was its port."""
     shares = [min(EACH, count - first) for first in range(0, count, EACH)]
     argv = [sys.executable, hostile.__file__, kind]
-    rate = str(RATE / len(shares))
+    rate = str(RATES.get(kind, RATE) / len(shares))
     processes = [
         subprocess.Popen([*argv, str(share), rate], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for share in shares
