@@ -76,7 +76,7 @@ class Lines:
 
 def safe(encoded: bytes) -> bytes:
     """JSON in UTF-8, with what may not be shown as it is escaped: in strings, as the rest is ASCII."""
-    if encoded.isascii() and b"\x7f" not in encoded:
+    if encoded.isascii() and 0x7F not in encoded:  # a bytes object there costs an exception, made and dropped
         return encoded
     return _UNSAFE.sub(_escape, encoded)
 
