@@ -6,6 +6,11 @@ from rover_plugin_http1.exchange cimport Request
 from rover_plugin_http1.pairing cimport Pairing
 from rover_plugin_http1.reader cimport Reader
 
+cdef Py_ssize_t MAX_WAITING
+cdef Py_ssize_t MAX_WAITING_SIZE
+cdef Py_ssize_t REQUEST_SIZE
+cdef long long HOLD
+
 
 cdef class Http1Decoder:
     cdef public object role
@@ -36,7 +41,7 @@ cdef class Http1Decoder:
     cdef _run(self, Reader reader)
     cdef bint _is_early(self, Reader reader) except -1
     cdef _pause(self, Reader reader)
-    @cython.locals(pairing=Pairing, responses=Reader, request=Request)
+    @cython.locals(pairing=Pairing, responses=Reader, request=Request, waiting="Py_ssize_t")
     cdef bint _begin_request(self, Reader reader) except -1
     @cython.locals(request=Request)
     cdef _end_request(self, Reader reader, object event)
@@ -55,3 +60,10 @@ cdef class Http1Decoder:
     cdef _note_loss(self, Reader reader)
     cdef object _response(self, Reader reader)
     cdef _report(self, Request request)
+    @cython.locals(pairing=Pairing)
+    cdef object _over(self, Reader reader)
+    @cython.locals(request=Request)
+    cdef list _abandon(self)
+    @cython.locals(request=Request)
+    cdef list _unfinished(self)
+    cdef object _abort(self, Request request)

@@ -91,7 +91,9 @@ class Http1Decoder:
         if not out:
             self._now = self._active = now
             here: int = direction  # compiled, a plain number: to reckon with an enumeration is slow
-            reader = self._readers[here] or self._add(direction, buffer)
+            reader = self._readers[here]
+            if reader is None:
+                reader = self._add(direction, buffer)
             if buffer.unread or buffer.ended:
                 self._run(reader)
             # What this direction has brought may be what the other one waits for.
@@ -101,7 +103,11 @@ class Http1Decoder:
                 while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
                     out.pop(0)
                     self._run(other)
-        return out.pop(0) if out else NEED_MORE
+        if not out:
+            return NEED_MORE
+        found = out[0]
+        del out[0]  # compiled, a third of what it takes to pop it
+        return found
 
     def unneeded(self, direction: Direction) -> int:
         """What is to come of content whose length is known."""
@@ -232,9 +238,7 @@ class Http1Decoder:
             found = f"{len(pairing.waiting)} requests wait for a response"
             self._break(reader, "overflow", found)
             return False
-        request = Request(
-            self._owners, head, reader.start, reader.buffer.sequence, follows=reader.skipped > 0
-        )
+        request = Request(self._owners, head, reader.start, reader.buffer.sequence, reader.skipped > 0)
         if request.follows:
             reader.note()
         reader.forget()
@@ -453,10 +457,12 @@ class Http1Decoder:
 
     def _abandon(self) -> list[HttpExchange]:
         """What is unfinished is over."""
-        over = self._over(self._responses or self._requests)
-        for request in self._pairing.waiting:
-            request.over = over
-        return [self._abort(request) for request in self._unfinished()]
+        unfinished = self._unfinished()
+        if unfinished:
+            over = self._over(self._responses or self._requests)
+            for request in self._pairing.waiting:
+                request.over = over
+        return [self._abort(request) for request in unfinished]
 
     def _response(self, reader: Reader) -> HttpResponse:
         head = reader.response
@@ -476,6 +482,8 @@ class Http1Decoder:
 
     def _unfinished(self) -> list[Request]:
         """What was not reported yet, oldest first."""
+        if not self._pairing.waiting and self._asking is None and self._answering is None:
+            return []
         found = {request.owner: request for request in self._pairing.waiting}
         for request in (self._asking, self._answering):
             if request is not None:

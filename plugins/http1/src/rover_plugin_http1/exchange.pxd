@@ -4,7 +4,7 @@
 cdef class Request:
     cdef public object owner
     cdef public object head
-    cdef public object start
+    cdef public long long start
     cdef public object end
     cdef public object content
     cdef public bint ended

@@ -30,7 +30,7 @@ class Request:
         "start",
     )
 
-    def __init__(self, owner: int, head: RequestHead, start: int, sequence: int, *, follows: bool) -> None:
+    def __init__(self, owner: int, head: RequestHead, start: int, sequence: int, follows: bool) -> None:
         self.owner = owner
         """Its ordinal on the connection: request and response are consumed under it."""
         self.head = head

@@ -27,8 +27,9 @@ cdef class Pairing:
     @cython.locals(request=Request, before="Py_ssize_t", most="Py_ssize_t", newest="Py_ssize_t",
                    guess="Py_ssize_t")
     cpdef list narrow(self, long long start, bint hidden, bint early)
+    @cython.locals(oldest=Request)
     cpdef bint answerable(self, long long start)
-    @cython.locals(waiting=list)
+    @cython.locals(waiting=list, second=Request)
     cpdef Request oldest(self, long long start)
     @cython.locals(request=Request)
     cpdef Request answer(self)

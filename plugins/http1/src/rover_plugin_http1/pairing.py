@@ -134,20 +134,26 @@ class Pairing:
 
     def answerable(self, start: int) -> bool:
         """Whether a response whose first byte moved at `start` (ns) can answer what waits."""
-        return bool(self.waiting) and (not start or start >= self.waiting[0].start)
+        if not self.waiting:
+            return False
+        oldest = self.waiting[0]
+        return not start or start >= oldest.start
 
     def oldest(self, start: int) -> Request | None:
         """The request that such a response answers; it goes on waiting."""
         waiting = self.waiting
         if not self.answerable(start):
             return None
-        if self.turns and len(waiting) > 1 and start >= waiting[1].start:
-            self.turns = False
+        if self.turns and len(waiting) > 1:
+            second = waiting[1]
+            if start >= second.start:
+                self.turns = False
         return waiting[0]
 
     def answer(self) -> Request:
         """A final response to the oldest begins."""
-        request = self.waiting.pop(0)
+        request = self.waiting[0]
+        del self.waiting[0]
         self.records = 0
         self.size -= request.head.size
         if request.follows:
