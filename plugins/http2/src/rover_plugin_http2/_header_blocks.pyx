@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, cdivision=True
 # The compiled form of HeaderBlocks of header_blocks.py, with what it takes of huffman.py.
 
+cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcpy
@@ -157,6 +158,7 @@ cdef bytes behind(const char *head, Py_ssize_t size, Block *block):
     return made
 
 
+@cython.final
 cdef class HeaderBlocks:
     cdef list _entries  # the oldest first; those evicted are None, until they are half of all
     cdef Py_ssize_t _evicted
