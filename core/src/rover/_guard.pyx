@@ -1,5 +1,5 @@
 # cython: language_level=3
-# The compiled form of what guard.py checks for each exchange and each call: it passes what is ordinary,
+# The compiled form of what guard.py checks for each exchange: it passes what is ordinary,
 # and asks guard.py about all else.
 
 from cpython.dict cimport PyDict_Next
@@ -10,7 +10,6 @@ from rover.access_log import AccessLog
 from rover.exchange import Outcome
 from rover.guard import check_result as thorough_result
 from rover.guard import checked_log as thorough_log
-from rover.guard import memory_of as thorough_memory
 from rover.http.values import HttpExchange, HttpRequest, HttpResponse, HttpStream
 
 cdef type EXCHANGE = HttpExchange
@@ -80,16 +79,3 @@ def checked_log(log):
         if Py_TYPE(<object>name) != TEXT or (kind != TEXT and kind != NUMBER and kind != FLAG):
             return thorough_log(log)
     return log
-
-
-def memory_of(decoder):
-    cdef long long kept
-    said = decoder.memory
-    if type(said) is int:
-        try:
-            kept = said
-        except OverflowError:
-            return thorough_memory(decoder)
-        if 0 <= kept < 1 << 62:
-            return said
-    return thorough_memory(decoder)

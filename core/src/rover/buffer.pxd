@@ -4,6 +4,9 @@ cimport cython
 
 from rover.details cimport Ledger
 
+cdef long long PIECE_MEMORY
+cdef long long DETAIL_MEMORY
+
 
 cdef class StreamBuffer:
     cdef list _behind
@@ -29,6 +32,8 @@ cdef class StreamBuffer:
     cdef public long long size
     cdef public bint ended
 
+    @cython.locals(here="long long", behind="long long", reserve="long long")
+    cpdef long long memory(self) except -1
     @cython.locals(position="long long", size="long long", end="long long", captured="long long", calls=list)
     cpdef bint append(self, object detail, object payload) except -1
     cdef _grow(self, object payload)

@@ -98,10 +98,11 @@ class StreamBuffer:
         """Bytes known of that were not consumed, captured or missing."""
         return self.end - self.position
 
-    @property
     def memory(self) -> int:
         """Bytes of memory it takes: also those already consumed that the first piece still holds, what a
         growing one has in reserve (an eighth), and the details."""
+        if not self.size:
+            return len(self._calls) * DETAIL_MEMORY
         here = len(self.data)
         behind = self.size - (here - self.offset)
         reserve = (here + behind) >> 3 if behind or isinstance(self.data, bytearray) else 0

@@ -68,4 +68,8 @@ class Connection(NamedTuple):
 
 def speaking(connection: Connection, protocol: str) -> Connection:
     """The connection, in this protocol: what `_replace` does, which takes ten times as long."""
-    return new(Connection, (*connection[:8], protocol, *connection[9:]))
+    identity, local, remote, role, process, opened, epoch, tls, _, broken, proxied = connection
+    return new(
+        Connection,
+        (identity, local, remote, role, process, opened, epoch, tls, protocol, broken, proxied),
+    )

@@ -14,3 +14,4 @@ cdef class Ledger:
     cpdef free(self, object detail)
     cpdef tuple take(self, object owner)
     cpdef tuple take_free(self)
+    cpdef tuple drain(self)

@@ -6,6 +6,8 @@ the exchange that first consumed any of its bytes, or free, to be sent alone.
 
 from __future__ import annotations
 
+import operator
+
 from rover.records import Detail
 
 MAX_WAITING = 1024
@@ -75,9 +77,13 @@ class Ledger:
 
     def drain(self) -> tuple[Detail, ...]:
         """Everything, owned or free, in the order of its sequence numbers."""
-        everything = [*self._free, *(d for owned in self._owned.values() for d in owned)]
+        if not self.waiting and not self._free:
+            return ()
+        everything = list(self._free)
+        for owned in self._owned.values():
+            everything += owned
         self._owned.clear()
         self._free.clear()
         self.waiting = 0
-        everything.sort(key=lambda detail: detail.sequence)
+        everything.sort(key=operator.attrgetter("sequence"))
         return tuple(everything)

@@ -2,3 +2,4 @@
 
 cpdef check_attributes(dict attributes)
 cpdef object role_of(object decoder)
+cpdef long long memory_of(object decoder) except -1

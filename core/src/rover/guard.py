@@ -272,4 +272,4 @@ def check_setting(what: str, setting: Setting) -> None:
 
 
 with contextlib.suppress(ImportError):  # not compiled
-    from rover._guard import check_result, checked_log, memory_of  # type: ignore[no-redef]  # noqa: F401
+    from rover._guard import check_result, checked_log  # type: ignore[no-redef]  # noqa: F401

@@ -4,13 +4,19 @@ cimport cython
 
 from rover.buffer cimport StreamBuffer
 from rover.details cimport Ledger
-from rover.guard cimport role_of
+from rover.guard cimport memory_of, role_of
 from rover.pipeline.state cimport ConnectionState
 from rover.pipeline.totals cimport Totals
 
 cdef long long GRAIN
 cdef Py_ssize_t FEW_DETAILS
 cdef long long SPARE_STEPS
+cdef long long MAX_SIZE
+cdef long long DETAIL_MEMORY
+cdef int FIRST_V1
+cdef int FIRST_V2
+cdef tuple WAYS
+cdef tuple UNMADE
 
 
 cdef class Pipeline:
@@ -34,6 +40,7 @@ cdef class Pipeline:
     cdef list _idlest
     cdef dict _states
     cdef dict _processes
+    cdef dict _made
     cdef list _sweep
 
     @cython.locals(state=ConnectionState)
@@ -45,6 +52,7 @@ cdef class Pipeline:
     cdef object _process(self, object pid)
     cdef object _facts(self, object opened)
     cdef ConnectionState _add(self, ConnectionState state)
+    @cython.locals(state=ConnectionState)
     cdef ConnectionState _remove(self, object identity)
     @cython.locals(state=ConnectionState)
     cdef _evict(self, object now)
@@ -55,7 +63,7 @@ cdef class Pipeline:
     cdef _account(self, ConnectionState state, object detail)
     @cython.locals(buffer=StreamBuffer, ingress=StreamBuffer, egress=StreamBuffer)
     cdef _recognise(self, ConnectionState state, int direction, object now)
-    @cython.locals(buffer=StreamBuffer)
+    @cython.locals(buffer=StreamBuffer, first="int")
     cdef bint _passed_header(self, ConnectionState state, int direction) except -1
     @cython.locals(ingress=StreamBuffer, egress=StreamBuffer, buffer=StreamBuffer)
     cdef _claim(self, ConnectionState state, object spec, object now, object upgrade=*)

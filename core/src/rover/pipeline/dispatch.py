@@ -27,7 +27,7 @@ from rover.guard import (
 )
 from rover.http.values import HttpExchange, HttpStream
 from rover.pipeline.outlet import Outlet
-from rover.pipeline.proxy_header import Header, read_header
+from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, Header, read_header
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
 from rover.pipeline.state import ConnectionState
 from rover.pipeline.totals import Totals
@@ -56,6 +56,8 @@ WORTH_TELLING = 1 << 18
 """Bytes to come from which on the source is told that they are unneeded: to copy fewer costs less than
 to tell it."""
 WAYS = (Direction.INGRESS, Direction.EGRESS)
+CLIENT, _ = Role  # once: what an enumeration holds is slow to ask for
+ABORTED = Outcome.ABORTED
 MAX_CLAIMS = 8
 """Protocols one connection may have, one after the other: HTTP/1.1, HTTP/2 by upgrade, and what else a
 chain of proxies agrees on. A decoder whose upgrade is to its own protocol, over and over, ends here."""
@@ -75,6 +77,8 @@ RELIEF = 16
 all connections, and that is then done once for every 16 MB that come."""
 LOG_MEMORY = 1024
 """Bytes of a log that is held, besides its texts and details."""
+UNMADE: tuple[type | None, bool] = (None, False)
+"""Of a protocol that has made no decoder yet: of which class the newest was, and whether it is weighed."""
 
 
 class UploadSwitch(Protocol):
@@ -118,10 +122,11 @@ class Pipeline:
         self._settings = protocol_settings
         self._max_connections = max(1, min(max_connections, max_memory // CONNECTION_MEMORY))
         self._max_memory = max_memory
-        self._memory = 0  # what all connections are charged for
+        self._memory = 0  # bytes that all connections take
         self._idlest: list[tuple[int, int]] = []  # (when last seen, which), the idlest last
         self._states: dict[int, ConnectionState] = {}
         self._processes: dict[int, Process] = {}
+        self._made: dict[str, tuple[type | None, bool]] = {}  # see _claim
         self._sweep: list[int] = []
 
     # -- records -----------------------------------------------------------------------------
@@ -136,7 +141,7 @@ class Pipeline:
         """The process of this number, from now on the most recently used one."""
         known = self._processes.pop(pid, None)
         if known is None:
-            return Process(pid, "")
+            return new(Process, (pid, ""))
         self._processes[pid] = known
         return known
 
@@ -252,20 +257,21 @@ class Pipeline:
         if state.held is not None:
             if silent > (BREAK_KEPT_FOR if state.connection.protocol_break else HELD_FOR):
                 self._remove(state.connection.id)
-                self._cut(state, now, Outcome.ABORTED)
+                self._cut(state, now, ABORTED)
                 self._release(state)
                 return
             if state.held and now - state.held[0].end > HELD_FOR:
                 self._send_held(state)
         if state.decoder is not None:
-            self._collect(state, "expire", now, Outcome.ABORTED)
+            self._collect(state, "expire", now, ABORTED)
             self._send_free(state)
-            self._poll_memory(state, now)
+            if state.weighed:  # else it has broken, too
+                self._poll_memory(state, now)
             if state.memory:
                 self._weigh(state)
         if silent > IDLE_CHECK and not self._is_open(state.connection.id):
             self._remove(state.connection.id)
-            self._cut(state, now, Outcome.ABORTED)
+            self._cut(state, now, ABORTED)
             self._release(state)
 
     # -- the table ---------------------------------------------------------------------------
@@ -274,13 +280,16 @@ class Pipeline:
         if len(self._states) >= self._max_connections:
             self._evict(state.seen)
         self._states[state.connection.id] = state
+        state.listed = True
+        self._memory += CONNECTION_MEMORY
         return state
 
     def _remove(self, identity: int) -> ConnectionState | None:
         state = self._states.pop(identity, None)
         if state is not None:
-            self._memory -= state.memory
+            self._memory -= CONNECTION_MEMORY + state.memory
             state.memory = state.held_memory = 0
+            state.listed = False
         return state
 
     def _evict(self, now: int) -> None:
@@ -296,7 +305,7 @@ class Pipeline:
                 break
         self.totals.evicted += 1
         self._remove(identity)
-        self._cut(state, now, Outcome.ABORTED)
+        self._cut(state, now, ABORTED)
         self._release(state)
 
     def _provisional(self, detail: Detail) -> Connection:
@@ -403,11 +412,14 @@ class Pipeline:
         """Takes a PROXY protocol header from the front of a connection. False while more of it is due,
         and when nothing has come after it yet."""
         connection = state.connection
-        if direction != (connection.role is Role.CLIENT):
+        if direction != (connection.role is CLIENT):
             return True  # the answers
         buffer = state.buffers[direction]
         if buffer.position >= state.header_end:
             if buffer.position or not len(buffer):
+                return True
+            first = buffer.data[0]
+            if first != FIRST_V1 and first != FIRST_V2:
                 return True
             header = read_header(buffer.data)
             if header is None:
@@ -430,8 +442,11 @@ class Pipeline:
             if state.claims > MAX_CLAIMS:
                 raise RuntimeError(f"a connection goes from protocol to protocol {MAX_CLAIMS} times")
             decoder = spec.make(connection, self._settings.get(spec.name, {}), upgrade)
-            check_decoder(decoder)
-            state.weighed = hasattr(decoder, "memory")
+            kind, state.weighed = self._made.get(spec.name, UNMADE)
+            if type(decoder) is not kind:  # of each class the first is looked at
+                check_decoder(decoder)
+                state.weighed = hasattr(decoder, "memory")
+                self._made[spec.name] = type(decoder), state.weighed
         except BaseException as error:
             self._break(state, self._plugin_break(state, "make", error), now)
             return
@@ -475,7 +490,7 @@ class Pipeline:
                 self.totals.resynchronised += 1
                 if buffer.position == before:
                     break
-            elif isinstance(result, ProtocolBreak):
+            elif type(result) is ProtocolBreak:
                 self._end_protocol(state, result, way, now)
                 return
             else:
@@ -526,7 +541,7 @@ class Pipeline:
         """What the decoder's `expire` or `close` yields. `cut` is how those ended that it calls aborted."""
         exchanges, error = yielded(state.decoder, method, now)
         for exchange in exchanges:
-            if cut is not Outcome.ABORTED and exchange.outcome is Outcome.ABORTED:
+            if cut is not ABORTED and exchange.outcome is ABORTED:
                 self._exchange(state, exchange._replace(outcome=cut))
             else:
                 self._exchange(state, exchange)
@@ -546,16 +561,16 @@ class Pipeline:
             connection = state.connection = connection._replace(process=self._process(details[0].pid))
         self.totals.exchanges += 1
         over, assumed = 0, False
-        if isinstance(exchange, HttpExchange):
+        if type(exchange) is HttpExchange:
             over, assumed = exchange.end, exchange.assumed
             log = self._ask(self._http_hooks, (connection, exchange.request, exchange.response, details))
-        elif isinstance(exchange, HttpStream):
+        elif type(exchange) is HttpStream:
             over = exchange.end
             log = self._ask(self._stream_hooks, (connection, exchange, details))
         else:
             log = self._ask(self._exchange_hooks, (connection, exchange, details))
             if log is None:
-                log = self._own_log(state, exchange)
+                log = self._own_log(state, exchange)  # type: ignore[arg-type]  # as check_result has seen
         if log is None:
             self.totals.unhandled += 1
             self._send_alone(state, details)
@@ -563,7 +578,7 @@ class Pipeline:
         outcome = exchange.outcome
         if log.details is not details or log.outcome is not outcome or log.connection is not connection:
             log = log._replace(connection=connection, details=details, outcome=outcome)
-        if over > log.end:
+        if over and over > log.end:
             log = log._replace(end=over)
         if assumed:
             log = log._replace(attributes={**log.attributes, "rover.pairing": "assumed"})
@@ -640,7 +655,7 @@ class Pipeline:
 
     def _overflow(self, state: ConnectionState, protocol_break: ProtocolBreak, now: int) -> None:
         """A break that the decoder does not know of: what it has under way is cut first."""
-        self._collect(state, "close", now, Outcome.ABORTED)
+        self._collect(state, "close", now, ABORTED)
         if state.decoder is not None:  # else its `close` failed, which was a break
             self._break(state, protocol_break, now)
 
@@ -648,8 +663,6 @@ class Pipeline:
 
     def _poll_memory(self, state: ConnectionState, now: int) -> None:
         """Asks the decoder what it keeps."""
-        if state.decoder is None or not state.weighed:
-            return
         try:
             state.kept = memory_of(state.decoder)
         except BaseException as error:
@@ -658,23 +671,22 @@ class Pipeline:
     def _weigh(self, state: ConnectionState) -> None:
         """Charges a connection for what it takes now."""
         ingress, egress = state.buffers
-        taken = ingress.memory + egress.memory + state.kept + state.ledger.waiting * DETAIL_MEMORY
-        if taken < GRAIN or state.connection.id not in self._states:  # it ends
+        taken = ingress.memory() + egress.memory() + state.kept + state.ledger.waiting * DETAIL_MEMORY
+        if taken < GRAIN or not state.listed:
             taken = 0
         taken += state.held_memory
         self._memory += taken - state.memory
         state.memory = taken
 
     def _is_full(self) -> bool:
-        return self._memory + len(self._states) * CONNECTION_MEMORY > self._max_memory
+        return self._memory > self._max_memory
 
     def _relieve(self, now: int) -> None:
         """The largest connections break, until there is room again."""
-        used = len(self._states) * CONNECTION_MEMORY
-        enough = self._max_memory - self._max_memory // RELIEF - used
+        enough = self._max_memory - self._max_memory // RELIEF
         holders = [state for state in self._states.values() if state.memory]
         holders.sort(key=operator.attrgetter("memory"))
-        all_of_them = self._memory + used
+        all_of_them = self._memory
         while holders and self._memory > enough:
             state = holders.pop()
             taken = state.memory
@@ -729,7 +741,7 @@ class Pipeline:
             if state.decoder is not None and not buffer.ended and not reset:
                 buffer.ended = True
                 self._decode(state, direction, now)
-        self._cut(state, now, Outcome.ABORTED)
+        self._cut(state, now, ABORTED)
 
     def _cut(self, state: ConnectionState, now: int, cut: Outcome) -> None:
         """Decoding ends here, whether the connection does or not: what is under way ends like this."""

@@ -13,9 +13,12 @@ from typing import NamedTuple
 from rover.records import Address
 
 V1_PREFIX = b"PROXY "
+FIRST_V1 = V1_PREFIX[0]
+"""The byte that such a line begins with."""
 V1_LONGEST = 107
 """Bytes of a version 1 line with its CRLF (section 2.1)."""
 V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+FIRST_V2 = V2_SIGNATURE[0]
 V2_FIXED = 16
 """Bytes of version 2 before the addresses: signature, version and command, family, length."""
 LOCAL, PROXY = 0x20, 0x21
@@ -49,16 +52,16 @@ def read_header(data: bytes | bytearray) -> Header | Incomplete | None:
 
     Whatever the bytes, it raises nothing, and looks at no more than the first 107.
     """
-    if data[:1] == b"P":
+    if not data:
+        return None
+    if data.startswith(V1_PREFIX[: len(data)]):
         return _read_v1(bytes(data[:V1_LONGEST]))
-    if data[:1] == b"\r":
+    if data.startswith(V2_SIGNATURE[: len(data)]):
         return _read_v2(bytes(data[: V2_FIXED + ADDRESSES[TCP6]]))
     return None
 
 
 def _read_v1(data: bytes) -> Header | Incomplete | None:
-    if not data.startswith(V1_PREFIX[: len(data)]):
-        return None
     line, end, _ = data.partition(b"\n")
     if not end:
         return INCOMPLETE if len(data) < V1_LONGEST else None
@@ -94,8 +97,6 @@ def _port(word: bytes) -> int | None:
 
 
 def _read_v2(data: bytes) -> Header | Incomplete | None:
-    if not data.startswith(V2_SIGNATURE[: len(data)]):
-        return None
     if len(data) < V2_FIXED:
         return INCOMPLETE
     command, family, length = struct.unpack_from(">BBH", data, len(V2_SIGNATURE))

@@ -1,5 +1,6 @@
 # Types for the compiled form of state.py.
 
+from rover.buffer cimport StreamBuffer
 from rover.details cimport Ledger
 
 
@@ -16,6 +17,7 @@ cdef class ConnectionState:
     cdef public long long kept
     cdef public long long memory
     cdef public bint weighed
+    cdef public bint listed
     cdef public bint late
     cdef public Ledger ledger
     cdef public bint plain

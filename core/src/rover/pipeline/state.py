@@ -28,6 +28,7 @@ class ConnectionState:
         "kept",
         "late",
         "ledger",
+        "listed",
         "memory",
         "plain",
         "seen",
@@ -43,9 +44,9 @@ class ConnectionState:
         self.held: list[AccessLog] | None = None if built else []
         """Logs that wait for the record that opens the connection; None once it is built."""
         self.ledger = Ledger()
-        self.buffers = (StreamBuffer(INGRESS, self.ledger), StreamBuffer(EGRESS, self.ledger))
-        for buffer in self.buffers:
-            buffer.late = late
+        ingress, egress = StreamBuffer(INGRESS, self.ledger), StreamBuffer(EGRESS, self.ledger)
+        ingress.late = egress.late = late
+        self.buffers = (ingress, egress)
         self.decoder: Decoder | None = None
         self.spec: ProtocolSpec | None = None
         """The protocol it speaks. Without a decoder: the one it will speak, pinned by the user."""
@@ -55,6 +56,8 @@ class ConnectionState:
         """That direction."""
         self.claims = 0
         """How many protocols it has had."""
+        self.listed = False
+        """Whether it is in the pipeline's table."""
         self.weighed = False
         """Whether the decoder tells what it keeps."""
         self.kept = 0
