@@ -602,6 +602,36 @@ def test_calls_that_overlap_tell_no_order():
     assert all(s.assumed for s in seen[1:] if s.answers)
 
 
+def test_what_was_not_understood_before_says_nothing_of_how_many_are_open(watch):
+    """Of a client that takes turns the answer to HEAD has no content, however many were lost before."""
+    turns(watch, 1)
+    for number in (300, 301, 302):
+        watch.ask(get(number))
+        watch.answer(ok(number)[:9], lost=True)
+        watch.answer(ok(number)[9:])
+    watch.ask(get(303))
+    watch.answer(ok(303), lost=True)
+    watch.ask(get(304).replace(b"GET", b"HEAD"))
+    watch.answer(b"HTTP/1.1 200 OK\r\nX-N: 304\r\nTransfer-Encoding: chunked\r\n\r\n")
+    watch.ask(get(305))
+    watch.answer(ok(305), lost=True)
+    turns(watch, 306)
+    seen = {s.number: s for s in watch.close()}
+    assert seen[304] == Seen(304, 304, "complete", True)
+    assert (seen[306].outcome, seen[306].answers) == ("complete", 306)
+
+
+def test_calls_of_one_time_are_told_apart_by_their_numbers():
+    """In captures what waited for a hole has the time of the segment that ended the waiting."""
+    watch = Watch(Role.CLIENT)
+    turns(watch, 1)
+    watch.ask(get(2), lost=True)
+    watch.answer(ok(2))
+    watch.ask(get(3), since=10)
+    watch.answer(ok(3))
+    assert watch.close() == [*proven(1), *assumed(3)]
+
+
 # -- a request that is never answered ------------------------------------------------------------
 
 

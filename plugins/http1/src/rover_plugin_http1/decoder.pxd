@@ -48,12 +48,14 @@ cdef class Http1Decoder:
     cdef _finish_request(self, Request request, object content)
     @cython.locals(pairing=Pairing, start="long long", believed="bint")
     cdef bint _begin_response(self, Reader reader) except -1
+    @cython.locals(start="long long", waiting=list, request=Request)
+    cdef long long _begun(self, Reader reader) except -1
     cdef bint _may_hide_requests(self) except -1
     cdef bint _may_be_early(self, Reader reader) except -1
     @cython.locals(optional="bint")
     cdef _accept_response(self, Reader reader, Request request)
     cdef bint _may_overtake(self, Reader reader) except -1
-    cdef bint _release(self, Reader responses, object start) except -1
+    cdef bint _release(self, Reader responses, Reader requests) except -1
     @cython.locals(request=Request)
     cdef _end_response(self, Reader reader, object event)
     cdef _switch(self, Reader reader, object head, Request request)

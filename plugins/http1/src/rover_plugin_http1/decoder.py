@@ -227,7 +227,7 @@ class Http1Decoder:
         pairing = self._pairing
         responses = self._responses
         if responses is not None:
-            if responses.state is HELD and not self._release(responses, reader.start):
+            if responses.state is HELD and not self._release(responses, reader):
                 return False
             if responses.optional and pairing.turns and not responses.unread:
                 # It answered HEAD, if its content has not come by now.
@@ -282,7 +282,7 @@ class Http1Decoder:
         if reader.skipped:
             self._note_loss(reader)
         pairing = self._pairing
-        start = reader.start
+        start = self._begun(reader)
         if not pairing.answerable(start):
             believed = self._believe(start)
             if reader.state is not HELD:  # what was believed has had this one read, too
@@ -297,6 +297,17 @@ class Http1Decoder:
                 return False
         self._accept_response(reader, pairing.oldest(start))
         return True
+
+    def _begun(self, reader: Reader) -> int:
+        """When the response at hand began (ns). Where calls have one time, as those of a capture that waited
+        for a hole together, their numbers tell: it is then put before a request that came later."""
+        start = reader.start
+        waiting = self._pairing.waiting
+        if waiting and start:
+            request = waiting[0]
+            if request.start == start and request.sequence > reader.buffer.sequence:
+                return start - 1
+        return start
 
     def _may_be_early(self, reader: Reader) -> bool:
         """Whether the record of a response may come before that of its request (see `HOLD`)."""
@@ -387,11 +398,14 @@ class Http1Decoder:
             and self._now - reader.start <= HOLD
         )
 
-    def _release(self, responses: Reader, start: int) -> bool:
+    def _release(self, responses: Reader, requests: Reader) -> bool:
         """Reads on where responses wait for a request, but are older than the one that begins now.
         False when that has found something to pass on first."""
-        while responses.state is HELD and responses.start < start and not self._out:
-            if not self._pairing.answerable(responses.start):
+        now = requests.start, requests.buffer.sequence
+        while responses.state is HELD and not self._out:
+            if (responses.start, responses.buffer.sequence) >= now:
+                break
+            if not self._pairing.answerable(self._begun(responses)):
                 self._accept_response(responses, None)
             self._run(responses)
             while self._out and self._out[-1] is RESYNCHRONISED:  # see `decode`

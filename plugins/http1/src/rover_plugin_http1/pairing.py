@@ -191,8 +191,10 @@ class Pairing:
                 break
             open_ += 1
             interim |= request.head.expects
-        if 0 < records < open_:
-            self.turns = False  # who takes turns gets each answer in a call of its own
+        if 0 < records < open_ - self.high:
+            # Who takes turns gets each answer in a call of its own; those of the others may be among
+            # the bytes that were lost before, or could not be read.
+            self.turns = False
         small = size <= MAX_INTERIM and (interim or open_ > 1 or not self.turns)
         hides = boundary and not small
         if hides and not open_ and not self.low and not self.gapped:
