@@ -3,6 +3,7 @@
 # and asks guard.py about all else.
 
 from cpython.dict cimport PyDict_Next
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport Py_TYPE, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
@@ -11,6 +12,7 @@ from rover.exchange import Outcome
 from rover.guard import check_result as thorough_result
 from rover.guard import checked_log as thorough_log
 from rover.http.values import HttpExchange, HttpRequest, HttpResponse, HttpStream
+from rover.records import MAX_NUMBER
 
 cdef type EXCHANGE = HttpExchange
 cdef type STREAM = HttpStream
@@ -20,6 +22,7 @@ cdef object OUTCOME = Outcome
 cdef type LOG = AccessLog
 cdef PyTypeObject *TEXT = <PyTypeObject *>str
 cdef PyTypeObject *NUMBER = <PyTypeObject *>int
+cdef long long MAX = MAX_NUMBER
 cdef PyTypeObject *FLAG = <PyTypeObject *>bool
 cdef Py_ssize_t EXCHANGE_SIZE = len(HttpExchange._fields)
 cdef Py_ssize_t STREAM_SIZE = len(HttpStream._fields)
@@ -33,6 +36,12 @@ assert AccessLog._fields[1:6] == ("start", "end", "protocol", "version", "attrib
 
 cdef inline bint is_a(object values, Py_ssize_t index, object kind):
     return type(<object>PyTuple_GET_ITEM(values, index)) is kind
+
+
+cdef inline bint is_bounded(object number):
+    cdef int overflow = 0
+    cdef long long value = PyLong_AsLongLongAndOverflow(number, &overflow)
+    return overflow == 0 and -MAX <= value <= MAX
 
 
 cdef inline bint begins_well(object values):
@@ -68,6 +77,8 @@ def checked_log(log):
     if not (
         is_a(log, 1, int)
         and is_a(log, 2, int)
+        and is_bounded(<object>PyTuple_GET_ITEM(log, 1))
+        and is_bounded(<object>PyTuple_GET_ITEM(log, 2))
         and is_a(log, 3, str)
         and <object>PyTuple_GET_ITEM(log, 3)
         and is_a(log, 4, str)
@@ -76,6 +87,8 @@ def checked_log(log):
         return thorough_log(log)
     while PyDict_Next(attributes, &position, &name, &value):
         kind = Py_TYPE(<object>value)
-        if Py_TYPE(<object>name) != TEXT or (kind != TEXT and kind != NUMBER and kind != FLAG):
+        if Py_TYPE(<object>name) != TEXT:
+            return thorough_log(log)
+        if kind != TEXT and kind != FLAG and (kind != NUMBER or not is_bounded(<object>value)):
             return thorough_log(log)
     return log

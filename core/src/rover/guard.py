@@ -88,27 +88,39 @@ def checked_log(log: object) -> AccessLog:
         raise TypeError(f"a log whose protocol is {found(protocol) if protocol else 'empty'}")
     if type(log.start) is not int or type(log.end) is not int:
         raise TypeError(f"a log whose start is {found(log.start)} and whose end is {found(log.end)}")
+    if not (-MAX_NUMBER <= log.start <= MAX_NUMBER and -MAX_NUMBER <= log.end <= MAX_NUMBER):
+        raise TypeError("a log whose start or end is no time: nanoseconds are due")
     if type(log.version) is not str:
         raise TypeError(f"a log whose version is {found(log.version)}")
     attributes = log.attributes
-    if type(attributes) is dict:
-        check_attributes(attributes)
-        return log
     if not isinstance(attributes, Mapping):
         raise TypeError(f"a log whose attributes are {found(attributes)}")
-    plain = dict(attributes)
-    check_attributes(plain)
-    return log._replace(attributes=plain)
+    plain = plain_attributes(attributes if type(attributes) is dict else dict(attributes))
+    return log if plain is attributes else log._replace(attributes=plain)
 
 
-def check_attributes(attributes: dict[str, str | int | bool]) -> None:
-    """Text, numbers and booleans by name."""
+def plain_attributes(attributes: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+    """Text, numbers and booleans by name; those of a class derived from one, an enumeration say, as what
+    they are derived from: sinks are to run no code of theirs."""
+    derived: dict[str, str | int | bool] = {}
     for name, value in attributes.items():
         kind = type(value)
         if type(name) is not str:
             raise TypeError(f"an attribute whose name is {found(name)}")
-        if kind is not str and kind is not int and kind is not bool and not isinstance(value, str | int):
+        if kind is str or kind is bool:
+            continue
+        if isinstance(value, str):
+            derived[name] = str.__str__(value)
+            continue
+        if not isinstance(value, int):
             raise TypeError(f"attribute {name[:MAX_REASON]!r} is {found(value)}")
+        number = int.__int__(value)
+        if not -MAX_NUMBER <= number <= MAX_NUMBER:
+            # Python makes no text of a number of thousands of digits, and few readers a number of one.
+            raise TypeError(f"attribute {name[:MAX_REASON]!r} is a number of more than 62 bits")
+        if kind is not int:
+            derived[name] = number
+    return {**attributes, **derived} if derived else attributes
 
 
 # -- per connection ----------------------------------------------------------------------------
