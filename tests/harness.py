@@ -179,12 +179,12 @@ class RunningAgent(Program):
     def totals(self) -> Totals:
         """After the end: what it counted."""
         line = next(line for line in self.err if line.startswith("rover: seen "))
-        match = re.match(r"rover: seen (\d+) exchanges; (.*)", line)
+        match = re.match(r"rover: seen (\d+) exchanges?; (.*)", line)
         assert match
         logged, lost = {}, {}
         for name, a, b in re.findall(r"(\w+) logged (\d+), lost (\d+)", match[2]):
             logged[name], lost[name] = int(a), int(b)
-        records = re.search(r"(\d+) records lost", match[2])
+        records = re.search(r"(\d+) records? lost", match[2])
         breaks = re.search(r"breaks: (.*)", match[2])
         assert records
         return Totals(

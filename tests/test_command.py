@@ -1,6 +1,7 @@
 """The command line: every error is one line that says what and the mend, with exit code 1 or 2."""
 
 import os
+import struct
 import subprocess
 import sys
 
@@ -124,3 +125,39 @@ def test_a_replay_imports_what_it_needs():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "neither a capture nor a recording" in done.stderr
     assert done.stdout.split() == []
+
+
+CAPTURE = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+"""The header of one without packets."""
+
+
+def test_a_foreign_file_among_captures_costs_only_itself(tmp_path):
+    (tmp_path / "capture").write_bytes(CAPTURE)
+    (tmp_path / "text").write_text("no capture\n")
+    done = rover("replay", "text", "nowhere", "capture", cwd=tmp_path)
+    assert done.returncode == 2
+    assert [line.partition(" (")[0] for line in done.stderr.splitlines()] == [
+        "rover: text: neither a capture nor a recording",
+        "rover: cannot read nowhere: No such file or directory",
+        "rover: seen 0 exchanges; console logged 0, lost 0; 0 connections, 0 calls, 0 records lost",
+    ]
+
+
+def test_standard_input_that_is_not_open():
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -m rover replay - <&-', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, "rover: cannot read standard input: it is not open\n")
+
+
+def test_messages_that_cannot_be_written_fail_nothing(tmp_path):
+    """Of a service whose standard error is a file on a full disk."""
+    (tmp_path / "capture").write_bytes(CAPTURE)
+    with open("/dev/full", "w") as full:
+        argv = [sys.executable, "-m", "rover", "replay", str(tmp_path / "capture")]
+        done = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=full, check=False, timeout=60)
+    assert done.returncode == 0

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterator
+from http import HTTPMethod, HTTPStatus
 
 import pytest
 import typer
@@ -475,6 +476,24 @@ def test_whatever_hooks_raise(make_bench, lines, error):
 LOG = AccessLog(None, 1, 2, "x")
 
 
+class Hostile(str):
+    """Text with code of its own."""
+
+    def __str__(self):
+        raise SystemExit
+
+    __hash__ = __repr__ = __format__ = encode = __str__
+
+
+class HostileNumber(int):
+    """A number with code of its own."""
+
+    def __str__(self):
+        raise SystemExit
+
+    __int__ = __repr__ = __format__ = __index__ = __le__ = __ge__ = __str__
+
+
 @pytest.mark.parametrize(
     "log",
     [
@@ -495,6 +514,11 @@ LOG = AccessLog(None, 1, 2, "x")
         LOG._replace(attributes={"a": 1.5}),
         LOG._replace(attributes={"a": {}}),
         LOG._replace(attributes={"a": b"bytes"}),
+        LOG._replace(attributes={"a": 1 << 62}),
+        LOG._replace(attributes={"a": -(1 << 64)}),
+        LOG._replace(start=10**30),
+        LOG._replace(start=-(10**30)),
+        LOG._replace(end=1 << 62),
         tuple.__new__(AccessLog, (None, 1)),
         EXCHANGE,
     ],
@@ -540,6 +564,25 @@ def test_attributes_may_be_any_mapping_and_any_text(make_bench, lines):
     bench = play(make_bench, lines, changed(), hooks(handle_exchange=handle_exchange))
     assert failures(bench) == []
     assert all(type(log.attributes) is dict for log in bench.exchanges)
+
+
+@pytest.mark.parametrize(
+    "derived",
+    [HTTPStatus.OK, HTTPMethod.GET, Hostile("x"), HostileNumber(7)],
+    ids=["status", "method", "text", "number"],
+)
+@pytest.mark.parametrize("kind", [dict, types.MappingProxyType])
+def test_attributes_of_derived_classes_are_what_they_are_derived_from(make_bench, lines, derived, kind):
+    """No code of theirs runs in a sink: what it raised would be the sink's failure."""
+
+    def handle_exchange(connection):
+        return LOG._replace(attributes=kind({"a": derived, "reply": "!a"}))
+
+    bench = play(make_bench, lines, changed(), hooks(handle_exchange=handle_exchange))
+    assert failures(bench) == []
+    assert {type(log.attributes["a"]) for log in bench.exchanges} <= {str, int}
+    assert all(list(log.attributes) == ["a", "reply"] for log in bench.exchanges)
+    assert bench.exchanges
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -796,6 +839,27 @@ def test_a_module_that_cannot_be_imported(tmp_path, code):
     assert "sink_log" in ran.stdout
 
 
+def test_what_nobody_catches_is_one_line(tmp_path):
+    """A thread of a plugin's own, and what is called as the process ends."""
+    code = """
+    import atexit, threading
+
+    def die():
+        raise Loud
+
+    atexit.register(die)
+    thread = threading.Thread(target=die, name="own")
+    thread.start()
+    thread.join()
+    """
+    ran = command(tmp_path, ["plugins"], evil=code)
+    assert ran.returncode == 0
+    lines = ran.stderr.splitlines()
+    assert lines[0] == "rover: thread 'own' ended: Loud: its message cannot be read: SystemExit"
+    assert len(lines) == 2, lines
+    assert lines[1].endswith(": Loud: its message cannot be read: SystemExit")
+
+
 SOURCE = """
 from rover import SourceSpec
 
@@ -849,8 +913,8 @@ def shutdown():
     ran = command(tmp_path, RUN, evil=loud)
     assert ran.returncode == 0
     text = "its message cannot be read: SystemExit"
-    assert f"rover: plugin evil failed 1 times: startup: Loud: {text}" in ran.stderr
-    assert "rover: plugin evil failed 1 times: shutdown: SystemExit: 5" in ran.stderr
+    assert f"rover: plugin evil failed 1 time: startup: Loud: {text}" in ran.stderr
+    assert "rover: plugin evil failed 1 time: shutdown: SystemExit: 5" in ran.stderr
 
 
 # -- sources -----------------------------------------------------------------------------------

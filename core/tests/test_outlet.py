@@ -165,15 +165,16 @@ def test_what_a_stalled_sink_never_wrote_is_lost(sink, start, until):
     assert outlet.logged == 0
 
 
-def test_a_closed_sink_takes_nothing_more(sink, start, until):
+def test_a_closed_sink_takes_nothing_more(sink, start, until, caplog):
     outlet = start()
-    sink.error = SinkError("closed by its reader", closed=True)
+    sink.error = sink.flush_error = SinkError("closed by its reader", closed=True)
     sink.unwritten = 1
     put(outlet, logs(1))
     until(lambda: outlet.closed)
     put(outlet, logs(1))
     outlet.stop(time.monotonic() + 5)
     assert (outlet.logged, outlet.lost["unwritten"], outlet.lost["closed"]) == (0, 1, 1)
+    assert [record.getMessage() for record in caplog.records] == ["sink scripted: closed by its reader"]
 
 
 def test_a_sink_that_hangs_at_the_end_is_given_up_in_time(sink, start):

@@ -314,7 +314,7 @@ def test_a_header_of_a_proxy_and_bytes_nobody_saw(tmp_path):
     ran = three_ways(lambda: Script(polls), tmp_path)
     assert_same(ran)
     assert b'"client.address":"192.0.2.7","client.port":5000' in ran[2].lines
-    assert "700 bytes by calls that are not watched; 1 connections with such calls" in ran[2].summary
+    assert "700 bytes by calls that are not watched; 1 connection with such calls" in ran[2].summary
 
 
 def test_time_alone_splits_an_exchange(tmp_path):
@@ -665,7 +665,7 @@ def test_no_sink_unless_asked(tmp_path, rover_command, capfd):
     config = tmp_path / "config.toml"
     config.write_text('[run]\nsource = "script"\nsinks = ["nowhere"]\n')
     assert rover_command("record", str(tmp_path / "x.rec"), "--config", str(config)) == 0
-    assert "rover: seen 7 exchanges; 1 connections, 15 calls" in capfd.readouterr().err
+    assert "rover: seen 7 exchanges; 1 connection, 15 calls" in capfd.readouterr().err
 
 
 def test_replay_at_speed(tmp_path, rover_command, capfd):

@@ -62,7 +62,7 @@ def test_the_totals_in_words() -> None:
         source={"records": 9, "malformed": 0},
         sinks=[SinkReport("console", 4), SinkReport("jsonl", 1, {"queue_full": 3}, {"files": 1})],
         failures=[PluginFailure("late", "shutdown: OSError", "why", 2)],
-        noted={"connections evicted": 3, "of these returned": 0, "records missing": 4},
+        noted={"connections evicted": 3, "connections returned": 0, "records missing": 4},
     )
     assert report.lines() == [
         "source: records 9",

@@ -207,7 +207,7 @@ def watched(directory: Path, port: int, script: Path, selection: list[str]) -> W
     follower.stop()
     agent.send_signal(signal.SIGINT)
     _, totals = agent.communicate(timeout=60)
-    lost = re.search(r"lost (\d+);.* (\d+) records lost", totals)
+    lost = re.search(r"lost (\d+);.* (\d+) records? lost", totals)
     if lost is None:
         raise RuntimeError(totals)
     with file.open("rb") as lines:

@@ -195,7 +195,8 @@ class PluginManager:
                     check_spec(offer, kind)
                     spec = cast("Spec", offer)
                     if spec.name in specs:
-                        raise ValueError(f"{label} {spec.name!r} is registered by another plugin already")
+                        holder = self.blame(f"{label} {spec.name}").name
+                        raise ValueError(f"{label} {spec.name!r} is registered by plugin {holder} already")
                 except BaseException as error:
                     plugin.failed(hook, error)
                 else:

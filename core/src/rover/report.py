@@ -137,7 +137,10 @@ class Report:
         return [
             *self.counters(),
             self.summary(),
-            *(f"plugin {f.plugin} failed {f.count} times: {f.kind}: {f.message}" for f in self.failures),
+            *(
+                f"plugin {f.plugin} failed {amount(f.count, 'times')}: {f.kind}: {f.message}"
+                for f in self.failures
+            ),
         ]
 
     def counters(self) -> list[str]:
@@ -150,7 +153,7 @@ class Report:
 
     def summary(self) -> str:
         """ "seen 12 exchanges; console logged 12, lost 0; 3 connections, 48 calls, 0 records lost"."""
-        parts = [f"seen {self.exchanges} exchanges"]
+        parts = [f"seen {amount(self.exchanges, 'exchanges')}"]
         for sink in self.sinks:
             lost = Counter(sink.lost)
             if self.unhandled:
@@ -158,12 +161,12 @@ class Report:
             parts.append(f"{sink.name} logged {sink.logged}, lost {lost.total()}{causes(lost)}")
         records = Counter(self.records_lost)
         parts.append(
-            f"{self.connections} connections, {self.calls} calls, "
-            f"{records.total()} records lost{causes(records)}"
+            f"{amount(self.connections, 'connections')}, {amount(self.calls, 'calls')}, "
+            f"{amount(records.total(), 'records lost')}{causes(records)}"
         )
         if self.breaks:
             parts.append(f"breaks: {by_cause(Counter(self.breaks))}")
-        parts += [f"{count} {name}" for name, count in self.noted.items() if count]
+        parts += [amount(count, name) for name, count in self.noted.items() if count]
         return "; ".join(parts)
 
 
@@ -181,6 +184,12 @@ def failures_of(plugins: Iterable[Plugin], before: Iterable[PluginFailure] = ())
 def added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
     """Figures by name, those of the same name added."""
     return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def amount(count: int, things: str) -> str:
+    """ "3 records lost", and "1 record lost" of the same words."""
+    first, space, rest = things.partition(" ")
+    return f"{count} {first.removesuffix('s') if count == 1 else first}{space}{rest}"
 
 
 def causes(lost: Counter[str]) -> str:

@@ -69,7 +69,7 @@ def test_lines_for_people(start: Start, make_sink: Any, traffic: Any) -> None:
     assert line.startswith(
         "server  web (web@host) <- 10.0.0.2 (10.0.0.2)  HTTP_1  GET /\\x1b[31mred 200  read write"
     )
-    assert totals.startswith("1 streams, 1 messages, 1 exchanges, 2 socket calls (read 1, write 1)")
+    assert totals.startswith("1 stream, 1 message, 1 exchange, 2 socket calls (read 1, write 1)")
 
 
 def test_a_broken_rule_is_told_and_is_exit_code_1(start: Start) -> None:

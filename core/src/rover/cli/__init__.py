@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rover.cli.messages import say, say_what_nobody_catches
 from rover.errors import RoverError, UsageError
 from rover.plugins import PluginManager, first_line
 from rover.signals import Signals
@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         level=logging.DEBUG if debug else logging.WARNING,
         format="rover: %(message)s" if not debug else "%(asctime)s %(name)s: %(message)s",
     )
+    if not debug:
+        say_what_nobody_catches()
     manager = PluginManager()
     manager.load_entry_points()
     import typer
@@ -104,6 +106,5 @@ def open_standard_streams() -> None:
 
 def _fail(message: str, code: int) -> int:
     if message:
-        with contextlib.suppress(OSError):
-            print(f"rover: {message}", file=sys.stderr)  # noqa: T201
+        say(message)
     return code

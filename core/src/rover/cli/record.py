@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rover.agent import Agent
+from rover.cli.messages import say
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.run import live_source
 from rover.cli.totals import show
@@ -17,6 +18,7 @@ from rover.plugins import PluginManager
 from rover.recording.recorder import Recorder
 from rover.recording.target import STDOUT
 from rover.recording.writer import Writer
+from rover.report import amount
 from rover.signals import Signals
 
 
@@ -67,10 +69,10 @@ def register(app: typer.Typer, signals: Signals) -> None:
         writer.target.ending = lambda: agent.attend() < math.inf
         with signals.watch(agent.stop_seconds, agent.last_words):
             name = settings["run.source"]
-            typer.echo(f"rover: recording through {name} to {writer.name}; Ctrl-C ends", err=True)
+            say(f"recording through {name} to {writer.name}; Ctrl-C ends")
             failure = agent.run() or writer.failure
             show(agent.report())
-        typer.echo(f"rover: {writer.records} records, {writer.size} bytes in {writer.name}", err=True)
+        say(f"{amount(writer.records, 'records')}, {amount(writer.size, 'bytes')} in {writer.name}")
         if failure:
-            typer.echo(f"rover: {failure}", err=True)
+            say(failure)
             raise typer.Exit(1)

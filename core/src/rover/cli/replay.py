@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rover.agent import Agent
+from rover.cli.messages import say
 from rover.cli.options import Config, Sets, Sinks
 from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
@@ -17,6 +18,7 @@ from rover.errors import RoverError, UsageError
 from rover.paced import Paced
 from rover.pipeline.totals import Totals
 from rover.plugins import PluginManager, first_line
+from rover.report import amount
 from rover.settings import Settings
 from rover.signals import Signals
 from rover.source import SourceSpec
@@ -42,22 +44,28 @@ def register(app: typer.Typer, signals: Signals) -> None:
         """Read captures and recordings, and log every exchange in them."""
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
-        failed = False
+        code = 0
         for file in files:
             if signals.stopping:
                 break
             try:
                 spec = source_of(catalogue, file)
+            except RoverError as error:
+                # The others may be what is asked for: rover replay *
+                say(first_line(error))
+                code = max(code, 2 if isinstance(error, UsageError) else 1)
+                continue
+            try:
                 given = {"run.sinks": sink, f"source.{spec.name}.path": file}
                 settings = catalogue.settings(config, sets or (), given)
-                failed |= bool(play(catalogue, settings, spec, speed))
+                code = max(code, bool(play(catalogue, settings, spec, speed)))
             except UsageError:
                 raise
             except RoverError as error:
-                typer.echo(f"rover: {first_line(error)}", err=True)
-                failed = True
-        if failed:
-            raise typer.Exit(1)
+                say(first_line(error))
+                code = max(code, 1)
+        if code:
+            raise typer.Exit(code)
 
     def play(catalogue: Catalogue, settings: Settings, spec: SourceSpec, speed: float) -> str:
         source = spec.make(settings.section(f"source.{spec.name}"), selection(settings))
@@ -71,14 +79,17 @@ def register(app: typer.Typer, signals: Signals) -> None:
             failure = agent.run(show_progress if os.isatty(2) else None)
             show(agent.report())
         if failure:
-            typer.echo(f"rover: {failure}", err=True)
+            say(failure)
         return failure
 
 
 def source_of(catalogue: Catalogue, file: str) -> SourceSpec:
     """The source that knows the file by its first bytes."""
+    name = "standard input" if file == "-" else file
     try:
         if file == "-":
+            if sys.stdin is None:
+                raise RoverError("cannot read standard input: it is not open")
             opening = sys.stdin.buffer.peek(OPENING)[:OPENING]  # type: ignore[union-attr]
         elif Path(file).is_fifo():
             # It can be read once only, and the source opens it by its name again.
@@ -87,7 +98,7 @@ def source_of(catalogue: Catalogue, file: str) -> SourceSpec:
             with open(file, "rb") as opened:
                 opening = opened.read(OPENING)
     except OSError as error:
-        raise RoverError(f"cannot read {file}: {error.strerror}") from None
+        raise RoverError(f"cannot read {name}: {error.strerror}") from None
     for spec in catalogue.sources.values():
         if not spec.live and spec.opens is not None:
             try:
@@ -96,10 +107,12 @@ def source_of(catalogue: Catalogue, file: str) -> SourceSpec:
             except BaseException as error:
                 catalogue.manager.blame(f"source {spec.name}").failed("opens", error)
     known = ", ".join(sorted(n for n, s in catalogue.sources.items() if not s.live)) or "none installed"
-    raise UsageError(f"{file}: neither a capture nor a recording ({known})")
+    raise UsageError(f"{name}: neither a capture nor a recording ({known})")
 
 
 def show_progress(totals: Totals) -> None:
     """Where a long replay stands, on one line of a terminal."""
-    sys.stderr.write(f"\r{totals.connections} connections, {totals.exchanges} exchanges\x1b[K")
+    sys.stderr.write(
+        f"\r{amount(totals.connections, 'connections')}, {amount(totals.exchanges, 'exchanges')}\x1b[K"
+    )
     sys.stderr.flush()

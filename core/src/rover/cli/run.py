@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rover.agent import Agent
+from rover.cli.messages import say
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
@@ -61,7 +62,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
         live = live_source(catalogue, settings)
 
         def ready() -> None:
-            typer.echo(f"rover: watching through {settings['run.source']}; Ctrl-C ends", err=True)
+            say(f"watching through {settings['run.source']}; Ctrl-C ends")
 
         if settings["run.workers"] > 1:
             from rover import workers
@@ -76,7 +77,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
                 failure = agent.run()
                 show(agent.report())
         if failure:
-            typer.echo(f"rover: {failure}", err=True)
+            say(failure)
             raise typer.Exit(1)
 
 

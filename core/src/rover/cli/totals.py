@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
+from rover.cli.messages import say
 from rover.report import Report
 
 
 def show(report: Report) -> None:
     """The totals, and which plugins failed."""
     for line in report.lines():
-        typer.echo(f"rover: {line}", err=True)
+        say(line)

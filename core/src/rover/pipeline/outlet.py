@@ -192,7 +192,7 @@ class Outlet:
         except BaseException as error:  # a bug, not the sink's: nobody else would hear of it
             self.closed = True
             self.failure = f"its thread died: {type(error).__name__}: {first_line(error)}"
-            self._report(f"sink {self.name}: {self.failure}", error)
+            self._report(f"sink {self.name}: {self.failure}", error, at_once=True)
         finally:
             self._finish()
 
@@ -266,11 +266,11 @@ class Outlet:
         return True
 
     def _fail(self, method: str, error: BaseException) -> None:
-        if isinstance(error, SinkError) and getattr(error, "closed", False) is True:
-            self.closed = True
+        closes = not self.closed and isinstance(error, SinkError) and getattr(error, "closed", False) is True
+        self.closed |= closes
         if isinstance(error, RoverError):
             self.failure = first_line(error)
-            self._report(f"sink {self.name}: {self.failure}", error)
+            self._report(f"sink {self.name}: {self.failure}", error, at_once=closes)
             return
         self.failure = f"{type(error).__name__}: {first_line(error)}"
         if self._failed is not None:
@@ -278,9 +278,9 @@ class Outlet:
         else:
             self._report(f"sink {self.name}: {self.failure}", error)
 
-    def _report(self, message: str, error: BaseException | None) -> None:
+    def _report(self, message: str, error: BaseException | None, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        if self.closed or now - self._reported >= REPORT_INTERVAL:
+        if at_once or now - self._reported >= REPORT_INTERVAL:
             self._reported = now
             logger.error("%s", message)
             logger.debug("sink %s", self.name, exc_info=error)

@@ -65,7 +65,7 @@ class Totals:
         """What else happened that a reader of the totals may want to know, by name."""
         return {
             "connections evicted": self.evicted,
-            "of these returned": self.returned,
+            "connections returned": self.returned,
             "records missing": self.missing,
             "resynchronised": self.resynchronised,
             "bytes after a break": self.late_payload,

@@ -55,14 +55,17 @@ class Totals:
 
     def __str__(self) -> str:
         calls = f" ({_counted(self.calls)})" if self.calls else ""
-        broken = f"{self.broken.total()} rules broken" + (
-            f" ({_counted(self.broken)})" if self.broken else ""
-        )
+        broken = f" ({_counted(self.broken)})" if self.broken else ""
         return (
-            f"{self.streams} streams, {self.messages} messages, {self.exchanges} exchanges, "
-            f"{self.calls.total()} socket calls{calls}, {self.repeated} streams repeated, "
-            f"{self.unanswered} not answered, {broken}"
+            f"{_amount(self.streams, 'streams')}, {_amount(self.messages, 'messages')}, "
+            f"{_amount(self.exchanges, 'exchanges')}, {_amount(self.calls.total(), 'socket calls')}{calls}, "
+            f"{_amount(self.repeated, 'streams', ' repeated')}, {self.unanswered} not answered, "
+            f"{_amount(self.broken.total(), 'rules', ' broken')}{broken}"
         )
+
+
+def _amount(count: int, things: str, rest: str = "") -> str:
+    return f"{count} {things.removesuffix('s') if count == 1 else things}{rest}"
 
 
 def _counted(counter: Counter[str]) -> str:

@@ -1,0 +1,37 @@
+"""What the command says to its user, on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+
+from rover.plugins import class_name, first_line
+
+logger = logging.getLogger("rover")
+
+
+def say(message: str) -> None:
+    """A line. Where nobody can read it, on a full disk or in a pipe that was closed, the work goes on."""
+    with contextlib.suppress(OSError):
+        print(f"rover: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def say_what_nobody_catches() -> None:
+    """From here on, what ends a thread of a plugin's own, or is raised where nothing can catch it, is told
+    in a line instead of a traceback."""
+    threading.excepthook = _thread_ended
+    sys.unraisablehook = _ignored
+
+
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    if (error := ended.exc_value) is not None:
+        name = ended.thread.name if ended.thread is not None else "of no name"
+        logger.error("thread %r ended: %s: %s", name, class_name(error), first_line(error))
+
+
+def _ignored(ignored: sys.UnraisableHookArgs) -> None:
+    if (error := ignored.exc_value) is not None:
+        kind = class_name(error)
+        logger.error("%s: %s: %s", ignored.err_msg or "ignored", kind, first_line(error))
