@@ -774,11 +774,15 @@ def taken(cli):
         """Not the real one."""
 
 
+def nothing(cli):
+    cli.registered_commands = None
+
+
 def junk(cli):
     cli.registered_commands.append(None)
 
 
-@pytest.mark.parametrize("add", [untypable, taken, junk, *map(raises, ERRORS)])
+@pytest.mark.parametrize("add", [untypable, taken, junk, nothing, *map(raises, ERRORS)])
 def test_commands_that_break_the_command(add):
     def good(cli):
         @cli.command()
@@ -858,6 +862,37 @@ def test_what_nobody_catches_is_one_line(tmp_path):
     assert lines[0] == "rover: thread 'own' ended: Loud: its message cannot be read: SystemExit"
     assert len(lines) == 2, lines
     assert lines[1].endswith(": Loud: its message cannot be read: SystemExit")
+
+
+def test_a_help_text_is_one_line_that_a_terminal_can_show(tmp_path):
+    code = """
+    from rover import Setting, SinkSpec
+
+    @hookimpl
+    def register_sinks():
+        return [SinkSpec("evil", print, [Setting("a", False, "clear\x1b[2J\nall")])]
+    """
+    ran = command(
+        tmp_path, ["plugins", "--settings"], evil=code.replace("\x1b", "\\x1b").replace("\nall", "\\nall")
+    )
+    assert "sink.evil.a = false  # clear\\x1b[2J\\nall" in ran.stdout.splitlines()
+
+
+def test_a_source_that_cannot_be_made_is_named(tmp_path):
+    code = """
+    from rover import SourceSpec
+
+    @hookimpl
+    def register_sources():
+        return [SourceSpec("evil", lambda: None, live=True)]
+    """
+    ran = command(tmp_path, ["run", "--source", "evil"], evil=code)
+    assert ran.returncode == 1
+    lines = ran.stderr.splitlines()
+    assert [line.partition("TypeError")[0] for line in lines] == [
+        "rover: plugin evil: make: ",
+        "rover: source evil: ",
+    ]
 
 
 SOURCE = """

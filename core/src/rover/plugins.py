@@ -89,13 +89,17 @@ MAX_MESSAGE = 500
 """Characters of an error's message that are shown: some six lines of a terminal."""
 
 
+def printable(text: str) -> str:
+    """A plugin's text on one line of a terminal: what that would obey is escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def first_line(error: BaseException) -> str:
     """An error's message on one line, whatever a plugin put into it: what a terminal would obey is
     escaped, and a message that cannot be made is said to be so. Never raises."""
     try:
         text = str.__str__(str(error))  # a class derived from str has code of its own
-        message = (text.strip()[:MAX_MESSAGE].splitlines() or [""])[0]
-        return message if message.isprintable() else repr(message)[1:-1]
+        return printable((text.strip()[:MAX_MESSAGE].splitlines() or [""])[0])
     except BaseException as failure:  # a message may have code of its own
         return f"its message cannot be read: {class_name(failure)}"
 

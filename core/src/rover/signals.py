@@ -98,7 +98,9 @@ class Signals:
                 # There are no files any more. Python's own end would leave it to the default.
                 before = {**before, signal.SIGHUP: signal.SIG_IGN}
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            if not (self._for_life and self.stopping):  # else what is left of the end is watched, too
+            if self._for_life and self.stopping:
+                watch.last_words = list  # what is left of the end is watched, too; the totals are told
+            else:
                 for taken, handler in before.items():
                     signal.signal(taken, handler)
                 self._watch = None
@@ -148,7 +150,7 @@ class Watch:
     def __init__(self, signals: Signals, seconds: float, last_words: Callable[[], Iterable[str]]) -> None:
         self.seconds = seconds
         self._signals = signals
-        self._last_words = last_words
+        self.last_words = last_words
         self._seen: set[int] = set()
         self._looks = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -209,7 +211,7 @@ class Watch:
         try:
             frame = sys._current_frames().get(self._main)
             where = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else "its end"
-            lines = [*self._last_words(), f"it did not end within {self.seconds:g} s, held up in {where}"]
+            lines = [*self.last_words(), f"it did not end within {self.seconds:g} s, held up in {where}"]
             poll = select.poll()
             poll.register(2, select.POLLOUT)
             for line in lines:

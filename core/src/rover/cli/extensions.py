@@ -30,10 +30,11 @@ def extensions(manager: PluginManager, app: typer.Typer) -> Iterator[typer.Typer
 
 def names(app: typer.Typer) -> set[str | None]:
     """Of its commands. Raises whatever Typer does when it makes them."""
-    if not app.registered_commands and not app.registered_groups:
+    commands, groups = list(app.registered_commands), list(app.registered_groups)
+    if not commands and not groups:
         return set()
     probe = typer.Typer()
     probe.callback()(lambda: None)  # else Typer makes a lone command the whole
-    probe.registered_commands = list(app.registered_commands)
-    probe.registered_groups = list(app.registered_groups)
+    probe.registered_commands = commands
+    probe.registered_groups = groups
     return set(getattr(get_command(probe), "commands", ()))

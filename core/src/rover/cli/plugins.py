@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rover.configuration import Catalogue
-from rover.plugins import PluginManager
+from rover.plugins import PluginManager, printable
 from rover.settings import Settings
 
 
@@ -38,4 +38,5 @@ def register(app: typer.Typer) -> None:
             typer.echo()
             for key, value, declared in Settings(catalogue.declared).items():
                 variable = f" ({declared.environment})" if declared.environment else ""
-                typer.echo(f"{key} = {value!r}  # {declared.help}{variable}")
+                shown = str(value).lower() if isinstance(value, bool) else repr(value)  # as in TOML
+                typer.echo(printable(f"{key} = {shown}  # {declared.help}{variable}"))

@@ -12,8 +12,9 @@ import typer
 from rover.agent import Agent
 from rover.cli.messages import say
 from rover.cli.options import Config, Sets, Sinks
+from rover.cli.run import make_source
 from rover.cli.totals import show
-from rover.configuration import Catalogue, selection
+from rover.configuration import Catalogue
 from rover.errors import RoverError, UsageError
 from rover.paced import Paced
 from rover.pipeline.totals import Totals
@@ -68,7 +69,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
             raise typer.Exit(code)
 
     def play(catalogue: Catalogue, settings: Settings, spec: SourceSpec, speed: float) -> str:
-        source = spec.make(settings.section(f"source.{spec.name}"), selection(settings))
+        source = make_source(catalogue, spec, settings)
         if speed:
             source = paced = Paced(source, speed)
             agent = Agent(catalogue, settings, paced, lossless=True, signals=signals)

@@ -11,12 +11,12 @@ from rover.cli.messages import say
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
-from rover.errors import UsageError
-from rover.plugins import PluginManager
+from rover.errors import RoverError, UsageError
+from rover.plugins import PluginManager, class_name, first_line
 from rover.priority import set_nice
 from rover.settings import Settings
 from rover.signals import Signals
-from rover.source import Source
+from rover.source import Source, SourceSpec
 
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes that share the connections, 1 to 8. Default 1.")
@@ -90,4 +90,15 @@ def live_source(catalogue: Catalogue, settings: Settings) -> Source:
         known = ", ".join(sorted(live)) or "none"
         raise UsageError(f"unknown source {name!r}; installed: {known}")
     set_nice(settings["run.nice"])
-    return live[name].make(settings.section(f"source.{name}"), selection(settings))
+    return make_source(catalogue, live[name], settings)
+
+
+def make_source(catalogue: Catalogue, spec: SourceSpec, settings: Settings) -> Source:
+    """A source, not started. Raises RoverError, which names it, whatever its plugin raises."""
+    try:
+        return spec.make(settings.section(f"source.{spec.name}"), selection(settings))
+    except RoverError:
+        raise
+    except BaseException as error:
+        catalogue.manager.blame(f"source {spec.name}").failed("make", error)
+        raise RoverError(f"source {spec.name}: {class_name(error)}: {first_line(error)}") from error
