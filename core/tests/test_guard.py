@@ -952,6 +952,23 @@ def shutdown():
     assert "rover: plugin evil failed 1 time: shutdown: SystemExit: 5" in ran.stderr
 
 
+@pytest.mark.parametrize("method", ["start", "now", "counters", "close"])
+def test_a_run_whose_source_fails_at_its_edges(tmp_path, method):
+    """The plugin is named; the totals are told where there are any."""
+    broken = (
+        SOURCE
+        + f"""
+def fails(self): raise Loud
+Nothing.{method} = fails
+"""
+    )
+    ran = command(tmp_path, RUN, evil=broken)
+    assert ran.returncode == 1
+    assert f"rover: plugin evil: {method}: Loud: its message cannot be read: SystemExit" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ("rover: seen 0 exchanges" in ran.stderr) == (method != "start")
+
+
 # -- sources -----------------------------------------------------------------------------------
 
 

@@ -101,7 +101,7 @@ class Agent:
             if names and not self.outlets:
                 raise RoverError(self._failures[0])
             begun = True
-            source.start()
+            self._start(source)
             self.pipeline = Pipeline(
                 manager,
                 recogniser,
@@ -152,6 +152,15 @@ class Agent:
                 attend=self.attend,
             )
         )
+
+    def _start(self, source: Source) -> None:
+        try:
+            source.start()
+        except RoverError:
+            raise
+        except BaseException as error:
+            self._manager.maker(source).failed("start", error)
+            raise RoverError(f"the source failed: {type(error).__name__}: {first_line(error)}") from error
 
     @property
     def stopping(self) -> bool:
@@ -223,21 +232,24 @@ class Agent:
             self.broken = True
         self._failures.append(message)
 
-    def _attempt(self, step: Callable[[], T], otherwise: T) -> T:
-        """A step of the ending: whatever it raises, the next one follows."""
+    def _attempt(self, step: Callable[[], T], otherwise: T, asked: str = "") -> T:
+        """A step of the ending: whatever it raises, the next one follows. `asked`: what of the source's it
+        is alone; then its plugin is named."""
         try:
             return step()
         except BaseException as error:
             self._went_wrong(error)
+            if asked and not isinstance(error, RoverError):
+                self._manager.maker(self._source).failed(asked, error)
             return otherwise
 
     def _finish(self) -> None:
         source, pipeline = self._source, self.pipeline
         if self.stopping:
             self._attempt(lambda: source.stop(pipeline), None)
-        now = self._attempt(source.now, 0)
-        self._counted = self._attempt(lambda: figures(source.counters()), {})
-        self._attempt(source.close, None)
+        now = self._attempt(source.now, 0, "now")
+        self._counted = self._attempt(lambda: figures(source.counters()), {}, "counters")
+        self._attempt(source.close, None, "close")
         self._attempt(lambda: pipeline.finish(now), None)
         for outlet in self.outlets:
             outlet.end()
