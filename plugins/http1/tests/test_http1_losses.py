@@ -621,6 +621,17 @@ def test_what_was_not_understood_before_says_nothing_of_how_many_are_open(watch)
     assert (seen[306].outcome, seen[306].answers) == ("complete", 306)
 
 
+def test_content_after_an_answer_to_head_may_be_all_that_was_lost(watch):
+    watch.ask(get(5000).replace(b"GET", b"HEAD"), get(2), get(3))
+    watch.answer(ok(5000)[:-5000])
+    watch.answer(ok(5000)[-5000:], lost=True)
+    watch.answer(ok(2), ok(3))
+    seen = watch.close()
+    assert seen[0] == proven(5000)[0]
+    assert all(s.assumed or s.answers in (None, s.number) for s in seen)
+    assert len(seen) == 3
+
+
 def test_calls_of_one_time_are_told_apart_by_their_numbers():
     """In captures what waited for a hole has the time of the segment that ended the waiting."""
     watch = Watch(Role.CLIENT)

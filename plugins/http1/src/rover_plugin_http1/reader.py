@@ -655,8 +655,9 @@ class Reader:
         buffer = self.buffer
         if not buffer.gap:
             return NEED_MORE
+        # What is missing after an answer to HEAD may be content that must not be there, and no message.
+        self.boundary |= not self.skipped and not self._surplus
         self._begin_search(missing=True)
-        self.boundary |= not self.skipped
         self._pass_over(len(buffer) + buffer.gap)
         self._ragged = True
         return None
