@@ -336,6 +336,26 @@ class TestUnbuilt:
         assert len(bench.exchanges) == 1
         assert bench.pipeline.totals.missing == 0
 
+    def test_the_first_call_that_is_known_overlaps_none(self, make_bench, lines):
+        overlapping = []
+
+        def make(connection, settings, upgrade):
+            decoder = lines.make(connection, settings, upgrade)
+            decode = decoder.decode
+
+            def watched(direction, buffer, now):
+                overlapping.append(buffer.overlapping)
+                return decode(direction, buffer, now)
+
+            decoder.decode = watched
+            return decoder
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, make=make)])
+        bench.read(b"?1\n")
+        bench.write(b"!1\n")
+        assert len(overlapping) > 1
+        assert not any(overlapping)
+
 
 class TestBounds:
     def test_the_idlest_connection_makes_room(self, make_bench):

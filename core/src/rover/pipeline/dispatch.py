@@ -179,6 +179,7 @@ class Pipeline:
         state = self._states.get(identity)
         if state is None:
             state = self._add_unbuilt(detail)
+            state.seen = start  # nothing is known of a call that it overlaps
         if sequence == state.sequence:
             state.sequence = sequence + 1
         else:
