@@ -168,6 +168,17 @@ def test_what_cannot_be_read_may_have_been_a_message_too(talk):
     assert outcomes(talk) == [("/1", "complete"), ("/2", "wrong")]
 
 
+@pytest.mark.parametrize("pieces", [(b"!!\r\n!\r\n",), (b"!!\r\n", b"!\r\n"), (b"!", b"!\r\n!\r\n")])
+def test_what_cannot_be_read_moved_with_its_last_byte(talk, pieces):
+    """However it was cut: its first byte came before the request that it may have answered."""
+    turn(talk, 1)
+    talk.answer(b"!")
+    talk.ask(get(2) + b"3\r\nHost: a\r\n\r\n")
+    talk.answer(*pieces[:-1], pieces[-1] + ok(3))
+    talk.close()
+    assert outcomes(talk) == [("/1", "complete"), ("/2", "aborted")]
+
+
 def test_a_head_beyond_the_limit_may_be_the_first(talk_as):
     talk = talk_as(Role.SERVER, max_head=1024)
     talk.ask(get(1, "X: " + "y" * 2000 + "\r\n") + get(2))

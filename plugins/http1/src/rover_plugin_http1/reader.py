@@ -720,14 +720,16 @@ class Reader:
 
     def _pass_over(self, size: int) -> None:
         """Bytes that belong to nobody."""
-        buffer = self.buffer
+        buffer, left = self.buffer, size
         if size > len(buffer):
             self.moved = max(self.moved, buffer.gap_moved)
             self.lost += buffer.gap
             self.records += buffer.gap_records
-        elif not self._missing and not self.fresh:
+        elif size and not self._missing and not self.fresh:
+            buffer.skip(size - 1)  # its last byte's call: how many moved those before is a matter of cuts
             self.moved = max(self.moved, buffer.sequence)
-        buffer.skip(size)
+            left = 1
+        buffer.skip(left)
         self._scanned += size
         self._examined = 0
         # What precedes the first message of all, with nothing missing, is no message: a PROXY
