@@ -1,186 +1,149 @@
-"""Compiles the C programs, loads and attaches them, and reads and writes their maps."""
+"""Makes the maps, loads and attaches the compiled programs, and reads and writes their maps."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import errno
-import functools
 import logging
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TypeVar
+import threading
+from collections.abc import Iterator, Mapping
 
 from rover.errors import RoverError
-from rover.plugins import first_line
-from rover_source_ebpf.bcc_module import find_bcc
-from rover_source_ebpf.machine import SYSCALLS
+from rover_source_ebpf import bpf
+from rover_source_ebpf.image import Function, Image
+from rover_source_ebpf.verdict import useful_line
 
 logger = logging.getLogger("rover.ebpf")
-T = TypeVar("T")
 
-C = Path(__file__).parent / "c"
-# In this order: they are compiled as one file, because bcc rewrites map accesses in that only.
-SOURCES = ("maps.c", "selection.c", "connection.c", "payload.c", "syscalls.c", "lifetime.c")
-INCLUDES = ("wire.h", "kernel.h", "recognise.h")
-
-STAGES = (
-    "on_sys_exit",
-    "leave_vector",
-    "leave_messages",
-    "introduce",
-    "leave_opening",
-    "leave_close",
-    "leave_shutdown",
-    "leave_unseen",
-    "leave_proxied",
-)
-"""Programs that go on where another ends, by their number in c/syscalls.c."""
-
-BPF_NOEXIST, BPF_EXIST = 1, 2
-
-
-def source_text() -> str:
-    """The programs as one file; messages name the files they come from."""
-    parts = [f'#include "{name}"' for name in INCLUDES]
-    for name in SOURCES:
-        parts += [f'#line 1 "{name}"', (C / name).read_text()]
-    return "\n".join(parts)
+BPF_NOEXIST, BPF_EXIST = bpf.NOEXIST, bpf.EXIST
+MAX_LOADERS = 4
+"""Programs that are loaded at a time: beyond it the longest one decides how long all take."""
 
 
 class Program:
     """The loaded programs. Maps are addressed by name, keys and values are their bytes."""
 
-    def __init__(self, macros: Mapping[str, int]) -> None:
-        """Compiles. Raises RoverError with the first useful line of what the compiler says."""
-        bcc = find_bcc()
-        self._lib = bcc.lib
-        self._kinds = bcc.BPF
-        macros = {"STAGES": len(STAGES), "SYSCALLS": SYSCALLS, **macros}
-        flags = [f"-I{C}", *(f"-D{name}={value}" for name, value in macros.items())]
-        # Where bcc looks for kernel headers; read when it compiles, so it can be put back.
-        before = os.environ.get("BCC_KERNEL_SOURCE")
-        os.environ["BCC_KERNEL_SOURCE"] = str(C / "headers")
-        try:
-            self._bpf = explain("compile", lambda: bcc.BPF(text=source_text().encode(), cflags=flags))
-        finally:
-            if before is None:
-                del os.environ["BCC_KERNEL_SOURCE"]
-            else:
-                os.environ["BCC_KERNEL_SOURCE"] = before
+    def __init__(self, image: Image) -> None:
+        """Makes the maps. Raises RoverError."""
+        self._image = image
         self._maps: dict[str, int] = {}
+        self._programs: dict[str, int] = {}
+        self._attached: dict[str, int] = {}
+        for each in image.maps:
+            try:
+                self._maps[each.name] = bpf.create_map(
+                    each.name, each.kind, each.key_size, each.value_size, each.entries, each.flags
+                )
+            except OSError as error:
+                self.close()
+                raise refusal(f"map {each.name}, {each.entries} entries", error) from None
 
-    def prepare(self) -> None:
-        """Loads the programs that others continue with."""
-        for number, name in enumerate(STAGES):
-            load = functools.partial(self._bpf.load_func, name.encode(), self._kinds.RAW_TRACEPOINT)
-            loaded = explain(name, load)
-            self.put("stages", number.to_bytes(4, "little"), loaded.fd.to_bytes(4, "little"))
+    def load(self) -> None:
+        """All programs, as many at a time as there are processors. Raises RoverError with the verifier's
+        verdict."""
+        descriptors = [self._maps[each.name] for each in self._image.maps]
+        # The long ones first: they take as long as all others together.
+        waiting = sorted(self._image.functions, key=lambda each: len(each.instructions))
+        refusals: list[tuple[str, OSError]] = []
+
+        def load(function: Function) -> None:
+            try:
+                code = function.linked(descriptors)
+                self._programs[function.name] = bpf.load_raw_tracepoint(function.name, code)
+            except OSError as error:
+                refusals.append((function.name, error))
+
+        def work() -> None:
+            while not refusals:
+                try:
+                    function = waiting.pop()
+                except IndexError:
+                    return
+                load(function)
+
+        # The verifier is a system call, so that others' Python runs on.
+        helpers = [
+            threading.Thread(target=work, name="rover-load", daemon=True)
+            for _ in range(min(len(os.sched_getaffinity(0)), MAX_LOADERS) - 1)
+        ]
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+        for name, error in refusals:
+            if isinstance(error, bpf.Refused) and error.log:
+                logger.debug("%s:\n%s", name, error.log)
+        if refusals:
+            raise refusal(*refusals[0])
+
+    def continue_with(self, stages: tuple[str, ...]) -> None:
+        """Programs that go on where another ends, by their number. Raises RoverError."""
+        for number, name in enumerate(stages):
+            self.put("stages", number.to_bytes(4, "little"), self._programs[name].to_bytes(4, "little"))
 
     def attach(self, name: str) -> None:
-        """A raw tracepoint, to the program `on_NAME`."""
-        tracepoint, function = name.encode(), f"on_{name}".encode()
-        explain(name, lambda: self._bpf.attach_raw_tracepoint(tp=tracepoint, fn_name=function))
+        """A raw tracepoint, to the program `on_NAME`. Raises RoverError."""
+        try:
+            self._attached[name] = bpf.open_raw_tracepoint(name, self._programs[f"on_{name}"])
+        except OSError as error:
+            raise refusal(name, error) from None
+
+    def programs(self) -> Mapping[str, int]:
+        """The loaded programs' descriptors, by name. They stay this object's."""
+        return dict(self._programs)
 
     def descriptor(self, table: str) -> int:
-        """A map's file descriptor."""
-        descriptor = self._maps.get(table)
-        if descriptor is None:
-            descriptor = self._maps[table] = self._lib.bpf_table_fd(self._bpf.module, table.encode())
-        if descriptor < 0:
-            raise KeyError(table)
-        return descriptor
+        """A map's file descriptor. Raises KeyError."""
+        return self._maps[table]
 
     def put(self, table: str, key: bytes, value: bytes, flags: int = 0) -> bool:
         """Sets a value; False when BPF_EXIST or BPF_NOEXIST say no. Raises RoverError."""
-        if self._lib.bpf_update_elem(self.descriptor(table), key, value, flags) == 0:
-            return True
-        number = ctypes.get_errno()
-        if number in (errno.ENOENT, errno.EEXIST):
-            return False
-        raise RoverError(f"the kernel refused an entry of the map {table}: {os.strerror(number)}")
+        try:
+            bpf.update(self._maps[table], key, value, flags)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EEXIST):
+                return False
+            raise RoverError(
+                f"the kernel refused an entry of the map {table}: {error.strerror}"
+            ) from None
+        return True
 
     def get(self, table: str, key: bytes, size: int) -> bytes | None:
-        """The value of a key, None when there is none."""
-        value = ctypes.create_string_buffer(size)
-        if self._lib.bpf_lookup_elem(self.descriptor(table), key, value) != 0:
-            return None
-        return value.raw
+        """The value of a key, None when there is none. `size`: all bytes of it, for every processor."""
+        return bpf.lookup(self._maps[table], key, size)
 
     def remove(self, table: str, key: bytes) -> None:
         """Removes a key, if it is there."""
-        self._lib.bpf_delete_elem(self.descriptor(table), key)
+        with contextlib.suppress(OSError):
+            bpf.delete(self._maps[table], key)
 
     def keys(self, table: str, size: int) -> Iterator[bytes]:
         """The keys of a map; one that changes meanwhile may yield some twice or not at all."""
-        descriptor, key = self.descriptor(table), ctypes.create_string_buffer(size)
-        following = ctypes.create_string_buffer(size)
-        more = self._lib.bpf_get_next_key(descriptor, None, following)
-        while more == 0:
-            key.raw = following.raw
-            yield key.raw
-            more = self._lib.bpf_get_next_key(descriptor, key, following)
+        return bpf.keys(self._maps[table], size)
 
     def detach(self) -> None:
-        """Runs no more."""
-        for name in list(self._bpf.raw_tracepoint_fds):
-            self._bpf.detach_raw_tracepoint(name)
+        """Runs no more, unless a process that was forked from this one still holds the descriptors."""
+        close_all(self._attached)
 
     def close(self) -> None:
         """Detaches and unloads everything."""
-        self._bpf.cleanup()
+        for descriptors in (self._attached, self._programs, self._maps):
+            close_all(descriptors)
 
 
-def explain(what: str, action: Callable[[], T]) -> T:
-    """Runs what may make bcc print to stderr; turns its failure into one line.
+def close_all(descriptors: dict[str, int]) -> None:
+    """Those, once."""
+    while descriptors:
+        _, descriptor = descriptors.popitem()
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
-    What it printed goes to the log (DEBUG): a compiler's warnings, the verifier's whole account.
-    """
-    with captured_stderr() as output:
-        try:
-            return action()
-        except Exception as error:
-            failure = error
-        finally:
-            printed = output()
-            if printed.strip():
-                logger.debug("%s:\n%s", what, printed)
-    raise RoverError(
-        f"the kernel side could not be set up ({what}): {useful_line(printed) or first_line(failure)}"
+
+def refusal(what: str, error: OSError) -> RoverError:
+    """In one line: the verifier's verdict, or else what the kernel says."""
+    log = error.log if isinstance(error, bpf.Refused) else ""
+    return RoverError(
+        f"the kernel side could not be set up ({what}): {useful_line(log) or error.strerror}"
     )
-
-
-def useful_line(printed: str) -> str:
-    """The line of a compiler's or the verifier's output that says what is wrong."""
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    for line in lines:
-        if " error: " in line or line.startswith("error: "):
-            return line
-    # The verifier's verdict stands before its closing statistics.
-    verdicts = [line for line in lines if not line.startswith(("processed ", "HINT:"))]
-    return verdicts[-1] if verdicts else ""
-
-
-@contextmanager
-def captured_stderr() -> Iterator[Callable[[], str]]:
-    """Descriptor 2 goes to a file: bcc's C++ half prints past sys.stderr."""
-    with tempfile.TemporaryFile() as file:
-        saved = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        restored = False
-
-        def output() -> str:
-            nonlocal restored
-            if not restored:
-                os.dup2(saved, 2)
-                os.close(saved)
-                restored = True
-            file.seek(0)
-            return file.read().decode(errors="replace")
-
-        try:
-            yield output
-        finally:
-            output()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,13 @@ from typing import Any
 from rover.errors import RoverError, UsageError
 from rover.records import Address, Loss, Opened, RecordHandler
 from rover.source import Selection
-from rover_source_ebpf import host, machine, selection
-from rover_source_ebpf.kernel import Kernel
+from rover_source_ebpf import host, machine, programs, selection
+from rover_source_ebpf.cache import Cache
+from rover_source_ebpf.image import Image
 from rover_source_ebpf.listeners import Listeners
-from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, STAGES, Program
+from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
 from rover_source_ebpf.part import Part
+from rover_source_ebpf.programs import STAGES
 from rover_source_ebpf.reader import Reader
 from rover_source_ebpf.record import ROLES, Decoder
 from rover_source_ebpf.record import host as address_text
@@ -48,8 +49,8 @@ COUNTERS = ("records", "uploaded_bytes", "ring_full", "connections_full", "threa
 """The kernel's figures, by their number in c/maps.c."""
 LOSSES = ("ring_full", "connections_full", "threads_full")
 """Those that count calls nobody was told of."""
-AGENT = struct.Struct("=II")
-"""struct agent of c/maps.c: its tgid, the level of its pid namespace."""
+AGENT = struct.Struct("=III")
+"""struct agent of c/maps.c: its tgid, the level of its pid namespace, the descriptor it tells itself by."""
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
 CONNECTION_SIZE = 88
@@ -100,19 +101,26 @@ class EbpfSource:
         missing = host.missing_capabilities(host.effective_capabilities())
         if missing:
             raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_MEND}")
-        kernel = Kernel.running()
-        marker = secrets.randbits(30) | 1 << 30  # no descriptor anybody has
-        self._program = program = Program(kernel.macros | self._macros() | {"MARKER": marker})
-        self._fill_maps(program)
-        program.prepare()
+        image, program = self._loaded()
+        marker = int.from_bytes(os.urandom(4), "little") >> 2 | 1 << 30  # no descriptor anybody has
+        program.put("agents", bytes(4), AGENT.pack(0, 0, marker))
         if not self._divided:
             self._reader = self.reader(0, self._decoder)
-        for name in kernel.tracepoints(*self._tracepoints()):
+        for name in image.tracepoints:
             program.attach(name)
         level = self._introduce_self(program, marker)
         if level == 0:  # else this process knows others by numbers that are not the kernel's
             self._adopt_calls(program)
         self.epoch = epoch()
+
+    def _loaded(self) -> tuple[Image, Program]:
+        """Everything but attached; `close` lets go of it. Raises RoverError."""
+        image = programs.image(self._macros(), self._tracepoints(), Cache.of_this_user())
+        self._program = program = Program(image)
+        self._fill_maps(program)
+        program.load()
+        program.continue_with(STAGES)
+        return image, program
 
     def reader(self, ring: int, decoder: Decoder) -> Reader:
         """Of one ring, for the one process that reads it. Raises RoverError."""
@@ -185,7 +193,7 @@ class EbpfSource:
         with contextlib.suppress(OSError):
             os.close(marker)
         answer = program.get("agents", bytes(4), AGENT.size)
-        tgid, level = AGENT.unpack(answer or bytes(AGENT.size))
+        tgid, level, _ = AGENT.unpack(answer or bytes(AGENT.size))
         if not tgid:
             raise RoverError("the kernel does not run the programs it was given (sys_enter never fired)")
         return int(level)

@@ -88,6 +88,7 @@ struct verdict {
 struct agent {
     u32 tgid; /* as the kernel numbers it; 0 until the marker call */
     u32 level; /* of its pid namespace */
+    u32 marker; /* it closes a descriptor of this number, which it drew, to tell who it is */
 };
 
 /* Where a call's bytes are copied from. It lies in the scratch and not on the stack because what

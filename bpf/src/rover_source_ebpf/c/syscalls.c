@@ -89,12 +89,15 @@ static inline void forget_call(u64 thread)
         call->sk = 0;
 }
 
-static inline void here_i_am(void)
+/* A close by a process that is not watched: is it the marker call, which tells who the agent is? */
+static inline void look_for_agent(u64 registers)
 {
     u32 zero = 0;
-    struct agent self = {.tgid = bpf_get_current_pid_tgid() >> 32};
-    self.level = KERNEL(u32, KERNEL(u64, bpf_get_current_task(), OFF_TASK_PID), OFF_PID_LEVEL);
-    agents.update(&zero, &self);
+    struct agent *agent = agents.lookup(&zero);
+    if (!agent || agent->tgid || KERNEL(u32, registers, MARKER_OFFSET) != agent->marker)
+        return;
+    agent->level = KERNEL(u32, KERNEL(u64, bpf_get_current_task(), OFF_TASK_PID), OFF_PID_LEVEL);
+    agent->tgid = bpf_get_current_pid_tgid() >> 32;
 }
 
 /* A call begins: what it is, by its number and arguments. */
@@ -177,8 +180,8 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     u64 thread = bpf_get_current_pid_tgid();
     struct verdict *verdict = watched(thread >> 32);
     if (!verdict) {
-        if (syscall == CLOSE && KERNEL(u32, ctx->args[0], MARKER_OFFSET) == MARKER)
-            here_i_am();
+        if (syscall == CLOSE)
+            look_for_agent(ctx->args[0]);
         return 0;
     }
     if (!is_compat()) /* a 32-bit process numbers and lays out its calls in another way */

@@ -1,0 +1,185 @@
+"""The system call bpf(2): maps and programs by their descriptors, without a library in between.
+
+Layouts and numbers are those of include/uapi/linux/bpf.h, union bpf_attr and enum bpf_cmd. Keys, values
+and instructions are bytes as the kernel has them. Descriptors are closed on exec.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import struct
+from collections.abc import Iterator
+
+NUMBERS = {"x86_64": 321, "aarch64": 280}
+"""Of the call: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""
+
+MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY = range(5)
+PROG_LOAD, RAW_TRACEPOINT_OPEN = 5, 17
+
+MAP_TYPE_RINGBUF = 27
+PROG_TYPE_RAW_TRACEPOINT = 17
+NOEXIST, EXIST = 1, 2
+"""Flags of an update: only a new key, only one that is there."""
+
+CREATE = struct.Struct("=IIIIIII16s")
+"""map_type, key_size, value_size, max_entries, map_flags, inner_map_fd, numa_node, map_name"""
+LOAD = struct.Struct("=IIQQIIQII16s")
+"""prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name"""
+OPEN = struct.Struct("=QI4x")
+"""name, prog_fd"""
+INSTRUCTION = 8
+"""Bytes of one."""
+NAME = 15
+"""Bytes that the kernel keeps of a name, BPF_OBJ_NAME_LEN less the final zero."""
+LICENSE = b"GPL"
+"""Some helpers are for programs under this license only."""
+
+TRIES = 10
+"""A signal to this process may interrupt the verifier (EAGAIN); libbpf tries five times."""
+LOG_SIZES = (1 << 20, 1 << 24, 1 << 28)
+"""Bytes of room for the verifier's account, tried in turn. It has a line per instruction that was looked at,
+hundreds of thousands of them. Only what is written takes memory."""
+LOG_END = 1 << 20
+"""Bytes of its end that are kept: what is wrong is told last."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+class _Element(ctypes.Structure):
+    _fields_ = (
+        ("map_fd", ctypes.c_uint32),
+        ("key", ctypes.c_char_p),
+        ("value", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+    )
+
+
+class Refused(OSError):
+    """The kernel did not take a program."""
+
+    def __init__(self, number: int, log: str) -> None:
+        super().__init__(number, os.strerror(number))
+        self.log = log
+        """The end of the verifier's account; empty when the program did not come that far."""
+
+
+def _call(command: int, attributes: object, size: int) -> int:
+    """Raises OSError."""
+    number = NUMBERS.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    result: int = _libc.syscall(number, command, attributes, size)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return result
+
+
+def create_map(name: str, kind: int, key_size: int, value_size: int, entries: int, flags: int) -> int:
+    """A new map's descriptor. Raises OSError."""
+    called = name.encode()[:NAME]
+    attributes = CREATE.pack(kind, key_size, value_size, entries, flags, 0, 0, called)
+    return _call(MAP_CREATE, attributes, len(attributes))
+
+
+def load_raw_tracepoint(name: str, instructions: bytes) -> int:
+    """A program's descriptor, once the verifier has agreed. Raises Refused, with what that says."""
+    try:
+        return _load(name, instructions, None)
+    except OSError as error:
+        refusal = error
+    # Again, for its words: to write them down takes several times as long as to verify.
+    log = ""
+    for size in LOG_SIZES:
+        with mmap.mmap(-1, size) as room:
+            try:
+                return _load(name, instructions, room)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    refusal = error
+                log = _end_of(room)
+                if error.errno != errno.ENOSPC:
+                    break
+    raise Refused(refusal.errno or errno.EINVAL, log) from None
+
+
+def _load(name: str, instructions: bytes, log: mmap.mmap | None) -> int:
+    code, license_ = ctypes.c_char_p(instructions), ctypes.c_char_p(LICENSE)
+    room = ctypes.c_char.from_buffer(log) if log is not None else None
+    attributes = LOAD.pack(
+        PROG_TYPE_RAW_TRACEPOINT,
+        len(instructions) // INSTRUCTION,
+        ctypes.cast(code, ctypes.c_void_p).value or 0,
+        ctypes.cast(license_, ctypes.c_void_p).value or 0,
+        1 if log is not None else 0,
+        len(log) if log is not None else 0,
+        ctypes.addressof(room) if room is not None else 0,
+        0,
+        0,
+        name.encode()[:NAME],
+    )
+    for attempt in range(TRIES):
+        try:
+            return _call(PROG_LOAD, attributes, len(attributes))
+        except OSError as error:
+            if error.errno != errno.EAGAIN or attempt == TRIES - 1:
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def _end_of(log: mmap.mmap) -> str:
+    """Of the text up to the first zero."""
+    length = log.find(b"\0")
+    length = len(log) if length < 0 else length
+    return log[max(0, length - LOG_END) : length].decode(errors="replace")
+
+
+def open_raw_tracepoint(name: str, program: int) -> int:
+    """Attaches a program until the returned descriptor and all copies of it are closed. Raises OSError."""
+    text = ctypes.c_char_p(name.encode())
+    attributes = OPEN.pack(ctypes.cast(text, ctypes.c_void_p).value or 0, program)
+    return _call(RAW_TRACEPOINT_OPEN, attributes, len(attributes))
+
+
+def _element(command: int, descriptor: int, key: bytes | None, value: int, flags: int = 0) -> None:
+    element = _Element(descriptor, key, value, flags)
+    _call(command, ctypes.byref(element), ctypes.sizeof(element))
+
+
+def lookup(descriptor: int, key: bytes, size: int) -> bytes | None:
+    """The `size` bytes of a key's value (for a map by processor, of all of them); None without such a key."""
+    value = ctypes.create_string_buffer(size)
+    try:
+        _element(MAP_LOOKUP_ELEM, descriptor, key, ctypes.addressof(value))
+    except OSError:
+        return None
+    return value.raw
+
+
+def update(descriptor: int, key: bytes, value: bytes, flags: int = 0) -> None:
+    """Sets a value. Raises OSError: EEXIST and ENOENT where NOEXIST and EXIST say so."""
+    held = ctypes.create_string_buffer(value, len(value))
+    _element(MAP_UPDATE_ELEM, descriptor, key, ctypes.addressof(held), flags)
+
+
+def delete(descriptor: int, key: bytes) -> None:
+    """Removes a key. Raises OSError, ENOENT when it is not there."""
+    _element(MAP_DELETE_ELEM, descriptor, key, 0)
+
+
+def keys(descriptor: int, size: int) -> Iterator[bytes]:
+    """The keys of a map, of `size` bytes; one that changes meanwhile may yield some twice or not at all."""
+    following = ctypes.create_string_buffer(size)
+    key: bytes | None = None
+    while True:
+        try:
+            _element(MAP_GET_NEXT_KEY, descriptor, key, ctypes.addressof(following))
+        except OSError:
+            return
+        key = following.raw
+        yield key
