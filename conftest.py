@@ -28,9 +28,10 @@ def missing_for_live() -> str:
     if not Path("/sys/kernel/btf/vmlinux").exists():
         return "needs a kernel with BTF (/sys/kernel/btf/vmlinux)"
     try:
-        from rover_source_ebpf.bcc_module import find_bcc
+        from rover_source_ebpf.compiler import Compiler
 
-        find_bcc()
+        with Compiler() as compiler:
+            compiler.describe()
     except Exception as error:
         return f"needs bcc: {error}"
     return ""

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from rover_source_ebpf.ring import BUSY, DISCARD, PAGE, Ring
 
-SIZE = 4096
+SIZE = 4 * PAGE
+WINDOW = 2 * PAGE
+"""Of the data, mapped at a time: the records here are shorter than a page."""
 
 
 class Writer:
@@ -48,13 +50,19 @@ class Writer:
             self.finish(at, len(payload), discard)
         return at is not None
 
-    def ring(self) -> Ring:
-        return Ring(self.consumer, self.memory, SIZE)
+    def ring(self, window: int = WINDOW) -> Ring:
+        def window_at(offset: int) -> memoryview:
+            assert offset % PAGE == 0
+            assert 0 <= offset < SIZE
+            return memoryview(self.memory)[PAGE + offset :][:window]
+
+        return Ring(self.consumer, self.memory, window_at, SIZE, window)
 
 
 def read(ring: Ring, limit: int = 1000) -> list[bytes]:
     """Takes, copies, and gives all the space back."""
-    records = [bytes(ring.memory[at : at + length]) for at, length in ring.take(limit)]
+    taken = ring.take(limit)
+    records = [bytes(ring.memory[at : at + length]) for at, length in taken]
     ring.settle()
     return records
 
@@ -139,19 +147,44 @@ Step = tuple[str, bytes, int]
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["write", "discard", "busy", "finish", "read"]),
-        st.binary(max_size=300),
+        st.builds(bytes.__mul__, st.binary(min_size=1, max_size=300), st.integers(0, 10)),
         st.integers(1, 5),
     ),
     max_size=120,
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(STEPS)
-def test_nothing_is_lost_doubled_or_out_of_order(steps: list[Step]) -> None:
-    """Whatever way writing, finishing and reading alternate, and across the ring's end."""
+def test_a_record_as_long_as_the_ring_is_read_in_any_place() -> None:
+    """A window of the ring and a page more holds it, wherever in a page it begins."""
+    for before in (0, 1, 500, PAGE - 16, PAGE, SIZE - 100):
+        writer = Writer()
+        ring = writer.ring(SIZE + PAGE)
+        assert writer.write(bytes(before))
+        read(ring)
+        longest = bytes(range(256)) * ((SIZE - 16) // 256)
+        assert writer.write(longest)
+        assert read(ring) == [longest]
+
+
+def test_what_does_not_fit_into_the_window_waits_for_the_next_batch() -> None:
+    """What was taken before stays where it was until then."""
     writer = Writer()
     ring = writer.ring()
+    sent = [bytes([n]) * 3000 for n in range(5)]
+    assert all(writer.write(payload) for payload in sent)
+    got = []
+    while taken := read(ring):
+        got.append(taken)
+    assert [len(batch) for batch in got] == [2, 2, 1]
+    assert [payload for batch in got for payload in batch] == sent
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS, st.sampled_from([WINDOW, 3 * PAGE, SIZE + PAGE]))
+def test_nothing_is_lost_doubled_or_out_of_order(steps: list[Step], window: int) -> None:
+    """Whatever way writing, finishing and reading alternate, and across the ring's and the window's end."""
+    writer = Writer()
+    ring = writer.ring(window)
     expected: list[bytes] = []
     got: list[bytes] = []
     busy: list[tuple[int, int]] = []
@@ -169,6 +202,7 @@ def test_nothing_is_lost_doubled_or_out_of_order(steps: list[Step]) -> None:
         assert got == expected[: len(got)]
     for left in busy:
         writer.finish(*left)
-    got += read(ring)
+    while writer.consumed < writer.produced:
+        got += read(ring)
     assert got == expected
     assert writer.consumed == writer.produced

@@ -41,6 +41,13 @@ class Memory:
         self.memory = bytearray(PAGE + 2 * SIZE)
         self.produced = 0
 
+    def ring(self) -> Ring:
+        """Its reader."""
+        return Ring(self.consumer, self.memory, self._window_at, SIZE, SIZE + PAGE)
+
+    def _window_at(self, offset: int) -> memoryview:
+        return memoryview(self.memory)[PAGE + offset :][: SIZE + PAGE]
+
     def has_room(self, size: int) -> bool:
         return self.produced + (size + 15 & ~7) - self.consumed() < SIZE
 
@@ -120,7 +127,7 @@ def _role(pid: int, port: int) -> Role | None:
 def run(form: Any, records: Iterable[tuple[bytes, bool]], limit: int) -> Watched:
     """What a decoder delivers of them."""
     memory = Memory()
-    ring = Ring(memory.consumer, memory.memory, SIZE)
+    ring = memory.ring()
     decoder = form(_role)
     watched = Watched()
     written = 0
@@ -142,7 +149,8 @@ def run(form: Any, records: Iterable[tuple[bytes, bool]], limit: int) -> Watched
 def drain(memory: Memory, ring: Ring, decoder: Any, handler: RecordHandler, limit: int) -> bool:
     """Takes some and gives all of it back; whether there were any."""
     before = memory.consumed()
-    decoder.deliver_all(handler, ring.memory, ring.take(limit))
+    records = ring.take(limit)
+    decoder.deliver_all(handler, ring.memory, records)
     ring.settle()
     return memory.consumed() != before
 
@@ -153,7 +161,7 @@ LONGEST = SIZE // 2
 
 def _pass_on(form: Any, data: bytes) -> None:
     memory, calls = Memory(), Calls()
-    ring, pipeline = Ring(memory.consumer, memory.memory, SIZE), make_pipeline()
+    ring, pipeline = memory.ring(), make_pipeline()
     decoder = form(_role)
     for step in read(data)[1]:
         flags, payload = step.payload[:1], step.payload[1:]

@@ -16,7 +16,7 @@ from rover_source_ebpf.settings import SETTINGS
 @hookimpl
 def register_sources() -> Sequence[SourceSpec]:
     """The capture source of this package."""
-    return [SourceSpec("ebpf", make=_make, settings=SETTINGS, live=True, check=_check)]
+    return [SourceSpec("ebpf", make=_make, settings=SETTINGS, live=True, check=_check, rehearse=_rehearse)]
 
 
 def _make(settings: Mapping[str, Any], selection: Selection) -> Source:
@@ -29,3 +29,9 @@ def _check() -> Sequence[Check]:
     from rover_source_ebpf.checks import check
 
     return check()
+
+
+def _rehearse(settings: Mapping[str, Any], selection: Selection) -> Sequence[Check]:
+    from rover_source_ebpf.checks import rehearse
+
+    return rehearse(settings, selection)

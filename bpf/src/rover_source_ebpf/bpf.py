@@ -59,7 +59,7 @@ class _Element(ctypes.Structure):
     )
 
 
-class Refused(OSError):
+class VerifierError(OSError):
     """The kernel did not take a program."""
 
     def __init__(self, number: int, log: str) -> None:
@@ -88,7 +88,7 @@ def create_map(name: str, kind: int, key_size: int, value_size: int, entries: in
 
 
 def load_raw_tracepoint(name: str, instructions: bytes) -> int:
-    """A program's descriptor, once the verifier has agreed. Raises Refused, with what that says."""
+    """A program's descriptor, once the verifier has agreed. Raises VerifierError, with what that says."""
     try:
         return _load(name, instructions, None)
     except OSError as error:
@@ -105,7 +105,7 @@ def load_raw_tracepoint(name: str, instructions: bytes) -> int:
                 log = _end_of(room)
                 if error.errno != errno.ENOSPC:
                     break
-    raise Refused(refusal.errno or errno.EINVAL, log) from None
+    raise VerifierError(refusal.errno or errno.EINVAL, log) from None
 
 
 def _load(name: str, instructions: bytes, log: mmap.mmap | None) -> int:

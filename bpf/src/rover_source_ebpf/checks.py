@@ -4,21 +4,50 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rover.errors import RoverError
-from rover.source import Check
-from rover_source_ebpf import host
-from rover_source_ebpf.bcc_module import MEND, find_bcc
+from rover.source import Check, Selection
+from rover_source_ebpf import host, tls_libraries
+from rover_source_ebpf.compiler import MEND, Compiler
 from rover_source_ebpf.kernel import Kernel
+from rover_source_ebpf.loader import RefusedError
 
 MINIMUM_KERNEL = (5, 12)
 """Ring buffers came with 5.8, atomic additions that return the sum with 5.12."""
 
+REPORT = "please report it, with what rover --debug doctor says"
+
 
 def check() -> Sequence[Check]:
-    """Everything, also behind what failed; nothing is loaded or changed."""
-    return [checked() for checked in (kernel, lockdown, privileges, bcc, types)]
+    """Everything, also after what failed; nothing is loaded or changed."""
+    return [checked() for checked in (kernel, lockdown, privileges, bcc, types, tls)]
+
+
+def rehearse(settings: Mapping[str, Any], selected: Selection) -> Sequence[Check]:
+    """Whether this kernel takes the programs, by giving them to it."""
+    if missing := host.missing_capabilities(host.effective_capabilities()):
+        why = f"not tried without {' and '.join(missing)}"
+        return [Check("programs", False, why, host.PRIVILEGE_MEND, tried=False)]
+    from rover_source_ebpf.source import EbpfSource
+
+    began = time.monotonic()
+    try:
+        number = EbpfSource(settings, selected).rehearse()
+    except RefusedError as error:
+        said = " / ".join(error.last_lines)
+        finding = f"{error}; the verifier's last lines: {said}" if said else str(error)
+        return [Check("programs", False, finding, REPORT)]
+    except RoverError as error:
+        return [Check("programs", False, str(error))]
+    taken = time.monotonic() - began
+    return [
+        Check(
+            "programs", True, f"the kernel takes all {number} of them, loaded and attached in {taken:.1f} s"
+        )
+    ]
 
 
 def kernel() -> Check:
@@ -43,13 +72,14 @@ def privileges() -> Check:
 
 
 def bcc() -> Check:
-    """The compiler collection, and where it was found."""
+    """The compiler collection, and where it was found, by the process that compiles."""
     try:
-        module = find_bcc()
+        with Compiler() as compiler:
+            files = compiler.describe()
     except RoverError as error:
-        return Check("bcc", False, str(error), MEND)
-    version = getattr(module, "__version__", "of unknown version")
-    return Check("bcc", True, f"{version} from {os.path.dirname(module.__file__ or '')}")
+        return Check("bcc", False, str(error).removesuffix(f"; {MEND}"), MEND)
+    names = ", ".join(sorted(os.path.basename(os.path.realpath(file.path)) for file in files))
+    return Check("bcc", True, f"{names} from {os.path.dirname(files[0].path) if files else 'nowhere'}")
 
 
 def types() -> Check:
@@ -67,3 +97,15 @@ def lockdown() -> Check:
     forbidden = mode == "confidentiality"
     mend = "boot with lockdown=integrity or without" if forbidden else ""
     return Check("lockdown", not forbidden, mode, mend)
+
+
+def tls() -> Check:
+    """The libraries that are there: none of them is read yet."""
+    found = sorted(tls_libraries.libraries().items(), key=lambda each: (-each[1], each[0]))
+    named = ", ".join(f"{name} ({uses(number)})" for name, number in found) or "none found"
+    return Check("TLS libraries", False, f"{named}; TLS is not read yet", required=False, tried=False)
+
+
+def uses(processes: int) -> str:
+    """By how many."""
+    return f"{processes} process{'es' if processes != 1 else ''}" if processes else "not in use"

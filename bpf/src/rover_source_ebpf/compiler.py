@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rover.errors import RoverError
 from rover.plugins import first_line, printable
@@ -32,11 +32,11 @@ class Compiler:
         command = [sys.executable, "-I", "-S", str(PROGRAM), str(os.getpid())]
         pipe = subprocess.PIPE
         try:
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, close_fds=True)
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603
         except OSError as error:
             raise RoverError(f"the compiler cannot be started ({command[0]}): {error.strerror}") from None
 
-    def __enter__(self) -> Compiler:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +59,9 @@ class Compiler:
             numbers = {fields[0]: place for place, fields in enumerate(result["maps"])}
             return Image(
                 tuple(read_map(*fields[1:]) for fields in result["maps"]),
-                tuple(unlinked(text(name), bytes.fromhex(code), numbers) for name, code in result["functions"]),
+                tuple(
+                    unlinked(text(name), bytes.fromhex(code), numbers) for name, code in result["functions"]
+                ),
                 files(result),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -3,8 +3,8 @@
 LLVM takes 150 MB that it never gives back; here they go with the process. It imports nothing of rover and
 nothing of any environment, so that it is ready within moments.
 
-It reads a job from standard input, {"text": C, "flags": [...], "headers": directory}, and writes one JSON object
-to standard output: {"maps": [[descriptor, name, kind, key size, value size, entries, flags], ...],
+It reads a job from standard input, {"text": C, "flags": [...], "headers": directory}, and writes one JSON
+object to standard output: {"maps": [[descriptor, name, kind, key size, value size, entries, flags], ...],
 "functions": [[name, instructions in hexadecimal], ...], "compiler": [[path, size, time], ...]}, or
 {"missing": why} where there is no libbcc, or {"failed": why}. What the compiler prints goes to standard
 error. Without a job ("null") it tells only of the compiler.
@@ -85,7 +85,7 @@ def compiled(lib: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def description(descriptor: int) -> list[int]:
-    """Kind, sizes, entries and flags of a map, from the kernel (kernel/bpf/syscall.c, bpf_map_show_fdinfo)."""
+    """Kind, sizes, entries and flags of a map, from the kernel (bpf_map_show_fdinfo, kernel/bpf/syscall.c)."""
     with open(f"/proc/self/fdinfo/{descriptor}") as lines:
         fields = dict(line.split(":", 1) for line in lines)
     wanted = ("map_type", "key_size", "value_size", "max_entries", "map_flags")

@@ -7,18 +7,27 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rover.errors import RoverError
 from rover_source_ebpf import bpf
 from rover_source_ebpf.image import Function, Image
-from rover_source_ebpf.verdict import useful_line
+from rover_source_ebpf.verdict import last_lines, useful_line
 
 logger = logging.getLogger("rover.ebpf")
 
 BPF_NOEXIST, BPF_EXIST = bpf.NOEXIST, bpf.EXIST
 MAX_LOADERS = 4
 """Programs that are loaded at a time: beyond it the longest one decides how long all take."""
+
+
+class RefusedError(RoverError):
+    """The kernel did not make a map, or did not take a program, or did not attach one."""
+
+    def __init__(self, message: str, last_lines: Sequence[str]) -> None:
+        super().__init__(message)
+        self.last_lines = last_lines
+        """Of the verifier's account; none when it had no part in it."""
 
 
 class Program:
@@ -73,7 +82,7 @@ class Program:
         for helper in helpers:
             helper.join()
         for name, error in refusals:
-            if isinstance(error, bpf.Refused) and error.log:
+            if isinstance(error, bpf.VerifierError) and error.log:
                 logger.debug("%s:\n%s", name, error.log)
         if refusals:
             raise refusal(*refusals[0])
@@ -105,9 +114,7 @@ class Program:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EEXIST):
                 return False
-            raise RoverError(
-                f"the kernel refused an entry of the map {table}: {error.strerror}"
-            ) from None
+            raise RoverError(f"the kernel refused an entry of the map {table}: {error.strerror}") from None
         return True
 
     def get(self, table: str, key: bytes, size: int) -> bytes | None:
@@ -141,9 +148,8 @@ def close_all(descriptors: dict[str, int]) -> None:
             os.close(descriptor)
 
 
-def refusal(what: str, error: OSError) -> RoverError:
+def refusal(what: str, error: OSError) -> RefusedError:
     """In one line: the verifier's verdict, or else what the kernel says."""
-    log = error.log if isinstance(error, bpf.Refused) else ""
-    return RoverError(
-        f"the kernel side could not be set up ({what}): {useful_line(log) or error.strerror}"
-    )
+    log = error.log if isinstance(error, bpf.VerifierError) else ""
+    verdict = useful_line(log) or error.strerror
+    return RefusedError(f"the kernel side could not be set up ({what}): {verdict}", last_lines(log))

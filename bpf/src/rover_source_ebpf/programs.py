@@ -80,7 +80,13 @@ def key_of(macros: Mapping[str, int], tracepoints: Sequence[str]) -> str:
             hashed.update(part)
 
     try:
-        add([platform.machine().encode(), repr(sorted(macros.items())).encode(), repr(list(tracepoints)).encode()])
+        add(
+            [
+                platform.machine().encode(),
+                repr(sorted(macros.items())).encode(),
+                repr(list(tracepoints)).encode(),
+            ]
+        )
         for path in sorted(PACKAGE.rglob("*")):
             if path.suffix in INGREDIENTS:
                 add([str(path.relative_to(PACKAGE)).encode(), path.read_bytes()])

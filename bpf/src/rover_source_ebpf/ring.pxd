@@ -8,11 +8,17 @@ cdef class Ring:
     cdef object _consumer
     cdef object _producer
     cdef object _lengths
+    cdef object _window_at
+    cdef unsigned long long _base
+    cdef unsigned long long _window
     cdef unsigned long long _mask
     cdef unsigned long long _consumed
     cdef unsigned long long _kept
 
-    @cython.locals(records=list, mask="unsigned long long", produced="unsigned long long",
-                   consumed="unsigned long long", last="unsigned long long", offset="unsigned long long",
-                   length="unsigned long long", limit="long")
+    cdef _move(self)
+
+    @cython.locals(records=list, base="unsigned long long", window="unsigned long long",
+                   produced="unsigned long long", consumed="unsigned long long", last="unsigned long long",
+                   offset="unsigned long long", end="unsigned long long", length="unsigned long long",
+                   limit="long")
     cpdef list take(self, limit)

@@ -15,7 +15,6 @@ from rover.records import Address, Loss, Opened, RecordHandler
 from rover.source import Selection
 from rover_source_ebpf import host, machine, programs, selection
 from rover_source_ebpf.cache import Cache
-from rover_source_ebpf.image import Image
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
 from rover_source_ebpf.part import Part
@@ -101,26 +100,32 @@ class EbpfSource:
         missing = host.missing_capabilities(host.effective_capabilities())
         if missing:
             raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_MEND}")
-        image, program = self._loaded()
-        marker = int.from_bytes(os.urandom(4), "little") >> 2 | 1 << 30  # no descriptor anybody has
-        program.put("agents", bytes(4), AGENT.pack(0, 0, marker))
-        if not self._divided:
-            self._reader = self.reader(0, self._decoder)
-        for name in image.tracepoints:
-            program.attach(name)
-        level = self._introduce_self(program, marker)
+        program = self._attached()
+        level = self._introduce_self(program)
         if level == 0:  # else this process knows others by numbers that are not the kernel's
             self._adopt_calls(program)
         self.epoch = epoch()
 
-    def _loaded(self) -> tuple[Image, Program]:
-        """Everything but attached; `close` lets go of it. Raises RoverError."""
+    def rehearse(self) -> int:
+        """Does what may fail at `start`, and lets go of it: until the agent has told who it is, the programs
+        watch nobody. Returns how many programs there are. Raises RoverError."""
+        try:
+            return len(self._attached().programs())
+        finally:
+            self.close()
+
+    def _attached(self) -> Program:
+        """Compiles, loads and attaches; `close` lets go of it. Raises RoverError."""
         image = programs.image(self._macros(), self._tracepoints(), Cache.of_this_user())
         self._program = program = Program(image)
         self._fill_maps(program)
         program.load()
         program.continue_with(STAGES)
-        return image, program
+        if not self._divided:
+            self._reader = self.reader(0, self._decoder)
+        for name in image.tracepoints:
+            program.attach(name)
+        return program
 
     def reader(self, ring: int, decoder: Decoder) -> Reader:
         """Of one ring, for the one process that reads it. Raises RoverError."""
@@ -186,8 +191,10 @@ class EbpfSource:
         for pid in selection.console_pids():
             program.put("ignored", pid.to_bytes(4, "little"), yes)
 
-    def _introduce_self(self, program: Program, marker: int) -> int:
-        """Returns how deep this process's pid namespace is nested, 0 for the first one."""
+    def _introduce_self(self, program: Program) -> int:
+        """Returns how deep this process's pid namespace is nested, 0 for the first one. Raises RoverError."""
+        marker = int.from_bytes(os.urandom(4), "little") >> 2 | 1 << 30  # no descriptor anybody has
+        program.put("agents", bytes(4), AGENT.pack(0, 0, marker))
         # This close tells the programs which process is the agent, by the kernel's own number, which
         # a pid namespace hides. Until then they watch nobody.
         with contextlib.suppress(OSError):

@@ -108,6 +108,9 @@ class SourceSpec:
     """True for `rover run`; False for files, read by `rover replay`."""
     check: Callable[[], Sequence[Check]] | None = None
     """For `rover doctor`: can this host run it?"""
+    rehearse: Callable[[Mapping[str, Any], Selection], Sequence[Check]] | None = None
+    """For `rover doctor`, of the source that `run.source` names: does what `start` does with these settings,
+    and undoes it. What it may not do here is a Check that was not tried."""
     opens: Callable[[bytes], bool] | None = None
     """For files: do these first bytes belong to this source? (`rover replay` asks in turn.)"""
 
@@ -123,3 +126,5 @@ class Check:
     mend: str = ""
     """What to do about it, when not ok."""
     required: bool = True
+    tried: bool = True
+    """False: nobody knows, `ok` says nothing, and `finding` says why."""

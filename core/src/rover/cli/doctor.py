@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import typer
 
-import rover.buffer
-from rover.configuration import Catalogue
+from rover.cli.options import Config, Sets
+from rover.configuration import Catalogue, selection
 from rover.plugins import PluginManager, first_line
+from rover.report import amount
+from rover.settings import Settings
 from rover.source import Check
 
 MAX_CHECKS = 1000
@@ -21,25 +25,43 @@ def register(app: typer.Typer) -> None:
     """Adds the command."""
 
     @app.command("doctor")
-    def doctor(context: typer.Context) -> None:
-        """Check what rover needs of this host; each failing line says what to do."""
+    def doctor(context: typer.Context, config: Config = None, sets: Sets = None) -> None:
+        """Check what rover run needs of this host, and try it; each failing line says what to do.
+
+        A line that begins with - was not tried.
+        """
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
-        checks = [Check("python", True, sys.version.split()[0]), compiled_check()]
-        for source in catalogue.sources.values():
-            if source.check is not None:
-                try:
-                    checks.extend(checked(source.check()))
-                except BaseException as error:
-                    checks.append(Check(f"source {source.name}", False, first_line(error)))
+        settings = catalogue.settings(config, sets or (), {})
+        checks = [Check("python", True, sys.version.split()[0]), *compiled_checks(manager)]
+        checks.extend(source_checks(catalogue, settings))
         checks.extend(plugin_checks(catalogue))
         width = max(len(check.subject) for check in checks)
         for check in checks:
-            verdict = "ok" if check.ok else "FAIL" if check.required else "warn"
             mend = f"; {check.mend}" if check.mend and not check.ok else ""
-            typer.echo(f"{verdict:4}  {check.subject:{width}}  {check.finding}{mend}")
-        if any(check.required and not check.ok for check in checks):
+            typer.echo(f"{verdict(check):4}  {check.subject:{width}}  {check.finding}{mend}")
+        if any(check.tried and check.required and not check.ok for check in checks):
             raise typer.Exit(1)
+
+
+def verdict(check: Check) -> str:
+    """In a word."""
+    if not check.tried:
+        return "-"
+    return "ok" if check.ok else "FAIL" if check.required else "warn"
+
+
+def source_checks(catalogue: Catalogue, settings: Settings) -> Iterator[Check]:
+    """What the sources say of this host, and how the one that would run fares."""
+    for source in catalogue.sources.values():
+        try:
+            if source.check is not None:
+                yield from checked(source.check())
+            if source.rehearse is not None and source.live and source.name == settings["run.source"]:
+                section = settings.section(f"source.{source.name}")
+                yield from checked(source.rehearse(section, selection(settings)))
+        except BaseException as error:
+            yield Check(f"source {source.name}", False, first_line(error))
 
 
 def checked(checks: Iterable[Check]) -> list[Check]:
@@ -50,11 +72,48 @@ def checked(checks: Iterable[Check]) -> list[Check]:
     return taken
 
 
-def compiled_check() -> Check:
-    """Whether the hot modules run compiled: without, all works, and takes three times as long."""
-    compiled = not str(rover.buffer.__file__).endswith(".py")
+def compiled_checks(manager: PluginManager) -> Iterator[Check]:
+    """Whether the hot modules run compiled, package by package: without, all works, and takes three times as
+    long."""
+    packages = ["rover", *(plugin.module.partition(".")[0] for plugin in manager.plugins)]
+    for name in sorted({name for name in packages if name}):
+        yield compiled_check(name)
+
+
+def compiled_check(package: str) -> Check:
+    """Of one package."""
+    subject = f"compiled {package}"
+    directories = [Path(each) for each in getattr(sys.modules.get(package), "__path__", ())]
+    compiled = {name for each in directories for name in stems(each, *importlib.machinery.EXTENSION_SUFFIXES)}
+    hot = compiled | {name for each in directories for name in stems(each, ".pxd", ".pyx")}
+    # One that was compiled for another interpreter, or for another rover, does not run though it is there.
+    plain = {name for name in compiled if str(loaded_from(package, name)).endswith(".py")}
+    running = len(compiled - plain)
+    if not hot:
+        return Check(
+            subject, True, "no module has a compiled form; plain Python", required=False, tried=False
+        )
+    if running == len(hot):
+        return Check(subject, True, f"yes, {amount(running, 'modules')}", required=False)
     mend = "install a C compiler and the headers of Python (python3-dev), then rover again"
-    return Check("compiled", compiled, "yes" if compiled else "no, plain Python", mend, required=False)
+    finding = f"{running} of {len(hot)} hot modules; the others run as plain Python"
+    return Check(subject, False, finding, mend, required=False)
+
+
+def stems(directory: Path, *suffixes: str) -> Iterator[str]:
+    """Modules of a package that have a file of such a name, by their names below it."""
+    for path in directory.rglob("*"):
+        for suffix in suffixes:
+            if path.name.endswith(suffix):
+                yield ".".join(
+                    (*path.relative_to(directory).parts[:-1], path.name[: -len(suffix)].partition(".")[0])
+                )
+                break
+
+
+def loaded_from(package: str, name: str) -> object:
+    """The file that a module was loaded from; None when it was not."""
+    return getattr(sys.modules.get(f"{package}.{name}"), "__file__", None)
 
 
 def plugin_checks(catalogue: Catalogue) -> list[Check]:
