@@ -72,20 +72,15 @@ def test_unprivileged():
 def test_the_doctor_says_it_before_it_hurts():
     done = rover("doctor", unprivileged=True)
     assert done.returncode == 1
-    assert any("FAIL" in line and "privileges" in line for line in done.stdout.splitlines())
+    lines = done.stdout.splitlines()
+    assert any("FAIL" in line and "privileges" in line for line in lines)
+    assert [line[0] for line in lines if " programs " in line] == ["-"], "nothing is ok that was not tried"
 
 
 def test_without_bcc(tmp_path):
     """As on a host where the Debian package was never installed."""
-    hide = tmp_path / "sitecustomize.py"
-    hide.write_text(
-        "import importlib.machinery as m\n"
-        "find = m.PathFinder.find_spec\n"
-        "def find_spec(name, path=None, target=None):\n"
-        "    return None if name.partition('.')[0] == 'bcc' else find(name, path, target)\n"
-        "m.PathFinder.find_spec = staticmethod(find_spec)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    (tmp_path / "libbcc.so.0").write_bytes(b"no library")
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "CACHE_DIRECTORY": str(tmp_path / "cache")}
     done = rover("run", env=environment)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
@@ -93,6 +88,7 @@ def test_without_bcc(tmp_path):
     doctor = rover("doctor", env=environment)
     assert doctor.returncode == 1
     assert any("FAIL" in line and "python3-bpfcc" in line for line in doctor.stdout.splitlines())
+    assert not any(line.startswith("ok") and "programs" in line for line in doctor.stdout.splitlines())
 
 
 @pytest.mark.live
@@ -100,6 +96,7 @@ def test_the_doctor_finds_this_host_well():
     done = rover("doctor")
     assert done.returncode == 0, done.stdout
     assert "FAIL" not in done.stdout
+    assert re.search(r"^ok +programs +the kernel takes all \d+ of them", done.stdout, re.MULTILINE)
 
 
 def test_help_names_every_command():

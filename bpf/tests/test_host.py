@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,7 @@ import pytest
 from rover.errors import RoverError
 from rover.source import Check, Selection
 from rover_source_ebpf import checks, host, kernel, machine
-from rover_source_ebpf.bcc_module import find_bcc
 from rover_source_ebpf.btf import Btf
-from rover_source_ebpf.loader import captured_stderr, useful_line
 from rover_source_ebpf.settings import SETTINGS
 from rover_source_ebpf.source import EbpfSource, epoch
 
@@ -65,90 +61,6 @@ def test_the_capabilities_of_this_process_are_read(tmp_path: Path) -> None:
     status = tmp_path / "status"
     status.write_text("Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t000000c000000000\nCapBnd:\t0\n")
     assert host.effective_capabilities(status) == BPF | PERFMON
-
-
-# -- bcc ------------------------------------------------------------------------------------------
-
-FIND = """
-import sys
-from pathlib import Path
-sys.path[:0] = {path!r}
-from rover.errors import RoverError
-from rover_source_ebpf.bcc_module import find_bcc
-try:
-    module = find_bcc([Path(place) for place in {places!r}])
-    print("found", module.__version__, module.BPF, sorted(n for n in sys.modules if n.startswith("bcc")))
-    print("added", [p for p in {places!r} if p in sys.path])
-except RoverError as error:
-    print("error", error)
-"""
-
-
-def find(path: list[Path], places: list[Path]) -> list[str]:
-    """`find_bcc` in an interpreter of its own."""
-    code = FIND.format(path=[str(p) for p in path], places=[str(p) for p in places])
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.splitlines()
-
-
-@pytest.fixture
-def real(tmp_path: Path) -> Path:
-    """A directory with something like a distribution's bcc, and another package beside it."""
-    package = tmp_path / "dist-packages/bcc"
-    package.mkdir(parents=True)
-    imports = "from .table import Table as BPF\nfrom .version import __version__\n"
-    (package / "__init__.py").write_text(imports)
-    (package / "table.py").write_text("class Table: pass\n")
-    (package / "version.py").write_text("__version__ = '0.26.0'\n")
-    (package.parent / "requests.py").write_text("raise RuntimeError('not asked for')\n")
-    return package.parent
-
-
-@pytest.fixture
-def unrelated(tmp_path: Path) -> Path:
-    """PyPI's package of that name."""
-    package = tmp_path / "site-packages/bcc"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("VERSION = 1\n")
-    return package.parent
-
-
-def test_it_is_loaded_alone_from_outside_the_environment(real: Path) -> None:
-    found, added = find([], [real.parent / "nowhere", real])
-    assert found == "found 0.26.0 <class 'bcc.table.Table'> ['bcc', 'bcc.table', 'bcc.version']"
-    assert added == "added []"
-
-
-def test_one_that_the_environment_has_is_taken(real: Path) -> None:
-    found, _ = find([real], [])
-    assert found.startswith("found 0.26.0")
-
-
-def test_the_unrelated_package_is_passed_over(unrelated: Path, real: Path) -> None:
-    found, _ = find([unrelated], [real])
-    assert found.startswith("found 0.26.0")
-
-
-def test_only_the_unrelated_package(unrelated: Path) -> None:
-    (said,) = find([unrelated], [])
-    assert "PyPI's unrelated package" in said
-    assert str(unrelated) in said
-    assert "apt-get install python3-bpfcc" in said
-
-
-def test_none_at_all(tmp_path: Path) -> None:
-    (said,) = find([], [tmp_path])
-    assert said.startswith("error the BPF Compiler Collection for Python is missing;")
-    assert "apt-get install python3-bpfcc" in said
-
-
-def test_one_whose_library_is_missing(real: Path) -> None:
-    (real / "bcc/table.py").write_text("import ctypes\nctypes.CDLL('libbcc-that-is-not-there.so.0')\n")
-    for path, places in (([], [real]), ([real], [])):
-        (said,) = find(path, places)
-        assert said.startswith("error bcc cannot be loaded")
-        assert "libbcc-that-is-not-there" in said
 
 
 # -- the kernel -------------------------------------------------------------------------------------
@@ -242,17 +154,24 @@ def test_kernel_versions(release: str, ok: bool, monkeypatch: pytest.MonkeyPatch
 
 def test_every_failing_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> object:
-        raise RoverError("the BPF Compiler Collection for Python is missing")
+        raise RoverError("the BPF Compiler Collection cannot be loaded")
 
-    monkeypatch.setattr(checks, "find_bcc", missing)
+    monkeypatch.setattr(checks, "Compiler", missing)
     monkeypatch.setattr(host, "effective_capabilities", lambda: 0)
     found = {check.subject: check for check in checks.check()}
-    assert set(found) == {"kernel", "lockdown", "privileges", "bcc", "kernel types"}
+    assert set(found) == {"kernel", "lockdown", "privileges", "bcc", "kernel types", "TLS libraries"}
     assert not found["bcc"].ok
     assert not found["privileges"].ok
     for check in found.values():
         assert isinstance(check, Check)
-        assert check.ok or check.mend
+        assert check.ok or check.mend or not check.tried
+
+
+def test_programs_are_not_tried_without_privileges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "effective_capabilities", lambda: BPF)
+    (check,) = checks.rehearse(DEFAULTS, Selection())
+    assert not check.tried
+    assert "CAP_PERFMON" in check.finding
 
 
 @pytest.mark.parametrize(
@@ -264,41 +183,6 @@ def test_processors(text: str, number: int | None, tmp_path: Path) -> None:
     assert host.possible_cpus(path) >= 1
     if number is not None:
         assert host.possible_cpus(path) == number
-
-
-# -- what bcc prints --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("printed", "line"),
-    [
-        ("", ""),
-        (
-            "maps.c:3:1: warning: x\nsyscalls.c:9:5: error: use of undeclared identifier 'y'\n  y\n"
-            "1 error generated.\n",
-            "syscalls.c:9:5: error: use of undeclared identifier 'y'",
-        ),
-        (
-            "bpf: Failed to load program: Permission denied\n0: R1=ctx()\n; x @ y.c:1\n1: (61) r1 = 0\n"
-            "R9 invalid mem access 'scalar'\nprocessed 130 insns (limit 1000000) max_states_per_insn 0\n\n",
-            "R9 invalid mem access 'scalar'",
-        ),
-    ],
-    ids=["nothing", "compiler", "verifier"],
-)
-def test_the_useful_line(printed: str, line: str) -> None:
-    assert useful_line(printed) == line
-
-
-def test_stderr_is_captured_and_given_back(capfd: pytest.CaptureFixture[str]) -> None:
-    import os
-
-    with captured_stderr() as output:
-        os.write(2, b"from C++\n")
-        assert output() == "from C++\n"
-        os.write(2, b"after\n")
-    os.write(2, b"later\n")
-    assert capfd.readouterr().err == "after\nlater\n"
 
 
 def test_the_epoch_is_the_zero_of_the_clock() -> None:
@@ -313,7 +197,6 @@ def test_the_epoch_is_the_zero_of_the_clock() -> None:
 @pytest.mark.live
 def test_this_host_can(live: None) -> None:
     assert all(check.ok for check in checks.check() if check.required)
-    assert find_bcc() is find_bcc()
 
 
 @pytest.mark.live

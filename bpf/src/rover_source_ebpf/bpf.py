@@ -6,6 +6,7 @@ and instructions are bytes as the kernel has them. Descriptors are closed on exe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -45,6 +46,8 @@ LOG_SIZES = (1 << 20, 1 << 24, 1 << 28)
 hundreds of thousands of them. Only what is written takes memory."""
 LOG_END = 1 << 20
 """Bytes of its end that are kept: what is wrong is told last."""
+CLOSING, LAST = "processed ", 1000
+"""What the account ends with, and the characters it does so within (print_verification_stats)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -103,7 +106,8 @@ def load_raw_tracepoint(name: str, instructions: bytes) -> int:
                 if error.errno != errno.ENOSPC:
                     refusal = error
                 log = _end_of(room)
-                if error.errno != errno.ENOSPC:
+                # Without room for all of it, the kernel keeps the end since Linux 6.4, the beginning before.
+                if error.errno != errno.ENOSPC or CLOSING in log[-LAST:]:
                     break
     raise VerifierError(refusal.errno or errno.EINVAL, log) from None
 
@@ -123,13 +127,13 @@ def _load(name: str, instructions: bytes, log: mmap.mmap | None) -> int:
         0,
         name.encode()[:NAME],
     )
-    for attempt in range(TRIES):
-        try:
-            return _call(PROG_LOAD, attributes, len(attributes))
-        except OSError as error:
-            if error.errno != errno.EAGAIN or attempt == TRIES - 1:
-                raise
-    raise AssertionError("the loop returns or raises")
+    try:
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(BlockingIOError):  # EAGAIN
+                return _call(PROG_LOAD, attributes, len(attributes))
+        return _call(PROG_LOAD, attributes, len(attributes))
+    finally:
+        del room  # else the log could not be unmapped while the exception is known
 
 
 def _end_of(log: mmap.mmap) -> str:

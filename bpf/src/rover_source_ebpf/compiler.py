@@ -91,7 +91,7 @@ class Compiler:
             raise RoverError(f"the compiler {how}" + (f": {said}" if said else "")) from None
         if "missing" in result:
             missing = printable(str(result["missing"]))
-            raise RoverError(f"the BPF Compiler Collection is missing: {missing}; {MEND}")
+            raise RoverError(f"the BPF Compiler Collection cannot be loaded: {missing}; {MEND}")
         return result, printed
 
 

@@ -118,10 +118,9 @@ def read_function(maps: int, name: object, code: object, addresses: Sequence[Seq
     count, rest = divmod(len(instructions), INSTRUCTION.size)
     if rest or not 0 < count <= MAX_INSTRUCTIONS:
         raise ValueError(f"{len(instructions)} bytes are no instructions")
-    known = tuple((number(at), number(which)) for at, which in addresses)
-    for at, which in known:
-        if at >= count or which >= maps or not loads_map(instructions, at):
-            raise ValueError(f"instruction {at} loads no map {which}")
+    known = tuple((number(at), number(which, maps)) for at, which in addresses)
+    if [at for at, _ in known] != map_loads(instructions):
+        raise ValueError(f"other instructions of {name} load maps than it says")
     return Function(text(name), instructions, known)
 
 
@@ -148,10 +147,16 @@ def number(value: object, beyond: int = WORD) -> int:
     return value
 
 
-def loads_map(instructions: bytes, at: int) -> bool:
-    """Whether instruction number `at` loads a map's address."""
-    code, registers, _, _ = INSTRUCTION.unpack_from(instructions, at * INSTRUCTION.size)
-    return code == LOAD_ADDRESS and registers >> 4 == MAP_DESCRIPTOR
+def map_loads(instructions: bytes) -> list[int]:
+    """The instructions that load a map's address, by number."""
+    found = []
+    at, count = 0, len(instructions) // INSTRUCTION.size
+    while at < count:
+        code, registers = instructions[at * INSTRUCTION.size : at * INSTRUCTION.size + 2]
+        if code == LOAD_ADDRESS and registers >> 4 == MAP_DESCRIPTOR:
+            found.append(at)
+        at += 2 if code == LOAD_ADDRESS else 1  # its upper half is an instruction of its own
+    return found
 
 
 def unlinked(name: str, instructions: bytes, numbers: Mapping[int, int]) -> Function:
@@ -161,13 +166,10 @@ def unlinked(name: str, instructions: bytes, numbers: Mapping[int, int]) -> Func
     """
     cleared = bytearray(instructions)
     addresses = []
-    at, count = 0, len(instructions) // INSTRUCTION.size
-    while at < count:
-        code, registers, _, descriptor = INSTRUCTION.unpack_from(instructions, at * INSTRUCTION.size)
-        if code == LOAD_ADDRESS and registers >> 4 == MAP_DESCRIPTOR:
-            if descriptor not in numbers:
-                raise ValueError(f"{name} uses descriptor {descriptor}, which is no map of the programs")
-            addresses.append((at, numbers[descriptor]))
-            struct.pack_into("=i", cleared, at * INSTRUCTION.size + 4, 0)
-        at += 2 if code == LOAD_ADDRESS else 1  # its upper half is an instruction of its own
+    for at in map_loads(instructions):
+        _, _, _, descriptor = INSTRUCTION.unpack_from(instructions, at * INSTRUCTION.size)
+        if descriptor not in numbers:
+            raise ValueError(f"{name} uses descriptor {descriptor}, which is no map of the programs")
+        addresses.append((at, numbers[descriptor]))
+        struct.pack_into("=i", cleared, at * INSTRUCTION.size + 4, 0)
     return Function(name, bytes(cleared), tuple(addresses))

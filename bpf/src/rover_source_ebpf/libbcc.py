@@ -85,7 +85,7 @@ def compiled(lib: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def description(descriptor: int) -> list[int]:
-    """Kind, sizes, entries and flags of a map, from the kernel (bpf_map_show_fdinfo, kernel/bpf/syscall.c)."""
+    """Kind, sizes, entries, flags of a map, from the kernel (bpf_map_show_fdinfo, kernel/bpf/syscall.c)."""
     with open(f"/proc/self/fdinfo/{descriptor}") as lines:
         fields = dict(line.split(":", 1) for line in lines)
     wanted = ("map_type", "key_size", "value_size", "max_entries", "map_flags")
@@ -113,7 +113,7 @@ def main() -> None:
     result: dict[str, Any]
     try:
         lib = loaded()
-    except OSError as error:
+    except (OSError, AttributeError) as error:  # there is none, or one without a function
         result = {"missing": str(error)}
     else:
         job = json.load(sys.stdin)  # after the library: whoever sends it still works on it meanwhile
