@@ -1,6 +1,7 @@
 """The command line: every error is one line that says what and the mend, with exit code 1 or 2."""
 
 import os
+import re
 import struct
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is kept of compiled programs: taken only from this user's own files, whole, and never a reason to fail."""
+"""What is kept of compiled programs: only this user's own whole files are taken, and nothing fails for it."""
 
 from __future__ import annotations
 
