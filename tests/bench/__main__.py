@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import decode, live, memory, replay, workers
+from bench import decode, live, memory, replay, start, workers
 
-NAMES = ("decode", "replay", "live", "memory")
+NAMES = ("decode", "replay", "live", "memory", "start")
 ROUNDS = 5
 
 
@@ -50,6 +50,10 @@ def main() -> None:
     if "memory" in wanted:
         print("memory: resident size of an agent that is handed these connections")
         memory.rows(lambda line: print(line, flush=True))
+    if "start" in wanted:
+        print('start: from the command to "watching", and the memory at rest')
+        with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
+            start.rows(Path(directory), ROUNDS, lambda line: print(line, flush=True))
 
 
 main()

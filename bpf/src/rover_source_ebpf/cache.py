@@ -87,7 +87,7 @@ class Cache:
         if self.path is None:
             return
         with contextlib.suppress(OSError):  # it shows in what follows
-            self.path.parent.mkdir(mode=0o755, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)
             self.path.mkdir(mode=0o700)
         place = self._open()
         if place is None:
@@ -106,6 +106,8 @@ class Cache:
             return None
         try:
             place = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             logger.debug("no cache: %s", error)
             return None
