@@ -1,4 +1,4 @@
-"""From the command to "watching", and what the agent has in memory then: with compiled programs kept, and without."""
+"""From the command to "watching", and the memory at rest: with the compiled programs kept, and without."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Start:
         began = time.perf_counter()
         agent = subprocess.Popen(
             [sys.executable, "-m", "rover", "run", "--port", "1", *arguments],
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "CACHE_DIRECTORY": str(cache)},
@@ -99,9 +100,9 @@ def rows(directory: Path, rounds: int, say: Callable[[str], None]) -> None:
         walls = [start.wall for start in starts]
         say(
             f"  {name:28} {statistics.median(walls):5.2f} s (least {min(walls):.2f}), "
-            f"{min(walls) / min(bare):4.0f} x a bare Python; processor time {least(starts, 'own'):.2f} s, of the "
-            f"compiler {least(starts, 'children'):.2f} s; resident {least(starts, 'resident'):.0f} MB, "
-            f"{least(starts, 'own_share'):.0f} of it the process's own"
+            f"{min(walls) / min(bare):4.0f} x a bare Python; "
+            f"processor time {least(starts, 'own'):.2f} s, compiler's {least(starts, 'children'):.2f} s; "
+            f"resident {least(starts, 'resident'):.0f} MB, {least(starts, 'own_share'):.0f} of them its own"
         )
 
 
