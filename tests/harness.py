@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import http.client
 import json
+import os
 import random
 import re
 import signal
@@ -20,8 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-DEADLINE = 20.0
-"""Seconds anything in a test may take; what takes longer has failed."""
+DEADLINE = 20.0 * float(os.environ.get("ROVER_TEST_PATIENCE", "1"))
+"""Seconds anything in a test may take; what takes longer has failed. ROVER_TEST_PATIENCE is a
+factor, for machines that are emulated."""
 
 
 def wait_until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:

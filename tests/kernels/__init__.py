@@ -1,0 +1,1 @@
+"""rover on other kernels: Debian's, booted in qemu. `make test-kernels`."""
