@@ -10,6 +10,7 @@ from rover.errors import RoverError
 from rover.source import Check, Selection
 from rover_source_ebpf import checks, host, kernel, machine
 from rover_source_ebpf.btf import Btf
+from rover_source_ebpf.misses import COPIES
 from rover_source_ebpf.settings import SETTINGS
 from rover_source_ebpf.source import EbpfSource, epoch
 
@@ -111,16 +112,34 @@ class Partial:
 )
 def test_a_kernel_that_lacks_something_names_it(lacks: str) -> None:
     with pytest.raises(RoverError, match=lacks) as caught:
-        kernel.Kernel(Partial(lacks))  # type: ignore[arg-type]
+        kernel.Kernel(Partial(lacks), "6.12.0")  # type: ignore[arg-type]
     one_line(caught.value)
 
 
 @pytest.mark.parametrize("lacks", ["file.f_count", "tcp_send_reset"])
 def test_a_kernel_may_lack_what_is_optional(lacks: str) -> None:
-    found = kernel.Kernel(Partial(lacks))  # type: ignore[arg-type]
+    found = kernel.Kernel(Partial(lacks), "6.12.0")  # type: ignore[arg-type]
     assert "OFF_FILE_COUNT" not in found.macros or lacks != "file.f_count"
     assert lacks not in found.tracepoints()
     assert found.tracepoints("more")[:6] == [*kernel.TRACEPOINTS, "more"]
+
+
+def test_copies_are_for_kernels_that_skip_programs() -> None:
+    """Each after the one it stands in for; exits before entries still."""
+    usual = kernel.Kernel(Partial(""), "6.19.0")  # type: ignore[arg-type]
+    skipping = kernel.Kernel(Partial(""), "7.0.0")  # type: ignore[arg-type]
+    assert usual.macros["COPIES"] == 1
+    assert not [name for name in usual.tracepoints("more") if "__" in name]
+    names = skipping.tracepoints("more")
+    assert skipping.macros["COPIES"] == COPIES
+    assert names[: 2 * COPIES] == [
+        *("sys_exit", *(f"sys_exit__{number}" for number in range(1, COPIES))),
+        *("sys_enter", *(f"sys_enter__{number}" for number in range(1, COPIES))),
+    ]
+    assert names[2 * COPIES :: 2] == [
+        name for name in usual.tracepoints("more") if not name.startswith("sys_")
+    ]
+    assert names[2 * COPIES + 1 :: 2] == [f"{name}__1" for name in names[2 * COPIES :: 2]]
 
 
 @pytest.mark.parametrize(
@@ -152,14 +171,22 @@ def test_kernel_versions(release: str, ok: bool, monkeypatch: pytest.MonkeyPatch
     assert bool(check.mend) != ok
 
 
+def test_no_warning_where_programs_are_not_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.platform, "release", lambda: "6.12.117+deb13-amd64")
+    assert "preemption" not in {check.subject for check in checks.check()}
+
+
 def test_every_failing_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> object:
         raise RoverError("the BPF Compiler Collection cannot be loaded")
 
     monkeypatch.setattr(checks, "Compiler", missing)
     monkeypatch.setattr(host, "effective_capabilities", lambda: 0)
+    monkeypatch.setattr(checks.platform, "release", lambda: "7.3.4+deb13-amd64")
     found = {check.subject: check for check in checks.check()}
-    assert set(found) == {"kernel", "lockdown", "privileges", "bcc", "kernel types", "TLS libraries"}
+    subjects = {"kernel", "lockdown", "privileges", "bcc", "kernel types", "TLS libraries", "preemption"}
+    assert set(found) == subjects
+    assert not found["preemption"].required
     assert not found["bcc"].ok
     assert not found["privileges"].ok
     for check in found.values():

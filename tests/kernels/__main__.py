@@ -1,4 +1,4 @@
-"""Boots Debian's kernels in qemu and tries rover there: `make test-kernels ARGS="6.1 7.3 --parts curls,load"`.
+"""Boots Debian's kernels in qemu and tries rover there: `make test-kernels ARGS="7.3 --parts curls,load"`.
 
 Nothing outside its folder (--cache) is touched, and the checkout is only read. The machines are emulated, so
 that it runs where there is no KVM; a start of the agent then lasts half a minute.

@@ -18,6 +18,11 @@ PACKAGES = (
     *("curl", "haproxy", "nghttp2-client", "nghttp2-server", "nginx-light", "procps", "tcpdump", "wrk"),
 )
 """What `make test` installs, and what the tests' witness and a bare root need besides."""
+LEFT_OUT = (
+    *(".git", ".hypothesis", "*_cache", "__pycache__", "build", "corpus*"),
+    *("atheris", "*fuzzer*", "go", "mypy", "*__mypyc*", "ruff"),  # of the virtual environment
+)
+"""Of a checkout: most of its bytes, and of use to neither the agent nor the tests that run there."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -156,11 +161,10 @@ def make_image(folder: Path, image: Path, *, spare: int) -> None:
 
 
 def checkout_image(cache: Path, checkout: Path) -> Path:
-    """The checkout as it is, with its virtual environment, without what only git needs."""
+    """The checkout as it is, with its virtual environment, without what nothing needs there."""
     copy = cache / "checkout"
     shutil.rmtree(copy, ignore_errors=True)
-    left_out = shutil.ignore_patterns(".git", ".hypothesis", ".mypy_cache", "*_cache", "__pycache__", "build")
-    shutil.copytree(checkout, copy, symlinks=True, ignore=left_out)
+    shutil.copytree(checkout, copy, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
     image = cache / "checkout.img"
     make_image(copy, image, spare=200)
     shutil.rmtree(copy)

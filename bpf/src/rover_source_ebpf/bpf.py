@@ -13,13 +13,14 @@ import mmap
 import os
 import platform
 import struct
+import sys
 from collections.abc import Iterator
 
 NUMBERS = {"x86_64": 321, "aarch64": 280}
 """Of the call: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""
 
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY = range(5)
-PROG_LOAD, RAW_TRACEPOINT_OPEN = 5, 17
+PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 5, 15, 17
 
 MAP_TYPE_RINGBUF = 27
 PROG_TYPE_RAW_TRACEPOINT = 17
@@ -32,6 +33,10 @@ LOAD = struct.Struct("=IIQQIIQII16s")
 """prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name"""
 OPEN = struct.Struct("=QI4x")
 """name, prog_fd"""
+INFO = struct.Struct("=IIQ")
+"""bpf_fd, info_len, info"""
+PROGRAM_INFO = 216
+"""Bytes of struct bpf_prog_info up to and with recursion_misses, which is the last of them (Linux 5.12)."""
 INSTRUCTION = 8
 """Bytes of one."""
 NAME = 15
@@ -148,6 +153,14 @@ def open_raw_tracepoint(name: str, program: int) -> int:
     text = ctypes.c_char_p(name.encode())
     attributes = OPEN.pack(ctypes.cast(text, ctypes.c_void_p).value or 0, program)
     return _call(RAW_TRACEPOINT_OPEN, attributes, len(attributes))
+
+
+def recursion_misses(program: int) -> int:
+    """Runs of a program that the kernel skipped since it was loaded. Raises OSError."""
+    info = ctypes.create_string_buffer(PROGRAM_INFO)
+    attributes = INFO.pack(program, PROGRAM_INFO, ctypes.addressof(info))
+    _call(OBJ_GET_INFO_BY_FD, attributes, len(attributes))
+    return int.from_bytes(info.raw[-8:], sys.byteorder)
 
 
 def _element(command: int, descriptor: int, key: bytes | None, value: int, flags: int = 0) -> None:

@@ -14,6 +14,7 @@ from rover_source_ebpf import host, tls_libraries
 from rover_source_ebpf.compiler import MEND, Compiler
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.loader import RefusedError
+from rover_source_ebpf.misses import COPIES, preempted
 
 MINIMUM_KERNEL = (5, 12)
 """Ring buffers came with 5.8, atomic additions that return the sum with 5.12."""
@@ -23,7 +24,8 @@ REPORT = "please report it, with what rover --debug doctor says"
 
 def check() -> Sequence[Check]:
     """Everything, also after what failed; nothing is loaded or changed."""
-    return [checked() for checked in (kernel, lockdown, privileges, bcc, types, tls)]
+    found = [checked() for checked in (kernel, lockdown, privileges, bcc, types, tls)]
+    return found + preemption()
 
 
 def rehearse(settings: Mapping[str, Any], selected: Selection) -> Sequence[Check]:
@@ -60,6 +62,21 @@ def kernel() -> Check:
         return Check("kernel", True, found)
     enough = version >= MINIMUM_KERNEL
     return Check("kernel", enough, found, "" if enough else "Linux 5.12 or later is needed")
+
+
+def preemption() -> list[Check]:
+    """A warning where the kernel skips programs. What it skipped in a run is in the run's totals."""
+    if not preempted(platform.release()):
+        return []
+    return [
+        Check(
+            "preemption",
+            False,
+            "this kernel skips a program while another task is preempted in it: calls may pass unseen",
+            f"{COPIES} copies of it stand in for each other, and calls that all of them miss count as lost",
+            required=False,
+        )
+    ]
 
 
 def privileges() -> Check:

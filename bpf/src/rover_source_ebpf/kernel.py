@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 
 from rover.errors import RoverError
 from rover_source_ebpf.btf import Btf, BtfError
 from rover_source_ebpf.machine import register_macros, this_machine
+from rover_source_ebpf.misses import COPIES, preempted
 
 FIELDS: dict[str, tuple[str, str]] = {
     "TASK_FILES": ("task_struct", "files"),
@@ -41,6 +43,7 @@ OPTIONAL_FIELDS: dict[str, tuple[str, str]] = {
     "SK_V6_LADDR": ("sock", "__sk_common.skc_v6_rcv_saddr"),  # CONFIG_IPV6
     "SK_V6_DADDR": ("sock", "__sk_common.skc_v6_daddr"),
     "FILE_COUNT": ("file", "f_count"),  # up to Linux 6.12
+    "SK_LINGERTIME": ("sock", "sk_lingertime"),  # what is done before it is released: with FILE_COUNT
 }
 COUNTING_FIELDS: dict[str, tuple[str, str]] = {
     "ICSK_ULP_OPS": ("inet_connection_sock", "icsk_ulp_ops"),
@@ -56,6 +59,8 @@ moved stay unnoticed."""
 
 TRACEPOINTS = ("sys_exit", "sys_enter", "tcp_destroy_sock", "sched_process_exec", "sched_process_exit")
 """What the programs `on_...` are attached to. Exits first: a call seen entering is seen leaving."""
+BUSIEST_TRACEPOINTS = ("sys_exit", "sys_enter")
+"""Where a program that is preempted keeps many others from running."""
 OPTIONAL_TRACEPOINTS = ("tcp_receive_reset", "tcp_send_reset", "task_rename")
 """Without them a reset looks like a close, and a process keeps the name it was first seen with."""
 
@@ -63,8 +68,8 @@ OPTIONAL_TRACEPOINTS = ("tcp_receive_reset", "tcp_send_reset", "task_rename")
 class Kernel:
     """The running kernel, or another one by its BTF."""
 
-    def __init__(self, btf: Btf) -> None:
-        """Raises RoverError naming what the programs need and this kernel has not."""
+    def __init__(self, btf: Btf, release: str) -> None:
+        """`release`: uname -r. Raises RoverError naming what the programs need and this kernel has not."""
         self._btf = btf
         machine = this_machine()
         try:
@@ -79,6 +84,8 @@ class Kernel:
                 self.macros[f"OFF_{name}"] = btf.offset(struct, path)
             except BtfError:
                 continue
+        self._copies = COPIES if preempted(release) else 1
+        self.macros["COPIES"] = self._copies
         with contextlib.suppress(BtfError):
             counting = {f"OFF_{name}": btf.offset(*field) for name, field in COUNTING_FIELDS.items()}
             self.macros |= counting
@@ -90,7 +97,7 @@ class Kernel:
     def running(cls) -> Kernel:
         """Raises RoverError, also when the kernel does not describe itself."""
         try:
-            return cls(Btf.of_kernel())
+            return cls(Btf.of_kernel(), platform.release())
         except OSError as error:
             raise RoverError(
                 f"this kernel does not describe its types ({error.filename}: {error.strerror}); "
@@ -100,6 +107,13 @@ class Kernel:
             raise RoverError(f"the kernel's BTF cannot be read: {error}") from None
 
     def tracepoints(self, *more: str) -> list[str]:
-        """What to attach to: the required ones, `more`, and the optional ones that are there."""
+        """What to attach, in this order: required ones, `more`, and the optional ones that are there.
+
+        A name with `__` and a number is a further copy of a program (c/copies.c).
+        """
         optional = [name for name in OPTIONAL_TRACEPOINTS if self._btf.has_tracepoint(name)]
-        return [*TRACEPOINTS, *more, *optional]
+        return [copy for name in (*TRACEPOINTS, *more, *optional) for copy in self._copies_of(name)]
+
+    def _copies_of(self, name: str) -> list[str]:
+        copies = self._copies if name in BUSIEST_TRACEPOINTS else min(self._copies, 2)
+        return [name, *(f"{name}__{number}" for number in range(1, copies))]

@@ -93,15 +93,22 @@ class Program:
             self.put("stages", number.to_bytes(4, "little"), self._programs[name].to_bytes(4, "little"))
 
     def attach(self, name: str) -> None:
-        """A raw tracepoint, to the program `on_NAME`. Raises RoverError."""
+        """The program `on_NAME` to its raw tracepoint: what stands before the `__` of a copy's number.
+        Raises RoverError."""
         try:
-            self._attached[name] = bpf.open_raw_tracepoint(name, self._programs[f"on_{name}"])
+            tracepoint = name.partition("__")[0]
+            self._attached[name] = bpf.open_raw_tracepoint(tracepoint, self._programs[f"on_{name}"])
         except OSError as error:
             raise refusal(name, error) from None
 
     def programs(self) -> Mapping[str, int]:
         """The loaded programs' descriptors, by name. They stay this object's."""
         return dict(self._programs)
+
+    def at_tracepoints(self) -> Mapping[str, int]:
+        """Those of the loaded programs that are there to be attached, by the names they are attached by."""
+        found = ((name, self._programs.get(f"on_{name}")) for name in self._image.tracepoints)
+        return {name: program for name, program in found if program is not None}
 
     def descriptor(self, table: str) -> int:
         """A map's file descriptor. Raises KeyError."""

@@ -20,7 +20,7 @@ logger = logging.getLogger("rover.ebpf")
 PACKAGE = Path(__file__).parent
 C = PACKAGE / "c"
 # In this order: they are compiled as one file, because bcc rewrites map accesses in that only.
-SOURCES = ("maps.c", "selection.c", "connection.c", "payload.c", "syscalls.c", "lifetime.c")
+SOURCES = ("maps.c", "selection.c", "connection.c", "payload.c", "syscalls.c", "lifetime.c", "copies.c")
 INCLUDES = ("wire.h", "kernel.h", "recognise.h")
 INGREDIENTS = (".py", ".c", ".h")
 """Files of this package that the programs are made of, or by."""
@@ -83,6 +83,7 @@ def key_of(macros: Mapping[str, int], tracepoints: Sequence[str]) -> str:
         add(
             [
                 platform.machine().encode(),
+                platform.release().encode(),
                 repr(sorted(macros.items())).encode(),
                 repr(list(tracepoints)).encode(),
             ]

@@ -17,6 +17,7 @@ from rover_source_ebpf import host, machine, programs, selection
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
+from rover_source_ebpf.misses import skipped
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.programs import STAGES
 from rover_source_ebpf.reader import Reader
@@ -46,8 +47,8 @@ MESSAGES = 1024
 
 COUNTERS = ("records", "uploaded_bytes", "ring_full", "connections_full", "threads_full", "unreadable")
 """The kernel's figures, by their number in c/maps.c."""
-LOSSES = ("ring_full", "connections_full", "threads_full")
-"""Those that count calls nobody was told of."""
+LOSSES = ("ring_full", "connections_full", "threads_full", "skipped")
+"""Those that count calls nobody was told of; `skipped` comes from misses.py."""
 AGENT = struct.Struct("=III")
 """struct agent of c/maps.c: its tgid, the level of its pid namespace, the descriptor it tells itself by."""
 CONNECTION = struct.Struct("=QQQQQQ")
@@ -79,7 +80,7 @@ class EbpfSource:
         self._reader: Reader | None = None
         self._role_of = Listeners(self.now).role
         self._decoder = self._make_decoder()
-        self._totals = dict.fromkeys(COUNTERS, 0)
+        self._totals = dict.fromkeys((*COUNTERS, "skipped"), 0)
         self._told = dict.fromkeys(LOSSES, 0)
         self._looked = 0
 
@@ -259,6 +260,7 @@ class EbpfSource:
         for number, name in enumerate(COUNTERS):
             values = program.get("counters", number.to_bytes(4, "little"), 8 * cpus) or b""
             totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
+        totals["skipped"] = skipped(program.at_tracepoints())
         return totals
 
     def _report_losses(self, handler: RecordHandler) -> None:

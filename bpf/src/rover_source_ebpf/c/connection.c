@@ -212,6 +212,28 @@ static inline u64 unseen(u64 sk, struct conn *conn)
 #endif
 }
 
+/* Will the kernel end the connection with a reset when it releases the socket, which is yet to come? It does
+ * where bytes were never read, and where the process asked for it by SO_LINGER with no time to linger
+ * (net/ipv4/tcp.c, tcp_close and tcp_need_reset). */
+static inline int ends_by_reset(u64 sk)
+{
+#if defined(OFF_TCP_BYTES_ACKED) && defined(OFF_SK_LINGERTIME)
+    u32 state = KERNEL(u8, sk, OFF_SK_STATE);
+    u64 flags = KERNEL(u64, sk, OFF_SK_FLAGS);
+    u32 unread = KERNEL(u32, sk, OFF_TCP_RCV_NXT) - KERNEL(u32, sk, OFF_TCP_COPIED_SEQ);
+    if (state == TCP_CLOSE)
+        return 0;
+    if (unread > (flags >> SOCK_DONE & 1)) /* the peer's FIN counts as a byte */
+        return 1;
+    if (!(flags >> SOCK_LINGER & 1) || KERNEL(u64, sk, OFF_SK_LINGERTIME))
+        return 0;
+    return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_FIN_WAIT1 ||
+           state == TCP_FIN_WAIT2 || state == TCP_SYN_RECV;
+#else
+    return 0;
+#endif
+}
+
 /* The end, known from something else than a close call. */
 static inline void end_without_call(u64 sk, struct conn *conn)
 {

@@ -1,9 +1,8 @@
 /* What ends without a socket call: sockets, threads and processes; raw tracepoints. */
 
 /* net/ipv4/tcp_ipv4.c: the last thing the kernel does with a TCP socket. */
-int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
+static inline int destroyed(u64 sk)
 {
-    u64 sk = ctx->args[0];
     struct conn *conn = conns.lookup(&sk);
     if (!conn)
         return 0;
@@ -25,6 +24,11 @@ int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
+{
+    return destroyed(ctx->args[0]);
+}
+
 static inline int reset(u64 sk)
 {
     struct conn *conn = conns.lookup(&sk);
@@ -44,7 +48,7 @@ int on_tcp_send_reset(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* A name and a verdict last until the next program. */
-int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+static inline int executed(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     u64 thread = (u64)tgid << 32 | (u32)ctx->args[1]; /* it may have been another one of the process */
@@ -53,8 +57,13 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+    return executed(ctx);
+}
+
 /* Or until the main thread takes another name (prctl(2), PR_SET_NAME). */
-int on_task_rename(struct bpf_raw_tracepoint_args *ctx)
+static inline int renamed(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 task = ctx->args[0];
     if (KERNEL(u64, task, OFF_TASK_LEADER) != task)
@@ -64,17 +73,27 @@ int on_task_rename(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+int on_task_rename(struct bpf_raw_tracepoint_args *ctx)
+{
+    return renamed(ctx);
+}
+
 #if SELECT_CGROUPS
 /* Or until it is moved to another cgroup (kernel/cgroup/cgroup.c). */
-int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx)
+static inline int moved(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 tgid = KERNEL(u32, ctx->args[2], OFF_TASK_TGID);
     verdicts.delete(&tgid);
     return 0;
 }
+
+int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx)
+{
+    return moved(ctx);
+}
 #endif
 
-int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+static inline int exited(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 thread = bpf_get_current_pid_tgid();
     u64 task = ctx->args[0];
@@ -90,9 +109,14 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+    return exited(ctx);
+}
+
 #if SELECT_PIDS
 /* A descendant stays one when its parents die before its first call. */
-int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+static inline int forked(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 parent = KERNEL(u64, ctx->args[0], OFF_TASK_LEADER);
     u64 child = ctx->args[1];
@@ -105,5 +129,10 @@ int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
     pid = pid_of(child);
     family.update(&pid, &yes);
     return 0;
+}
+
+int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+    return forked(ctx);
 }
 #endif

@@ -29,7 +29,8 @@ struct call {
     u8 announced;    /* close: the connection had been told of */
     u8 gone;         /* close: the kernel destroyed the socket meanwhile */
     u8 reset;
-    u8 unused[7];
+    u8 unused[3];
+    u32 slot;        /* of the scratch that belongs to the copy it is left by; 0: the first copy's */
     u64 unseen;      /* close: bytes of the connection that no recorded call moved */
 };
 _Static_assert(sizeof(struct call) == CALL_SIZE, "struct call is not what source.py takes it for");
@@ -148,7 +149,10 @@ BPF_TABLE("hash", u64, struct upload, uploads, MAX_CONNECTIONS);  /* key: id */
 BPF_TABLE("lru_hash", u32, struct verdict, verdicts, MAX_PROCESSES); /* key: tgid */
 BPF_TABLE("hash", u32, u8, ignored, 1024);                        /* key: the agent's pid for it */
 BPF_TABLE("array", u32, struct agent, agents, 1);
-BPF_TABLE("array", u32, struct scratch, scratches, CPUS);
+BPF_TABLE("array", u32, struct scratch, scratches, CPUS * COPIES);
+#if COPIES > 1
+BPF_TABLE("array", u32, u64, entering, CPUS); /* the thread whose call was seen to begin; see copies.c */
+#endif
 BPF_TABLE("percpu_array", u32, u64, counters, COUNTERS);
 
 /* counters */
@@ -159,6 +163,19 @@ BPF_TABLE("percpu_array", u32, u64, counters, COUNTERS);
 #define COUNT_UNSEEN 4      /* calls of threads that found no room in calls */
 #define COUNT_UNREADABLE 5  /* payloads that could not be read from the process */
 #define COUNTERS_USED 6
+
+/* The scratch of the program that runs here: nobody else has it until that returns, because the kernel runs
+ * no program again on a processor where one has not returned (kernel/trace/bpf_trace.c, __bpf_trace_run),
+ * and each copy of a program has its own. */
+static inline struct scratch *own_scratch(struct call *call)
+{
+    u32 slot = bpf_get_smp_processor_id();
+#if COPIES > 1
+    if (call->slot)
+        slot = call->slot;
+#endif
+    return scratches.lookup(&slot);
+}
 
 static inline void count(u32 which, u64 by)
 {

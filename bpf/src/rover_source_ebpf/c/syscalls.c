@@ -79,6 +79,7 @@ static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd,
     call->role = ROLE_UNKNOWN;
     call->gone = 0;
     call->unread = 0;
+    call->slot = 0;
     return call;
 }
 
@@ -87,6 +88,25 @@ static inline void forget_call(u64 thread)
     struct call *call = calls.lookup(&thread);
     if (call)
         call->sk = 0;
+}
+
+/* Has an earlier copy of the program seen this call begin? */
+static inline int was_entered(u64 thread, u32 copy)
+{
+#if COPIES > 1
+    u32 cpu = bpf_get_smp_processor_id();
+    u64 *last = entering.lookup(&cpu);
+    if (!last)
+        return 0;
+    if (copy && *last == thread) {
+        if (copy == COPIES - 1)
+            *last = 0; /* for the next call it is to be told once more */
+        return 1;
+    }
+    if (copy < COPIES - 1)
+        *last = thread;
+#endif
+    return 0;
 }
 
 /* A close by a process that is not watched: is it the marker call, which tells who the agent is? */
@@ -170,7 +190,7 @@ static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *
     }
 }
 
-int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
+static inline int enter(struct bpf_raw_tracepoint_args *ctx, u32 copy)
 {
     u32 number = ctx->args[1];
     u8 *wanted = table.lookup(&number);
@@ -178,6 +198,8 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     u8 syscall = *wanted;
     u64 thread = bpf_get_current_pid_tgid();
+    if (was_entered(thread, copy))
+        return 0;
     struct verdict *verdict = watched(thread >> 32);
     if (!verdict) {
         if (syscall == CLOSE)
@@ -187,6 +209,11 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
     if (!is_compat()) /* a 32-bit process numbers and lays out its calls in another way */
         begin(ctx->args[0], number, syscall, verdict, thread);
     return 0;
+}
+
+int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
+{
+    return enter(ctx, 0);
 }
 
 /* ---- left: bytes ---------------------------------------------------------------------------- */
@@ -226,8 +253,7 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
         stages.call(ctx, STAGE_INTRODUCE);
         return 0;
     }
-    u32 cpu = bpf_get_smp_processor_id();
-    struct scratch *scratch = scratches.lookup(&cpu);
+    struct scratch *scratch = own_scratch(call);
     if (!conn || !scratch) {
         call->sk = 0;
         return 0;
@@ -300,9 +326,10 @@ int leave_vector(struct bpf_raw_tracepoint_args *ctx)
 int leave_proxied(struct bpf_raw_tracepoint_args *ctx)
 {
     struct call *call = left(ctx);
-    u32 cpu = bpf_get_smp_processor_id();
-    struct scratch *scratch = scratches.lookup(&cpu);
-    if (!call || !scratch)
+    if (!call)
+        return 0;
+    struct scratch *scratch = own_scratch(call);
+    if (!scratch)
         return 0;
     u64 sk = call->sk;
     struct conn *conn = conns.lookup(&sk);
@@ -327,9 +354,10 @@ int leave_proxied(struct bpf_raw_tracepoint_args *ctx)
 int leave_messages(struct bpf_raw_tracepoint_args *ctx)
 {
     struct call *call = left(ctx);
-    u32 cpu = bpf_get_smp_processor_id();
-    struct scratch *scratch = scratches.lookup(&cpu);
-    if (!call || !scratch)
+    if (!call)
+        return 0;
+    struct scratch *scratch = own_scratch(call);
+    if (!scratch)
         return 0;
     s64 messages = ctx->args[1];
     call->moved = messages > 0 ? size_of_messages(scratch, call, messages) : 0;
@@ -377,7 +405,7 @@ int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
     if (!call)
         return 0;
     u64 start = call->start, thread = bpf_get_current_pid_tgid();
-    u32 number = call->number;
+    u32 number = call->number, slot = call->slot;
     call->sk = 0;
     u8 *syscall = table.lookup(&number);
     struct verdict *verdict = watched(thread >> 32);
@@ -388,6 +416,7 @@ int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
     if (!call || !call->sk)
         return 0;
     call->start = start;
+    call->slot = slot;
     u32 stage = call->stage;
     stages.call(ctx, stage);
     return 0;
@@ -477,6 +506,10 @@ int leave_close(struct bpf_raw_tracepoint_args *ctx)
         call->position = conn->position[EGRESS];
         call->announced = conn->announced;
         call->reset = conn->reset;
+#ifdef OFF_FILE_COUNT
+        if (KERNEL(u64, sk, OFF_SK_SOCKET)) /* no descriptor holds it any more, but it is not released yet */
+            call->reset |= ends_by_reset(sk);
+#endif
         call->unseen = unseen(sk, conn);
         if (!forget(sk, id) && !call->gone)
             return 0;
