@@ -30,7 +30,8 @@ def skipped(programs: Mapping[str, int]) -> int:
     """Events that may have passed without any program: at most so many, and none when it is 0.
 
     `programs`: descriptors, by the names that rover_source_ebpf.kernel gives them. An event is lost where
-    every copy was skipped, so no more are lost than the copy has missed that missed the fewest. Raises OSError.
+    every copy was skipped, so no more are lost than the copy has missed that missed the fewest. Raises
+    OSError.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for name, descriptor in programs.items():
