@@ -1,4 +1,5 @@
-"""The unit, run by systemd itself: booted in namespaces of its own, over a copy-on-write view of this host's files."""
+"""The unit, run by systemd itself: booted in namespaces of its own, on a copy of this host's files that is
+made as they are written to (overlayfs)."""
 
 from __future__ import annotations
 
@@ -68,7 +69,7 @@ StandardOutput=file:/results/check.log
 """
 SCRIPT = """
 set -e
-trap 'journalctl --no-pager -o cat -u rover.service > journal; cp -r /var/log/rover logs; ls -la /var/log/rover' EXIT
+trap 'journalctl --no-pager -o cat -u rover.service > journal; cp -r /var/log/rover logs' EXIT
 until journalctl --no-pager -o cat -u rover.service | grep -q "watching through"; do
     test "$(systemctl show -P NRestarts rover.service)" = 0  # it failed, and was started again
     sleep 0.2
@@ -78,7 +79,8 @@ pid=$(systemctl show -P MainPID rover.service)
 cat /proc/$pid/status > status
 ps -o ni= -p $pid > nice
 stat -c '%U %a %n' /var/log/rover/ /var/lib/rover/ /var/cache/rover/ > directories
-setpriv --reuid=nobody --regid=nogroup --clear-groups /usr/bin/python3 -m http.server --bind 127.0.0.1 {port} &
+setpriv --reuid=nobody --regid=nogroup --clear-groups \\
+    /usr/bin/python3 -m http.server --bind 127.0.0.1 {port} &
 server=$!
 until curl -s -o /dev/null http://127.0.0.1:{port}/; do sleep 0.1; done
 (i=0; while [ $i -lt {requests} ]; do
@@ -150,7 +152,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert root is not None
     cgroup = root / f"rover-test-{os.getpid()}"
     cgroup.mkdir()
-    enter = f"echo $$ > {cgroup}/cgroup.procs && exec unshare --mount --pid --fork --kill-child --cgroup --uts --ipc sh {top}/boot.sh"
+    namespaces = "--mount --pid --cgroup --uts --ipc --fork --kill-child"
+    enter = f"echo $$ > {cgroup}/cgroup.procs && exec unshare {namespaces} sh {top}/boot.sh"
     try:
         with (top / "boot.log").open("wb") as log:
             subprocess.run(["sh", "-c", enter], stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=200)

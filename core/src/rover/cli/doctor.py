@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import typer
 
 import rover.buffer
-from rover.configuration import Catalogue
+from rover.configuration import CORE, Catalogue
 from rover.plugins import PluginManager, first_line
+from rover.priority import may_set
 from rover.source import Check
 
 MAX_CHECKS = 1000
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
         """Check what rover needs of this host; each failing line says what to do."""
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
-        checks = [Check("python", True, sys.version.split()[0]), compiled_check()]
+        checks = [Check("python", True, sys.version.split()[0]), compiled_check(), priority_check()]
         for source in catalogue.sources.values():
             if source.check is not None:
                 try:
@@ -55,6 +56,14 @@ def compiled_check() -> Check:
     compiled = not str(rover.buffer.__file__).endswith(".py")
     mend = "install a C compiler and the headers of Python (python3-dev), then rover again"
     return Check("compiled", compiled, "yes" if compiled else "no, plain Python", mend, required=False)
+
+
+def priority_check() -> Check:
+    """Whether the agent may run before what it watches (run.nice)."""
+    nice = int(str(CORE["run.nice"].default))
+    finding = f"run.nice = {nice} {'may' if (may := may_set(nice)) else 'cannot'} be set"
+    fix = "give it CAP_SYS_NICE or Nice= in its unit, else it loses more when the processor is short"
+    return Check("priority", may, finding, fix, required=False)
 
 
 def plugin_checks(catalogue: Catalogue) -> list[Check]:
