@@ -28,8 +28,8 @@ def unmet(nice: int) -> str:
     if stays <= nice:
         return ""
     return (
-        f"run.nice = {nice} needs CAP_SYS_NICE, or Nice= in a unit: the niceness stays {stays}, and more is lost "
-        "when the processor is short"
+        f"run.nice = {nice} needs CAP_SYS_NICE, or Nice= in a unit: the niceness stays {stays}, and more is "
+        "lost when the processor is short"
     )
 
 
