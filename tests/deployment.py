@@ -89,6 +89,50 @@ def needed(name: str, found: set[str]) -> set[str]:
     return found
 
 
+def cgroup_directory() -> Path | None:
+    """Where cgroup v2 is mounted."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        fields = line.split()
+        if fields[2] == "cgroup2":
+            return Path(fields[1])
+    return None
+
+
 def missing_commands(names: Sequence[str]) -> list[str]:
     """Those that are not installed."""
     return [name for name in names if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
+
+
+POD = """
+set -e
+mount --make-rprivate /
+mount --rbind "$1" "$2"
+mount --make-rprivate "$2"
+mount -t proc proc "$2/proc"
+mount -t sysfs -o ro sysfs "$2/sys"
+mount --bind "$3" "$2/srv"
+for writable in tmp var/cache var/lib; do mount -t tmpfs -o mode=0777 tmpfs "$2/$writable"; done
+mkdir "$2/var/lib/rover"
+mount -o remount,ro,bind "$2"
+root=$2
+shift 3
+exec chroot "$root" "$@"
+"""
+"""An image's root, where to mount it, a folder for /srv; a command."""
+
+
+def in_a_pod(image: Path, directory: Path, capabilities: Iterable[str]) -> list[str]:
+    """Begins a command that runs as the container of packaging/kubernetes/daemonset.yaml does.
+
+    That is the root user with these capabilities, in namespaces of its own but for the host's process
+    numbers, with files that cannot be written to but for /tmp, /var/cache and /var/lib. `directory` has a
+    folder `srv`, which is /srv there.
+    """
+    mounted = directory / "mounted"
+    mounted.mkdir(exist_ok=True)
+    given = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    return [
+        *("unshare", "--mount", "--net", "--ipc", "--uts", "--cgroup"),
+        *("sh", "-c", POD, "pod", str(image), str(mounted), str(directory / "srv")),
+        *("setpriv", "--no-new-privs", f"--bounding-set={given}", "--inh-caps=-all"),
+    ]

@@ -109,7 +109,7 @@ def missing() -> str:
         return f"needs {SYSTEMD} (Debian: systemd)"
     if not deployment.base_python().is_relative_to("/usr"):
         return "the unit runs a distribution's Python"
-    if cgroup_directory() is None:
+    if deployment.cgroup_directory() is None:
         return "needs cgroup v2"
     probe = (
         "mount --make-rprivate / && mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/r && "
@@ -117,15 +117,6 @@ def missing() -> str:
     )
     ran = subprocess.run(["unshare", "--mount", "sh", "-c", probe], capture_output=True, text=True)
     return f"needs an overlay of /: {ran.stderr.strip()}" if ran.returncode else ""
-
-
-def cgroup_directory() -> Path | None:
-    """Where cgroup v2 is mounted."""
-    for line in Path("/proc/mounts").read_text().splitlines():
-        fields = line.split()
-        if fields[2] == "cgroup2":
-            return Path(fields[1])
-    return None
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +139,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (results / "check.target").write_text(TARGET)
     (results / "check.sh").write_text(SCRIPT.format(**names))
     (top / "boot.sh").write_text(BOOT.format(**names))
-    root = cgroup_directory()
+    root = deployment.cgroup_directory()
     assert root is not None
     cgroup = root / f"rover-test-{os.getpid()}"
     cgroup.mkdir()
