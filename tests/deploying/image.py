@@ -2,8 +2,9 @@
 
     python -m tests.deploying.image [--release trixie] [--mirror URL] [--keep DIRECTORY]
 
-What Containerfile does, step by step, in two roots made by debootstrap; then doctor, and the agent beside a request.
-The files are those that are committed. It needs root, debootstrap and some minutes, most of them for the compiler.
+What Containerfile does, step by step, in two roots made by debootstrap; then doctor, and the agent beside a
+request. The files are those that are committed. It needs root, debootstrap and some minutes, most of them for
+the compiler.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import deployment
 from harness import Program, free_port, listening, wait_until
 
-MIRROR = "http://deb.debian.org/debian"
 BASE = "ca-certificates"
 CONFIGURATION = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 """Of this host, for pip behind a proxy; the image that is built by an engine has its own."""
@@ -97,7 +97,7 @@ def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--release", default="trixie", help="codename of the base image's Debian")
-    parser.add_argument("--mirror", default=MIRROR, help="of Debian")
+    parser.add_argument("--mirror", help="of Debian; debootstrap's own by default")
     parser.add_argument("--keep", type=Path, help="a folder that keeps the base for another time")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rover-image-", dir="/var/tmp") as temporary:
@@ -105,8 +105,9 @@ def main() -> None:
         if not base.exists():
             with step(f"debootstrap {arguments.release}"):
                 command = ["debootstrap", "--variant=minbase", f"--include={BASE}"]
+                mirror = [arguments.mirror] if arguments.mirror else []
                 log = subprocess.run(
-                    [*command, arguments.release, base, arguments.mirror], capture_output=True, text=True
+                    [*command, arguments.release, base, *mirror], capture_output=True, text=True
                 )
                 assert log.returncode == 0, log.stdout[-2000:]
         image = build(base, Path(temporary))
