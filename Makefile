@@ -17,7 +17,7 @@ RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
 TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server procps systemd tcpdump wrk
 BENCH_PACKAGES := httpry tshark
 
-.PHONY: run test lint bench fuzz compile clean
+.PHONY: run test test-image lint bench fuzz compile clean
 
 run: $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/rover run $(ARGS)
@@ -25,6 +25,11 @@ run: $(VENV)/.compiled
 test: $(VENV)/.test $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m pytest $(ARGS)
 	ROVER_PLAIN=1 $(VENV)/bin/python -m pytest -q $(or $(ARGS),$(PLAIN_TESTS))
+
+# The image of packaging/container, without a container engine; ARGS="--keep DIRECTORY" keeps its base.
+test-image: $(VENV)/.test
+	$(call debian,debootstrap,$(VENV)/.debian-image)
+	$(SUDO) $(VENV)/bin/python -m tests.deploying.image $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
