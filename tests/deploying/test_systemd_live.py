@@ -35,13 +35,10 @@ mount --rbind /dev {root}/dev
 mount -t tmpfs tmpfs {root}/run
 umount -R {root}/sys/fs/cgroup
 mount -t cgroup2 none {root}/sys/fs/cgroup
-mkdir -p {root}/opt/rover {root}/etc/rover {root}/results
+mkdir -p {root}/opt/rover {root}/results
 mount --bind {installed} {root}/opt/rover
 mount --bind {results} {root}/results
-cp {packaging}/systemd/rover.service {root}/etc/systemd/system/
-cp {packaging}/systemd/rover.sysusers {root}/usr/lib/sysusers.d/rover.conf
-cp {packaging}/systemd/rover.toml {root}/etc/rover/
-cp {packaging}/logrotate/rover {root}/etc/logrotate.d/
+chroot {root} sh -ec 'cd {checkout}; {installing}'
 cp {results}/check.service {results}/check.target {root}/etc/systemd/system/
 mkdir -p {root}/etc/systemd/journald.conf.d
 echo '[Journal]
@@ -78,6 +75,7 @@ systemctl show -p MainPID,User,NRestarts,Result rover.service > show
 pid=$(systemctl show -P MainPID rover.service)
 cat /proc/$pid/status > status
 ps -o ni= -p $pid > nice
+{doctor} > doctor
 stat -c '%U %a %n' /var/log/rover/ /var/lib/rover/ /var/cache/rover/ > directories
 setpriv --reuid=nobody --regid=nogroup --clear-groups \\
     /usr/bin/python3 -m http.server --bind 127.0.0.1 {port} &
@@ -99,6 +97,14 @@ systemctl stop rover.service
 systemctl show -p Result,ExecMainStatus rover.service > end
 kill $server
 """
+
+
+def guide(*beginnings: str) -> list[str]:
+    """The commands of docs/deploy.md that begin so."""
+    text = (deployment.ROOT / "docs/deploy.md").read_text().replace("\\\n", "")
+    found = [line for line in text.splitlines() if line.startswith(beginnings)]
+    assert found, beginnings
+    return found
 
 
 def missing() -> str:
@@ -131,10 +137,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = (installed / "bin/rover").read_text()
     (installed / "bin/rover").write_text(command.replace(str(installed), "/opt/rover"))
     names = {
-        "top": top / "machine", "root": top / "machine/root", "installed": installed, "results": results,
-        "packaging": deployment.PACKAGING, "systemd": SYSTEMD, "port": free_port(), "requests": REQUESTS,
-        "rotations": ROTATIONS,
-    }  # fmt: skip
+        **{"top": top / "machine", "root": top / "machine/root", "installed": installed, "results": results},
+        **{"checkout": deployment.ROOT, "systemd": SYSTEMD, "port": free_port()},
+        **{"requests": REQUESTS, "rotations": ROTATIONS},
+        "installing": "; ".join(guide("install -D", "systemd-sysusers")),
+        "doctor": guide("setpriv ")[0],
+    }
     (results / "check.service").write_text(CHECK)
     (results / "check.target").write_text(TARGET)
     (results / "check.sh").write_text(SCRIPT.format(**names))
@@ -204,6 +212,12 @@ def test_it_is_no_root_and_has_what_the_unit_gives(results: Path) -> None:
 
 NUMBERS = {"dac_read_search": 2, "sys_ptrace": 19, "perfmon": 38, "bpf": 39}
 """include/uapi/linux/capability.h"""
+
+
+def test_doctor_is_content_when_it_is_asked_as_the_guide_says(results: Path) -> None:
+    found = (results / "doctor").read_text()
+    assert "FAIL" not in found
+    assert "ok    other processes" in found
 
 
 def test_its_directories_are_its_own(results: Path) -> None:
