@@ -137,9 +137,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = (installed / "bin/rover").read_text()
     (installed / "bin/rover").write_text(command.replace(str(installed), "/opt/rover"))
     names = {
-        **{"top": top / "machine", "root": top / "machine/root", "installed": installed, "results": results},
-        **{"checkout": deployment.ROOT, "systemd": SYSTEMD, "port": free_port()},
-        **{"requests": REQUESTS, "rotations": ROTATIONS},
+        "top": top / "machine",
+        "root": top / "machine/root",
+        "installed": installed,
+        "results": results,
+        "checkout": deployment.ROOT,
+        "systemd": SYSTEMD,
+        "port": free_port(),
+        "requests": REQUESTS,
+        "rotations": ROTATIONS,
         "installing": "; ".join(guide("install -D", "systemd-sysusers")),
         "doctor": guide("setpriv ")[0],
     }
