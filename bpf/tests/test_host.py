@@ -10,7 +10,7 @@ import pytest
 
 from rover.errors import RoverError
 from rover.source import Check, Selection
-from rover_source_ebpf import checks, host, kernel, machine, privileges
+from rover_source_ebpf import checks, host, kernel, machine
 from rover_source_ebpf.bcc_module import find_bcc
 from rover_source_ebpf.btf import Btf
 from rover_source_ebpf.loader import captured_stderr, useful_line
@@ -65,59 +65,6 @@ def test_the_capabilities_of_this_process_are_read(tmp_path: Path) -> None:
     status = tmp_path / "status"
     status.write_text("Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t000000c000000000\nCapBnd:\t0\n")
     assert host.effective_capabilities(status) == BPF | PERFMON
-
-
-# -- what costs a detail --------------------------------------------------------------------------
-
-OVERRIDE, SEARCH, PTRACE = 1 << 1, 1 << 2, 1 << 19
-
-
-@pytest.mark.parametrize(
-    ("effective", "missing"),
-    [
-        (BPF | PERFMON, ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]),
-        (ADMIN, ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]),
-        (PTRACE, ["CAP_DAC_READ_SEARCH"]),
-        (PTRACE | OVERRIDE, []),
-        (PTRACE | SEARCH, []),
-        (SEARCH, ["CAP_SYS_PTRACE"]),
-        ((1 << 41) - 1, []),
-    ],
-)
-def test_what_other_users_files_in_proc_need(effective: int, missing: list[str]) -> None:
-    assert privileges.missing_for_proc(effective) == missing
-
-
-@pytest.mark.parametrize("kind", ["pid", "user"])
-def test_the_hosts_own_namespaces_are_known(kind: str, tmp_path: Path) -> None:
-    assert privileges.is_hosts(kind, tmp_path)  # it cannot be looked at
-    (tmp_path / kind).touch()
-    assert not privileges.is_hosts(kind, tmp_path)
-
-
-@pytest.mark.parametrize(("option", "kind"), [("--user", "user"), ("--pid", "pid")])
-def test_a_namespace_of_its_own_is_noticed(option: str, kind: str) -> None:
-    """Known by its inode number, whatever /proc shows."""
-    code = f"from rover_source_ebpf.privileges import is_hosts; print(is_hosts({kind!r}))"
-    argv = [sys.executable, "-c", code]
-    assert subprocess.run(argv, capture_output=True, text=True).stdout == "True\n"
-    inside = ["unshare", option, "--fork", *(["--mount-proc"] if kind == "pid" else []), *argv]
-    ran = subprocess.run(inside, capture_output=True, text=True)
-    if ran.returncode and "unshare" in ran.stderr:
-        pytest.skip(ran.stderr.strip())
-    assert ran.stdout == "False\n", ran.stderr
-
-
-def test_in_a_user_namespace_capabilities_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "effective_capabilities", lambda: (1 << 41) - 1)
-    monkeypatch.setattr(checks, "is_hosts", lambda kind: kind != "user")
-    monkeypatch.setattr(privileges, "is_hosts", lambda kind: kind != "user")
-    assert not checks.privileges().ok
-    source = EbpfSource(DEFAULTS, Selection())
-    with pytest.raises(RoverError, match="user namespace") as caught:
-        source.start()
-    one_line(caught.value)
-    source.close()
 
 
 # -- bcc ------------------------------------------------------------------------------------------
@@ -299,16 +246,8 @@ def test_every_failing_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(checks, "find_bcc", missing)
     monkeypatch.setattr(host, "effective_capabilities", lambda: 0)
-    monkeypatch.setattr(checks, "is_hosts", lambda kind: False)
     found = {check.subject: check for check in checks.check()}
-    assert set(found) == {
-        *("kernel", "lockdown", "privileges", "other processes", "pid namespace", "bcc", "kernel types")
-    }
-    assert not found["other processes"].ok
-    assert not found["pid namespace"].ok
-    assert [check.subject for check in found.values() if not check.required] == [
-        *("other processes", "pid namespace")
-    ]
+    assert set(found) >= {"kernel", "lockdown", "privileges", "bcc", "kernel types"}
     assert not found["bcc"].ok
     assert not found["privileges"].ok
     for check in found.values():

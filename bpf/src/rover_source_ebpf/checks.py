@@ -9,17 +9,9 @@ from collections.abc import Sequence
 from rover.errors import RoverError
 from rover.source import Check
 from rover_source_ebpf import host
+from rover_source_ebpf import privileges as details
 from rover_source_ebpf.bcc_module import MEND, find_bcc
 from rover_source_ebpf.kernel import Kernel
-from rover_source_ebpf.privileges import (
-    PID_NAMESPACE,
-    PID_NAMESPACE_FIX,
-    UNREAD,
-    USER_NAMESPACE,
-    USER_NAMESPACE_FIX,
-    is_hosts,
-    missing_for_proc,
-)
 
 MINIMUM_KERNEL = (5, 12)
 """Ring buffers came with 5.8, atomic additions that return the sum with 5.12."""
@@ -27,9 +19,7 @@ MINIMUM_KERNEL = (5, 12)
 
 def check() -> Sequence[Check]:
     """Everything, also behind what failed; nothing is loaded or changed."""
-    return [
-        checked() for checked in (kernel, lockdown, privileges, other_processes, pid_namespace, bcc, types)
-    ]
+    return [*(checked() for checked in (kernel, lockdown, privileges, bcc, types)), *details.checks()]
 
 
 def kernel() -> Check:
@@ -50,23 +40,7 @@ def privileges() -> Check:
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if missing:
         return Check("privileges", False, f"{who} without {' and '.join(missing)}", host.PRIVILEGE_MEND)
-    if not is_hosts("user"):
-        return Check("privileges", False, f"{who} in {USER_NAMESPACE}", USER_NAMESPACE_FIX)
     return Check("privileges", True, f"{who}, with what is needed")
-
-
-def other_processes() -> Check:
-    """Whether other users' files in /proc can be read."""
-    missing = missing_for_proc(host.effective_capabilities())
-    finding = f"without {' and '.join(missing)}: {UNREAD}" if missing else "can be looked at in /proc"
-    return Check("other processes", not missing, finding, f"give it {' and '.join(missing)}", required=False)
-
-
-def pid_namespace() -> Check:
-    """Whether processes have the numbers here that the kernel tells."""
-    shared = is_hosts("pid")
-    finding = "the host's" if shared else PID_NAMESPACE
-    return Check("pid namespace", shared, finding, PID_NAMESPACE_FIX, required=False)
 
 
 def bcc() -> Check:

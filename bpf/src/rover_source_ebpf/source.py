@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import secrets
 import struct
@@ -15,11 +14,12 @@ from typing import Any
 from rover.errors import RoverError, UsageError
 from rover.records import Address, Loss, Opened, RecordHandler
 from rover.source import Selection
-from rover_source_ebpf import host, machine, privileges, selection
+from rover_source_ebpf import host, machine, selection
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, STAGES, Program
 from rover_source_ebpf.part import Part
+from rover_source_ebpf.privileges import tell
 from rover_source_ebpf.reader import Reader
 from rover_source_ebpf.record import ROLES, Decoder
 from rover_source_ebpf.record import host as address_text
@@ -27,8 +27,6 @@ from rover_source_ebpf.under_way import calls_under_way
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_source_ebpf._record import Decoder  # type: ignore[no-redef]
-
-logger = logging.getLogger("rover.ebpf")
 
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
@@ -100,12 +98,10 @@ class EbpfSource:
 
     def start(self) -> None:
         """Compiles, loads and attaches. Raises RoverError: what is missing and the mend."""
+        tell()
         missing = host.missing_capabilities(host.effective_capabilities())
         if missing:
             raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_MEND}")
-        if not privileges.is_hosts("user"):
-            raise RoverError(f"the agent is in {privileges.USER_NAMESPACE}; {privileges.USER_NAMESPACE_FIX}")
-        self._tell_what_is_less()
         kernel = Kernel.running()
         marker = secrets.randbits(30) | 1 << 30  # no descriptor anybody has
         self._program = program = Program(kernel.macros | self._macros() | {"MARKER": marker})
@@ -119,13 +115,6 @@ class EbpfSource:
         if level == 0:  # else this process knows others by numbers that are not the kernel's
             self._adopt_calls(program)
         self.epoch = epoch()
-
-    def _tell_what_is_less(self) -> None:
-        """Once, a line for what is missing and costs details only."""
-        if missing := privileges.missing_for_proc(host.effective_capabilities()):
-            logger.warning("without %s %s", " and ".join(missing), privileges.UNREAD)
-        if not privileges.is_hosts("pid"):
-            logger.warning("the pid namespace is %s", privileges.PID_NAMESPACE)
 
     def reader(self, ring: int, decoder: Decoder) -> Reader:
         """Of one ring, for the one process that reads it. Raises RoverError."""
