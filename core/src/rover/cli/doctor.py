@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
         """Check what rover needs of this host; each failing line says what to do."""
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
-        checks = [Check("python", True, sys.version.split()[0]), compiled_check(), priority_check()]
+        checks = [Check("python", True, sys.version.split()[0]), compiled_check()]
+        checks.append(priority_check(int(str(CORE["run.nice"].default))))
         for source in catalogue.sources.values():
             if source.check is not None:
                 try:
@@ -58,9 +59,8 @@ def compiled_check() -> Check:
     return Check("compiled", compiled, "yes" if compiled else "no, plain Python", mend, required=False)
 
 
-def priority_check() -> Check:
+def priority_check(nice: int) -> Check:
     """Whether the agent may run before what it watches (run.nice)."""
-    nice = int(str(CORE["run.nice"].default))
     finding = f"run.nice = {nice} {'may' if (may := may_set(nice)) else 'cannot'} be set"
     fix = "give it CAP_SYS_NICE or Nice= in its unit, else it loses more when the processor is short"
     return Check("priority", may, finding, fix, required=False)
