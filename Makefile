@@ -14,10 +14,10 @@ PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/sink_log bpf/tests
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
 RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
-TEST_PACKAGES := curl haproxy nginx-light nghttp2-client nghttp2-server procps tcpdump wrk
+TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server procps systemd tcpdump wrk
 BENCH_PACKAGES := httpry tshark
 
-.PHONY: run test test-kernels lint bench fuzz compile clean
+.PHONY: run test test-kernels test-image lint bench fuzz compile clean
 
 run: $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/rover run $(ARGS)
@@ -29,6 +29,11 @@ test: $(VENV)/.test $(VENV)/.compiled
 # On Debian's kernels in emulated machines, 6.1, 6.12 and 7.3 unless ARGS names some of them; half an hour each.
 test-kernels: $(VENV)/.dev $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m tests.kernels $(ARGS)
+
+# The image of packaging/container, without a container engine; ARGS="--keep DIRECTORY" keeps its base.
+test-image: $(VENV)/.test
+	$(call debian,debootstrap,$(VENV)/.debian-image)
+	$(SUDO) $(VENV)/bin/python -m tests.deploying.image $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

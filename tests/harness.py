@@ -144,12 +144,20 @@ class Totals:
 class RunningAgent(Program):
     """`rover run` writing JSON lines to a file."""
 
-    def __init__(self, directory: Path, *arguments: str, sinks: Sequence[str] = ("jsonl",), **options: Any):
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        sinks: Sequence[str] = ("jsonl",),
+        before: Sequence[str] = (),
+        **options: Any,
+    ):
+        """`before` begins the command: what starts it as another user, say."""
         self.path = directory / "access.jsonl"
         chosen = [part for sink in sinks for part in ("--sink", sink)]
         super().__init__(
             [
-                *(sys.executable, "-m", "rover", "run", *chosen),
+                *(*before, sys.executable, "-m", "rover", "run", *chosen),
                 *("--set", f"sink.jsonl.path={self.path}", *arguments),
             ],
             **options,

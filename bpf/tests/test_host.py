@@ -185,7 +185,7 @@ def test_every_failing_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(checks.platform, "release", lambda: "7.3.4+deb13-amd64")
     found = {check.subject: check for check in checks.check()}
     subjects = {"kernel", "lockdown", "privileges", "bcc", "kernel types", "TLS libraries", "preemption"}
-    assert set(found) == subjects
+    assert set(found) >= subjects
     assert not found["preemption"].required
     assert not found["bcc"].ok
     assert not found["privileges"].ok

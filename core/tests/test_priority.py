@@ -11,38 +11,53 @@ from rover.priority import set_nice
 
 PROGRAM = """
 import os, threading
-from rover.priority import set_nice
+from rover.priority import may_set, set_nice, unmet
+os.nice(int(os.environ["BEGIN"]))
 if user := os.environ.get("BECOME"):
     os.setuid(int(user))
-set_nice(int(os.environ["NICE"]))
+nice = int(os.environ["NICE"])
+print("may" if may_set(nice) else "may not")
+print(os.getpriority(os.PRIO_PROCESS, 0))
+set_nice(nice)
 found = []
 thread = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
 thread.start(); thread.join()
 print(os.getpriority(os.PRIO_PROCESS, 0), *found)
+print(unmet(nice))
 """
 
 
-def run(nice, become=""):
-    environment = {**os.environ, "NICE": str(nice), "BECOME": become}
-    return subprocess.run(
+def run(nice, become="", begin=0):
+    """Whether it may, the niceness that asking left, the one that was set, what is told of it."""
+    environment = {**os.environ, "NICE": str(nice), "BECOME": become, "BEGIN": str(begin)}
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
     )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("nice", [7, 19])
 def test_it_is_that_of_every_thread_made_later(nice):
-    assert run(nice).stdout == f"{nice} {nice}\n"
+    assert run(nice) == ["may", "0", f"{nice} {nice}", ""]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before others")
 def test_before_others():
-    assert run(-4).stdout == "-4 -4\n"
+    assert run(-4) == ["may", "0", "-4 -4", ""]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 def test_who_may_not_goes_on_as_he_is():
-    done = run(-4, become="65534")
-    assert (done.stdout, done.stderr) == ("0 0\n", "")
+    may, asked, left, told = run(-4, become="65534")
+    assert (may, asked, left) == ("may not", "0", "0 0")
+    assert told.startswith("run.nice = -4 needs CAP_SYS_NICE")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start with a lower niceness")
+def test_who_was_started_with_it_needs_nothing():
+    """A service manager sets it before it gives up root: see packaging/systemd/rover.service."""
+    assert run(-6, become="65534", begin=-6) == ["may", "-6", "-6 -6", ""]
 
 
 @pytest.mark.parametrize("nice", [-21, 20])

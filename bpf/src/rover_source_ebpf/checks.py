@@ -11,6 +11,7 @@ from typing import Any
 from rover.errors import RoverError
 from rover.source import Check, Selection
 from rover_source_ebpf import host, tls_libraries
+from rover_source_ebpf import privileges as details
 from rover_source_ebpf.compiler import MEND, Compiler
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.loader import RefusedError
@@ -25,7 +26,7 @@ REPORT = "please report it, with what rover --debug doctor says"
 def check() -> Sequence[Check]:
     """Everything, also after what failed; nothing is loaded or changed."""
     found = [checked() for checked in (kernel, lockdown, privileges, bcc, types, tls)]
-    return found + preemption()
+    return [*found, *preemption(), *details.checks()]
 
 
 def rehearse(settings: Mapping[str, Any], selected: Selection) -> Sequence[Check]:

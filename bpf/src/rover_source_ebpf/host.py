@@ -1,4 +1,4 @@
-"""What the capture needs of the host: privileges, and the number of processors."""
+"""What the capture needs of the host: privileges, namespaces, and the number of processors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,25 @@ from pathlib import Path
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 PRIVILEGE_MEND = "run it as root (sudo rover run), or with CAP_BPF and CAP_PERFMON"
 
+# The inode numbers of the host's own namespaces, include/linux/proc_ns.h.
+NAMESPACES = {"pid": 0xEFFFFFFC, "user": 0xEFFFFFFD}
+
+
+def is_hosts_namespace(kind: str, directory: Path = Path("/proc/self/ns")) -> bool:
+    """Whether this process's namespace of a kind is the host's own, or cannot be looked at."""
+    try:
+        return os.stat(directory / kind).st_ino == NAMESPACES[kind]
+    except OSError:
+        return True
+
 
 def effective_capabilities(status: Path = Path("/proc/self/status")) -> int:
-    """The bit set this thread acts with; root may lack some, another user may have some."""
+    """The bit set this thread acts with; root may lack some, another user may have some.
+
+    None of a user namespace other than the host's: they count in it, and the kernel's side is outside of it.
+    """
+    if not is_hosts_namespace("user"):
+        return 0
     for line in status.read_text().splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16)

@@ -19,6 +19,7 @@ from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
 from rover_source_ebpf.misses import skipped
 from rover_source_ebpf.part import Part
+from rover_source_ebpf.privileges import tell
 from rover_source_ebpf.programs import STAGES
 from rover_source_ebpf.reader import Reader
 from rover_source_ebpf.record import ROLES, Decoder
@@ -98,6 +99,7 @@ class EbpfSource:
 
     def start(self) -> None:
         """Compiles, loads and attaches. Raises RoverError: what is missing and the mend."""
+        tell()
         missing = host.missing_capabilities(host.effective_capabilities())
         if missing:
             raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_MEND}")

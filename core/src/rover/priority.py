@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 
 from rover.errors import UsageError
 
 LOWEST, HIGHEST = -20, 19  # as nice(2) has them: the lower, the sooner
 
-logger = logging.getLogger("rover")
-
 
 def set_nice(nice: int) -> None:
     """Of this process and of all threads and processes it makes from now on.
 
     Raises UsageError for what is no such value. Without CAP_SYS_NICE it may stay as it is: the agent
-    then captures all the same, and only loses more when the processor is short.
+    then captures all the same, and only loses more when the processor is short. See `unmet`.
     """
     if not LOWEST <= nice <= HIGHEST:
         raise UsageError(f"run.nice = {nice}: must be from {LOWEST} to {HIGHEST}")
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def unmet(nice: int) -> str:
+    """What to tell a user whose process could not be given this niceness; empty when it could."""
+    stays = os.getpriority(os.PRIO_PROCESS, 0)
+    if stays <= nice:
+        return ""
+    return (
+        f"run.nice = {nice} needs CAP_SYS_NICE, or Nice= in a unit: the niceness stays {stays}, and more is "
+        "lost when the processor is short"
+    )
+
+
+def may_set(nice: int) -> bool:
+    """Whether the kernel allows it to this process, whose niceness is as before."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    if before <= nice:  # may always be raised; not lowered again
+        return True
     try:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
     except PermissionError:
-        logger.debug("the scheduling priority stays: nice %d needs CAP_SYS_NICE", nice)
+        return False
+    os.setpriority(os.PRIO_PROCESS, 0, before)
+    return True

@@ -13,6 +13,7 @@ import typer
 from rover.cli.options import Config, Sets
 from rover.configuration import Catalogue, selection
 from rover.plugins import PluginManager, first_line
+from rover.priority import may_set
 from rover.report import amount
 from rover.settings import Settings
 from rover.source import Check
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
         catalogue = Catalogue(manager)
         settings = catalogue.settings(config, sets or (), {})
         checks = [Check("python", True, sys.version.split()[0]), *compiled_checks(manager)]
+        checks.append(priority_check(settings["run.nice"]))
         checks.extend(source_checks(catalogue, settings))
         checks.extend(plugin_checks(catalogue))
         width = max(len(check.subject) for check in checks)
@@ -114,6 +116,13 @@ def stems(directory: Path, *suffixes: str) -> Iterator[str]:
 def loaded_from(package: str, name: str) -> object:
     """The file that a module was loaded from; None when it was not."""
     return getattr(sys.modules.get(f"{package}.{name}"), "__file__", None)
+
+
+def priority_check(nice: int) -> Check:
+    """Whether the agent may run before what it watches (run.nice)."""
+    finding = f"run.nice = {nice} {'may' if (may := may_set(nice)) else 'cannot'} be set"
+    fix = "give it CAP_SYS_NICE or Nice= in its unit, else it loses more when the processor is short"
+    return Check("priority", may, finding, fix, required=False)
 
 
 def plugin_checks(catalogue: Catalogue) -> list[Check]:

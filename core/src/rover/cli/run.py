@@ -13,7 +13,7 @@ from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
 from rover.errors import RoverError, UsageError
 from rover.plugins import PluginManager, class_name, first_line
-from rover.priority import set_nice
+from rover.priority import set_nice, unmet
 from rover.settings import Settings
 from rover.signals import Signals
 from rover.source import Source, SourceSpec
@@ -62,6 +62,8 @@ def register(app: typer.Typer, signals: Signals) -> None:
         live = live_source(catalogue, settings)
 
         def ready() -> None:
+            if message := unmet(settings["run.nice"]):
+                say(message)
             say(f"watching through {settings['run.source']}; Ctrl-C ends")
 
         if settings["run.workers"] > 1:
