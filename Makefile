@@ -16,8 +16,9 @@ EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
 TEST_PACKAGES := curl haproxy nginx-light nghttp2-client nghttp2-server procps tcpdump wrk
 BENCH_PACKAGES := httpry tshark
+DISTRIBUTION_PACKAGES := debootstrap git
 
-.PHONY: run test lint bench fuzz compile clean
+.PHONY: run test test-distributions lint bench fuzz compile clean
 
 run: $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/rover run $(ARGS)
@@ -25,6 +26,10 @@ run: $(VENV)/.compiled
 test: $(VENV)/.test $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m pytest $(ARGS)
 	ROVER_PLAIN=1 $(VENV)/bin/python -m pytest -q $(or $(ARGS),$(PLAIN_TESTS))
+
+# Rover on Debian releases, in roots of their own: ARGS="13", ARGS="sid --steps replay", ARGS=--help.
+test-distributions: $(VENV)/.distributions
+	$(SUDO) $(PYTHON) -m tests.distributions $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -88,4 +93,8 @@ $(VENV)/.test: $(VENV)/.dev
 
 $(VENV)/.bench: $(VENV)/.venv
 	$(call debian,$(BENCH_PACKAGES),$(VENV)/.debian-bench)
+	@touch $@
+
+$(VENV)/.distributions: $(VENV)/.venv
+	$(call debian,$(DISTRIBUTION_PACKAGES),$(VENV)/.debian-distributions)
 	@touch $@

@@ -1,1 +1,1 @@
-"""Rover on other Debian releases than this machine's, each in a root of its own: `make test-distributions`."""
+"""Rover on Debian releases, each in a root of its own: `make test-distributions`."""

@@ -21,6 +21,8 @@ from tests.distributions.suite import TESTS, Results, run_tests
 CHECKOUT = Path(__file__).parents[2]
 INSIDE = "/root/rover"
 STEPS = ("run", "tests", "replay")
+HEADS = ("distribution", "python", "bcc", "LLVM", "first line (of which)", "again")
+COUNTS = ("passed", "failed", "skipped", "s", "")
 COLUMNS = "{:14} {:8} {:8} {:6} {:32} {:8} {:>6} {:>6} {:>7} {:>6}  {}"
 
 
@@ -36,8 +38,9 @@ def replays(root: Root, log: IO[str]) -> tuple[list[str], bool]:
     log.flush()
     known = root.ask("sh", "-c", "apt-get -qq update >/dev/null; apt-cache pkgnames python3.")
     names = sorted(set(re.findall(r"^(python3\.\d+)-venv$", known, re.MULTILINE)))
-    packages = ["gcc", "libc6-dev", *(f"{name}{part}" for name in names for part in ("-venv", "-dev"))]
-    install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends " + " ".join(packages)
+    packages = ["gcc", "libc6-dev", *(name + part for name in names for part in ("-venv", "-dev"))]
+    install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "
+    install += " ".join(packages)
     if root.run("sh", "-c", install, log=log):
         return ["apt-get install failed"], False
     said = root.path / "root/replay.txt"
@@ -97,11 +100,12 @@ def one(release: str, options: argparse.Namespace) -> tuple[str, list[str], bool
 def main() -> int:
     """The exit code: 0 when all is well everywhere."""
     parser = argparse.ArgumentParser(prog="python -m tests.distributions", description=__doc__)
-    parser.add_argument("releases", nargs="*", default=["12", "13"], help=f"of {', '.join(CODENAMES)}; 12 and 13")
-    parser.add_argument("--steps", default=",".join(STEPS), help="some of run, tests, replay; all")
-    parser.add_argument("--tests", nargs="+", default=TESTS, help=f"what pytest is asked for; {' '.join(TESTS)}")
-    parser.add_argument("--folder", type=Path, default=CHECKOUT / "build/distributions", help="where roots are made")
-    parser.add_argument("--keep", action="store_true", help="delete no root at the end")
+    add = parser.add_argument
+    add("releases", nargs="*", default=["12", "13"], help=f"of {', '.join(CODENAMES)}; default: 12 13")
+    add("--steps", default=",".join(STEPS), help="default: run,tests,replay")
+    add("--tests", nargs="+", default=TESTS, help=f"for pytest; default: {' '.join(TESTS)}")
+    add("--folder", type=Path, default=CHECKOUT / "build/distributions", help="where roots are made")
+    add("--keep", action="store_true", help="delete no root at the end")
     options = parser.parse_args()
     options.steps = options.steps.split(",")
     unknown = [*(set(options.releases) - set(CODENAMES)), *(set(options.steps) - set(STEPS))]
@@ -120,8 +124,7 @@ def main() -> int:
             rows.append(row)
             all_notes += [f"Debian {release}: {note}" for note in notes]
             all_well &= well
-    heads = ("distribution", "python", "bcc", "LLVM", "first line (of which)", "again", "passed", "failed", "skipped")
-    print(COLUMNS.format(*heads, "s", "").rstrip(), *rows, *all_notes, sep="\n")
+    print(COLUMNS.format(*HEADS, *COUNTS), *rows, *all_notes, sep="\n")
     return 0 if all_well and len(rows) == len(options.releases) else 1
 
 

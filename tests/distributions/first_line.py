@@ -1,5 +1,5 @@
-"""`make run` in a root that has nothing of rover's, against a request a moment: when does the first line come,
-and what took the time until then?
+"""`make run` in a root that has nothing of rover's, against a client that goes on asking: when does the first
+line come, and what took the time until then?
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Self
 
 from tests.distributions.root import Root
 
 DEADLINE = 900.0
 """Seconds: on a slow mirror the packages alone take minutes."""
 PERIOD = 0.1
-"""Seconds between two looks at what runs: short beside what is told in seconds, and it costs 2 % of a processor."""
+"""Seconds between two looks at what runs: short beside the seconds that are told, and cheap."""
 
 CLIENT = """
 import sys, time, urllib.request
@@ -71,9 +71,9 @@ class Watch:
         self._root = root
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self.parts: collections.Counter[str] = collections.Counter({"apt": 0.0, "pip": 0.0, "ours": 0.0})  # type: ignore[dict-item]
+        self.parts = {"apt": 0.0, "pip": 0.0, "ours": 0.0}
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -90,7 +90,7 @@ class Watch:
                     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
                     commands.append([word.decode(errors="replace") for word in words])
             now = time.monotonic()
-            self.parts[kind_of(commands)] += now - before  # type: ignore[assignment]
+            self.parts[kind_of(commands)] += now - before
             before = now
 
 
@@ -104,8 +104,9 @@ def free_port() -> int:
 def first_line(root: Root, checkout: str, log: IO[str]) -> FirstLine:
     """Runs it once. The agent ends as with Ctrl-C."""
     port = free_port()
-    server = root.start("python3", "-m", "http.server", str(port), stdout=log, stderr=log, directory="/etc/apt")
-    client = root.start("python3", "-c", CLIENT, f"http://127.0.0.1:{port}/?first", stdout=log, stderr=log)
+    silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = root.start("python3", "-m", "http.server", str(port), directory="/etc/apt", **silent)
+    client = root.start("python3", "-c", CLIENT, f"http://127.0.0.1:{port}/?first", **silent)
     start = time.monotonic()
     run = root.start(
         *("make", "run", f"ARGS=--sink jsonl --port {port}"),

@@ -11,8 +11,9 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", str(CERTIFICATES))
 """Copied into a root, where they are here."""
 VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "PIP_PROXY")
-"""Only what names no file of this machine."""
+PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
+"""Those that name no file of this machine."""
+IN_A_ROOT = {"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
 def mirror() -> str:
@@ -34,12 +35,9 @@ def mirror() -> str:
 
 
 def environment() -> dict[str, str]:
-    """What programs in a root get to know of this machine's environment."""
+    """For programs in a root."""
     chosen = {name: os.environ[name] for name in (*VARIABLES, *PIP_VARIABLES) if name in os.environ}
-    return {
-        **{"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "PIP_NO_CACHE_DIR": "1"},
-        **chosen,
-    }
+    return IN_A_ROOT | chosen
 
 
 def introduce(root: Path) -> None:
@@ -50,5 +48,6 @@ def introduce(root: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(name, target)
     settings = subprocess.run(["apt-config", "dump"], stdout=subprocess.PIPE, text=True, check=True)
-    acquire = [line for line in settings.stdout.splitlines() if line.startswith(("Acquire::http", "Acquire::https"))]
-    (root / "etc/apt/apt.conf.d/99machine").write_text("\n".join([*acquire, ""]))
+    network = ("Acquire::http", "Acquire::https")
+    lines = [line for line in settings.stdout.splitlines() if line.startswith(network)]
+    (root / "etc/apt/apt.conf.d/99machine").write_text("\n".join([*lines, ""]))

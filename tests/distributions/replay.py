@@ -1,7 +1,7 @@
 """`rover replay` under other Pythons: `python -m tests.distributions.replay PYTHON...`.
 
 For each interpreter, the packages are built plain and compiled, from copies of the checkout, and replay a
-capture to the same access logs, to the byte. Only the standard library is used, so that any of them runs this.
+capture to the same access logs, to the byte. This needs the standard library alone: any of them runs it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ WITNESS = "import rover.buffer, sys; print(rover.buffer.__file__.rpartition('.')
 
 FIN, SYN, ACK = 0x01, 0x02, 0x10
 SETTINGS = bytes.fromhex("000000040000000000")  # an empty one
+
+
+Row = tuple[str | int | None, ...]
+"""What is compared of an exchange: method, target, status, outcome."""
 
 
 class Capture:
@@ -70,20 +74,22 @@ def literal(index: int, value: bytes) -> bytes:
     return bytes([index, len(value)]) + value
 
 
-def write_capture(path: Path) -> list[tuple[str, str, int | None, str]]:
-    """Writes it; returns its exchanges as (method, target, status, outcome)."""
+def write_capture(path: Path) -> list[Row]:
+    """Writes it; returns its exchanges."""
     capture = Capture()
-    head = b"HTTP/1.1 200 OK\r\n"
+    ok, length = b"HTTP/1.1 200 OK\r\n", b"Content-Length: %d\r\n\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+    host = b" HTTP/1.1\r\nHost: x\r\n"
     capture.conversation(
         40_001,
-        ("client", b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"),
-        ("server", head + b"Content-Length: 5\r\n\r\nhello"),
-        ("client", b"POST /chunked HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
-        ("server", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"),
-        ("client", b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: x\r\n\r\n"),
-        ("server", head + b"Transfer-Encoding: chunked\r\n\r\n4;x\r\nwiki\r\n0\r\n\r\n" + head + b"Content-Length: 9\r\n\r\n"),
+        ("client", b"GET /a?b=c" + host + b"\r\n"),
+        ("server", ok + length % 5 + b"hello"),
+        ("client", b"POST /chunked" + host + chunked + b"3\r\nabc\r\n0\r\n\r\n"),
+        ("server", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n" + length % 0),
+        ("client", b"GET /1" + host + b"\r\nHEAD /2" + host + b"\r\n"),
+        ("server", ok + chunked + b"4;x\r\nwiki\r\n0\r\n\r\n" + ok + length % 9),
     )
-    capture.conversation(40_002, ("client", "GET /nöbody HTTP/1.1\r\nHost: x\r\n\r\n".encode()))
+    capture.conversation(40_002, ("client", "GET /nöbody".encode() + host + b"\r\n"))
     request = b"\x82\x86" + literal(4, b"/h2") + literal(1, b"x")  # :method GET, :scheme http
     capture.conversation(
         40_003,
@@ -94,9 +100,13 @@ def write_capture(path: Path) -> list[tuple[str, str, int | None, str]]:
     )
     path.write_bytes(capture.bytes)
     return [
-        *(("GET", "/a?b=c", 200, "complete"), ("POST", "/chunked", 201, "complete")),
-        *(("GET", "/1", 200, "complete"), ("HEAD", "/2", 200, "complete"), ("GET", "/nöbody", None, "aborted")),
-        *(("GET", "/h2", 200, "complete"), ("GET", "/h2", 404, "complete")),
+        ("GET", "/a?b=c", 200, "complete"),
+        ("POST", "/chunked", 201, "complete"),
+        ("GET", "/1", 200, "complete"),
+        ("HEAD", "/2", 200, "complete"),
+        ("GET", "/nöbody", None, "aborted"),
+        ("GET", "/h2", 200, "complete"),
+        ("GET", "/h2", 404, "complete"),
     ]
 
 
@@ -111,27 +121,20 @@ def quietly(*argv: str | Path, **options: str) -> str:
 
 def build(python: str, form: str, folder: Path) -> Path:
     """An environment with the packages in one form, from a copy of the checkout; its interpreter."""
-    copies = folder / "checkout"
-    for member in COMPILED:
-        shutil.copytree(
-            CHECKOUT / member, copies / member, ignore=shutil.ignore_patterns("build", "*.so", "*.egg-info", "tests")
-        )
+    left_out = shutil.ignore_patterns("build", "*.so", "*.egg-info", "tests")
+    copies = [folder / "checkout" / member for member in COMPILED]
+    for member, copy in zip(COMPILED, copies, strict=True):
+        shutil.copytree(CHECKOUT / member, copy, ignore=left_out)
     quietly(python, "-m", "venv", folder / "venv")
-    members = [copies / member for member in COMPILED]
-    quietly(
-        *(folder / "venv/bin/pip", "install", "-q", *members), ROVER_COMPILE="0" if form == "plain" else "1"
-    )
+    quietly(folder / "venv/bin/pip", "install", "-q", *copies, ROVER_COMPILE=str(int(form == "compiled")))
     return folder / "venv/bin/python"
 
 
-def rows_of(lines: bytes) -> list[tuple[str, str, int | None, str]]:
+def rows_of(lines: bytes) -> list[Row]:
     """What is known of each exchange."""
+    names = ("http.request.method", "url.original", "http.response.status_code", "rover.outcome")
     logs = [json.loads(line) for line in lines.splitlines()]
-    return [
-        (log["http.request.method"], log["url.original"], log.get("http.response.status_code"), log["rover.outcome"])
-        for log in logs
-        if "http.request.method" in log
-    ]
+    return [tuple(log.get(name) for name in names) for log in logs if names[0] in log]
 
 
 def main(pythons: list[str]) -> int:
@@ -148,10 +151,8 @@ def main(pythons: list[str]) -> int:
                 interpreter = build(python, form, folder)
                 suffix, version = quietly(interpreter, "-c", WITNESS).split()
                 output = folder / "access.jsonl"
-                quietly(
-                    *(interpreter, "-W", "error", "-m", "rover", "replay", capture, "--sink", "jsonl"),
-                    *("--set", f"sink.jsonl.path={output}"),
-                )
+                replay = (interpreter, "-W", "error", "-m", "rover", "replay", capture)
+                quietly(*replay, "--sink", "jsonl", "--set", f"sink.jsonl.path={output}")
                 lines = output.read_bytes()
                 first = first or lines
                 wrong = [

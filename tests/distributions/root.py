@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,9 +19,13 @@ NEWCOMER = ("ca-certificates", "git", "make", "python3")
 """What a stranger's machine has before rover: the README asks for no more."""
 
 ENTER = """
-mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"
+mount --bind "$0" "$0" || exit
+mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && mount --rbind /dev "$0/dev" || exit
+exec chroot "$0" "$@"
 """
-"""In a mount namespace of its own: it ends with its last process, and the mounts with it."""
+"""In a mount namespace of its own: it ends with its last process, and the mounts with it. The folder is
+mounted on itself, because unshare(1) in it takes for granted that / is a mount.
+"""
 
 
 class Root:
@@ -32,9 +36,9 @@ class Root:
 
     def start(self, *argv: str, directory: str = "/root", **options: Any) -> subprocess.Popen[str]:
         """A program in the root, in a session of its own."""
-        changed = ("/bin/sh", "-c", 'cd "$0" && exec "$@"', directory, *argv)
+        isolated = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", ENTER, str(self.path))
         return subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", ENTER, str(self.path), *changed],
+            [*isolated, "/bin/sh", "-c", 'cd "$0" && exec "$@"', directory, *argv],
             stdin=subprocess.DEVNULL,
             env=machine.environment(),
             start_new_session=True,
@@ -101,7 +105,7 @@ def bootstrap(release: str, folder: Path, log: IO[str]) -> Path:
 
 @contextlib.contextmanager
 def fresh(release: str, folder: Path, checkout: Path, log: IO[str], *, keep: bool) -> Iterator[Root]:
-    """A fresh root with a clone of the checkout at /root/rover; deleted at the end, unless it is to be kept."""
+    """A fresh root with a clone of the checkout at /root/rover; `keep`: it is not deleted at the end."""
     pristine = bootstrap(release, folder, log)
     root = Root(folder / f"root-{release}")
     root.remove()

@@ -16,7 +16,9 @@ from tests.distributions.root import Root
 TESTS = ("bpf/tests", "tests/live")
 RESULTS = "root/results.xml"
 
-OF_THE_ROOT = re.compile(r"needs CONFIG_|this kernel |io_uring is switched off|cgroup v2 is not mounted|cannot make a cgroup")
+OF_THE_ROOT = re.compile(
+    r"needs CONFIG_|this kernel |io_uring is switched off|cgroup v2 is not mounted|cannot make a cgroup"
+)
 """Why a test may skip: this kernel or the root lacks it. What make test installs is no such reason."""
 
 
@@ -60,11 +62,12 @@ def read(path: Path, set_up: float, seconds: float) -> Results:
     """Results from a file in the format of JUnit."""
     passed, failed, skipped = 0, [], collections.Counter[str]()
     for case in ElementTree.parse(path).iter("testcase"):
+        outcomes = {outcome.tag: outcome.get("message", "") for outcome in case}
         name = f"{case.get('classname', '')}::{case.get('name', '')}"
-        if (skip := case.find("skipped")) is not None:
-            skipped[skip.get("message", "")] += 1
-        elif (failure := next((found for kind in ("failure", "error") if (found := case.find(kind)) is not None), None)) is not None:
-            failed.append(f"{name}: {' '.join(failure.get('message', '').split())[:200]}")
+        if wrong := outcomes.keys() & {"failure", "error"}:
+            failed += [f"{name}: {' '.join(outcomes[kind].split())[:200]}" for kind in wrong]
+        elif "skipped" in outcomes:
+            skipped[outcomes["skipped"]] += 1
         else:
             passed += 1
     return Results(passed, failed, dict(skipped), set_up, seconds)
