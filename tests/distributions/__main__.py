@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import IO
 
-from tests.distributions.first_line import FirstLine, first_line
-from tests.distributions.root import CODENAMES, Root, fresh, missing
-from tests.distributions.suite import TESTS, Results, run_tests
+from .first_line import FirstLine, first_line
+from .root import CODENAMES, Root, fresh, missing
+from .suite import TESTS, Results, run_tests
 
 CHECKOUT = Path(__file__).parents[2]
 INSIDE = "/root/rover"

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tests.distributions.root import Root
+from .root import Root
 
 DEADLINE = 900.0
 """Seconds: on a slow mirror the packages alone take minutes."""

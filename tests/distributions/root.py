@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tests.distributions import machine
+from . import machine
 
 CODENAMES = {"12": "bookworm", "13": "trixie", "sid": "sid"}
 NEWCOMER = ("ca-certificates", "git", "make", "python3")

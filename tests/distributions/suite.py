@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
-from tests.distributions.root import Root
+from .root import Root
 
 TESTS = ("bpf/tests", "tests/live")
 RESULTS = "root/results.xml"
