@@ -18,14 +18,14 @@ CODENAMES = {"12": "bookworm", "13": "trixie", "sid": "sid"}
 NEWCOMER = ("ca-certificates", "git", "make", "python3")
 """What a stranger's machine has before rover: the README asks for no more."""
 
+ALONE = ("unshare", "--mount", "--propagation", "private")
+"""Starts a program in a mount namespace of its own: its mounts end with the last process in there."""
 ENTER = """
 mount --bind "$0" "$0" || exit
 mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && mount --rbind /dev "$0/dev" || exit
 exec chroot "$0" "$@"
 """
-"""In a mount namespace of its own: it ends with its last process, and the mounts with it. The folder is
-mounted on itself, because unshare(1) in it takes for granted that / is a mount.
-"""
+"""The folder is mounted on itself, because unshare(1) in it takes for granted that / is a mount."""
 
 
 class Root:
@@ -36,9 +36,9 @@ class Root:
 
     def start(self, *argv: str, directory: str = "/root", **options: Any) -> subprocess.Popen[str]:
         """A program in the root, in a session of its own."""
-        isolated = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", ENTER, str(self.path))
+        enter = ("/bin/sh", "-c", ENTER, str(self.path))
         return subprocess.Popen(
-            [*isolated, "/bin/sh", "-c", 'cd "$0" && exec "$@"', directory, *argv],
+            [*ALONE, *enter, "/bin/sh", "-c", 'cd "$0" && exec "$@"', directory, *argv],
             stdin=subprocess.DEVNULL,
             env=machine.environment(),
             start_new_session=True,
@@ -92,14 +92,19 @@ def bootstrap(release: str, folder: Path, log: IO[str]) -> Path:
     pristine = folder / f"pristine-{release}"
     if pristine.exists():
         return pristine
-    unfinished = folder / f"unfinished-{release}"
-    Root(unfinished).remove()
+    unfinished = Root(folder / f"unfinished-{release}")
+    unfinished.remove()
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(NEWCOMER)}", CODENAMES[release]]
-    made = subprocess.run([*command, str(unfinished), machine.mirror()], stdout=log, stderr=log)
+    try:
+        made = subprocess.run(
+            [*ALONE, *command, str(unfinished.path), machine.mirror()], stdout=log, stderr=subprocess.STDOUT
+        )
+    finally:
+        unfinished.end_processes()
     if made.returncode:
         raise SystemExit(f"debootstrap of {CODENAMES[release]} failed: see {log.name}")
-    machine.introduce(unfinished)
-    unfinished.rename(pristine)
+    machine.introduce(unfinished.path)
+    unfinished.path.rename(pristine)
     return pristine
 
 
