@@ -14,7 +14,7 @@ PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/sink_log bpf/tests
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
 RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
-TEST_PACKAGES := curl haproxy nginx-light nghttp2-client nghttp2-server procps tcpdump wrk
+TEST_PACKAGES := curl haproxy nginx-light nghttp2-client nghttp2-server nodejs procps tcpdump wrk
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 
