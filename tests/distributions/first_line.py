@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Self
 
-from .root import Root
+from .root import Root, end_session
 
 DEADLINE = 900.0
 """Seconds: on a slow mirror the packages alone take minutes."""
@@ -147,9 +147,3 @@ def end_of(line: str) -> set[str]:
         return {log["rover.role"]} if log["url.original"] == "/?first" else set()
     except (ValueError, TypeError, KeyError):
         return set()
-
-
-def end_session(process: subprocess.Popen[str], number: int) -> None:
-    """Sends a signal to a program and all that it started, as a terminal does."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)

@@ -28,6 +28,10 @@ exec chroot "$0" "$@"
 """The folder is mounted on itself, because unshare(1) in it takes for granted that / is a mount."""
 
 
+class NoRoot(Exception):
+    """A release's root cannot be made."""
+
+
 class Root:
     """One release, at `path`."""
 
@@ -48,11 +52,16 @@ class Root:
 
     def run(self, *argv: str, log: IO[str], directory: str = "/root") -> int:
         """A program in the root, to its end; what it says goes to `log`. Its exit code."""
-        with self.start(*argv, directory=directory, stdout=log, stderr=subprocess.STDOUT) as process:
+        process = self.start(*argv, directory=directory, stdout=log, stderr=subprocess.STDOUT)
+        try:
             return process.wait()
+        finally:
+            if process.poll() is None:
+                end_session(process, signal.SIGKILL)
+                process.wait()
 
     def ask(self, *argv: str) -> str:
-        """What a program in the root says."""
+        """What a program in the root says, which takes no time."""
         with self.start(*argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             return process.communicate()[0].strip()
 
@@ -87,6 +96,12 @@ class Root:
             subprocess.run(["rm", "-rf", "--one-file-system", str(self.path)], check=True)
 
 
+def end_session(process: subprocess.Popen[str], number: int) -> None:
+    """Sends a signal to a program and all that it started, as a terminal does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
 def bootstrap(release: str, folder: Path, log: IO[str]) -> Path:
     """A root as debootstrap leaves it, with what a newcomer has; made once and kept."""
     pristine = folder / f"pristine-{release}"
@@ -102,7 +117,7 @@ def bootstrap(release: str, folder: Path, log: IO[str]) -> Path:
     finally:
         unfinished.end_processes()
     if made.returncode:
-        raise SystemExit(f"debootstrap of {CODENAMES[release]} failed: see {log.name}")
+        raise NoRoot(f"debootstrap of {CODENAMES[release]} failed: see {log.name}")
     machine.introduce(unfinished.path)
     unfinished.path.rename(pristine)
     return pristine
