@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from .first_line import FirstLine, first_line
-from .root import CODENAMES, NoRoot, Root, fresh, missing
+from .root import CODENAMES, Root, RootError, fresh, missing
 from .suite import TESTS, Results, run_tests
 
 CHECKOUT = Path(__file__).parents[2]
@@ -122,7 +122,7 @@ def main() -> int:
         for release in options.releases:
             try:
                 row, notes, well = one(release, options)
-            except NoRoot as error:
+            except RootError as error:
                 row, notes, well = f"Debian {release}: {error}", [], False
             rows.append(row)
             all_notes += [f"Debian {release}: {note}" for note in notes]

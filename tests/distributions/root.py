@@ -28,7 +28,7 @@ exec chroot "$0" "$@"
 """The folder is mounted on itself, because unshare(1) in it takes for granted that / is a mount."""
 
 
-class NoRoot(Exception):
+class RootError(Exception):
     """A release's root cannot be made."""
 
 
@@ -117,7 +117,7 @@ def bootstrap(release: str, folder: Path, log: IO[str]) -> Path:
     finally:
         unfinished.end_processes()
     if made.returncode:
-        raise NoRoot(f"debootstrap of {CODENAMES[release]} failed: see {log.name}")
+        raise RootError(f"debootstrap of {CODENAMES[release]} failed: see {log.name}")
     machine.introduce(unfinished.path)
     unfinished.path.rename(pristine)
     return pristine
