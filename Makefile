@@ -14,10 +14,11 @@ PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/sink_log bpf/tests
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
 RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
-TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server procps systemd tcpdump wrk
+TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs procps systemd tcpdump wrk
 BENCH_PACKAGES := httpry tshark
+DISTRIBUTION_PACKAGES := debootstrap git
 
-.PHONY: run test test-kernels test-image lint bench fuzz compile clean
+.PHONY: run test test-distributions test-kernels test-image lint bench fuzz compile clean
 
 run: $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/rover run $(ARGS)
@@ -34,6 +35,10 @@ test-kernels: $(VENV)/.dev $(VENV)/.compiled
 test-image: $(VENV)/.test
 	$(call debian,debootstrap,$(VENV)/.debian-image)
 	$(SUDO) $(VENV)/bin/python -m tests.deploying.image $(ARGS)
+
+# Rover on Debian releases, in roots of their own: ARGS="13", ARGS="sid --steps replay", ARGS=--help.
+test-distributions: $(VENV)/.distributions
+	$(SUDO) $(PYTHON) -m tests.distributions $(ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -97,4 +102,8 @@ $(VENV)/.test: $(VENV)/.dev
 
 $(VENV)/.bench: $(VENV)/.venv
 	$(call debian,$(BENCH_PACKAGES),$(VENV)/.debian-bench)
+	@touch $@
+
+$(VENV)/.distributions: $(VENV)/.venv
+	$(call debian,$(DISTRIBUTION_PACKAGES),$(VENV)/.debian-distributions)
 	@touch $@
