@@ -71,7 +71,7 @@ $(VENV)/.run: $(VENV)/.venv pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS
 # What is hot, compiled where it changed. Until then, and without a compiler, the Python beside it runs. The stamp
 # is made when all of it is in use.
 $(VENV)/.compiled: $(VENV)/.run $(HOT)
-	@$(VENV)/bin/python -m workspace.compile $(BESIDE)
+	@$(VENV)/bin/python -m workspace.compile $(BESIDE) $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@$(VENV)/bin/python -m workspace.members dev >$(VENV)/dev.txt

@@ -1,4 +1,4 @@
-"""Compiles what is hot in every package: `python -m workspace.compile [--beside]`.
+"""Compiles what is hot in every package: `python -m workspace.compile [--beside] STAMP`.
 
 Each package's setup.py says which modules these are and how each is compiled. Here the modules of all
 packages share one pool. What has been compiled is kept in build/compiled under a key of all that went into
@@ -7,7 +7,7 @@ half written is ever imported, nor old modules with new ones, and an interrupted
 was.
 
 With `--beside` nobody waits: a process with a session of its own compiles in processor time that is idle, and
-puts nothing in use. The next start does.
+puts nothing in use. The next start does. The stamp is made when all is in use.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ from workspace.members import ROOT, members
 
 KEPT = ROOT / "build/compiled"
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")
-IN_USE = Path(sys.prefix, ".compiled")
-"""The Makefile's stamp: everything was compiled and is in use."""
 PACKAGES = ["gcc", "libc6-dev", "libpython3-dev"]
 """Of Debian, where a compiler or the headers of Python are missing."""
 MEMORY = 400 << 20
@@ -252,7 +250,7 @@ def alone(*, wait: bool) -> Iterator[bool]:
         yield True
 
 
-def beside(missing: list[Module]) -> str:
+def beside(missing: list[Module], stamp: Path) -> str:
     """Has a process of its own compile these, unless one does; what there is to say about it."""
     with alone(wait=False) as free:
         if not free:
@@ -263,7 +261,7 @@ def beside(missing: list[Module]) -> str:
         return "rover runs in plain Python, which is slower: `make compile` installs a compiler and uses it"
     with open(KEPT / "log", "w") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "workspace.compile", "--idle"],
+            [sys.executable, "-m", "workspace.compile", "--idle", str(stamp)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -279,6 +277,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m workspace.compile", description="Compiles what is hot.")
     parser.add_argument("--beside", action="store_true", help="do not wait: compile beside what runs next")
     parser.add_argument("--idle", action="store_true", help="use idle processor time; put nothing in use")
+    parser.add_argument("stamp", type=Path, help="the file that is made when all is in use")
     options = parser.parse_args()
     modules = {member: modules_of(member) for member in members() if (member / "setup.py").exists()}
     every = [module for of_member in modules.values() for module in of_member]
@@ -291,7 +290,7 @@ def main() -> int:
             return 0 if not free or (install_compiler("sudo -n") and not compile_all(missing)) else 1
     code = 0
     if missing and options.beside:
-        print(beside(missing), file=sys.stderr)
+        print(beside(missing, options.stamp), file=sys.stderr)
     elif missing:
         if not install_compiler():
             return 1
@@ -307,7 +306,7 @@ def main() -> int:
     used = [put_in_use(member, of_member) for member, of_member in modules.items()]
     if all(used):
         tidy(every)
-        IN_USE.touch()
+        options.stamp.touch()
     return code
 
 
