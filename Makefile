@@ -6,22 +6,23 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (
   && echo /usr/bin/python3 || echo python3)
 FUZZ_SECONDS ?= 60
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
-MEMBERS := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/sink_oap plugins/source_pcap
-COMPILED := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/source_pcap
+MEMBERS := core bpf $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+COMPILED := $(patsubst %/setup.py,%,$(wildcard $(addsuffix /setup.py,$(MEMBERS))))
 TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
-HOT := $(TYPED) $(TYPED:.pxd=.py) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx')
+HOT := $(TYPED) $(TYPED:.pxd=.py) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx') $(addsuffix /setup.py,$(COMPILED))
 PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
-EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member)) -e .
 
-RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
+RUN_PACKAGES := python3-venv python3-bpfcc
 TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs procps systemd tcpdump wrk
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 
 .PHONY: run test test-distributions test-kernels test-image lint bench fuzz compile clean
 
+# The first start does not wait for the compiler.
+run: BESIDE := --beside
 run: $(VENV)/.compiled
-	$(SUDO) $(VENV)/bin/rover run $(ARGS)
+	@$(SUDO) $(VENV)/bin/rover run $(ARGS)
 
 test: $(VENV)/.test $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m pytest $(ARGS)
@@ -33,7 +34,7 @@ test-kernels: $(VENV)/.dev $(VENV)/.compiled
 
 # The image of packaging/container, without a container engine; ARGS="--keep DIRECTORY" keeps its base.
 test-image: $(VENV)/.test
-	$(call debian,debootstrap,$(VENV)/.debian-image)
+	@$(DEBIAN) debootstrap
 	$(SUDO) $(VENV)/bin/python -m tests.deploying.image $(ARGS)
 
 # Rover on Debian releases, in roots of their own: ARGS="13", ARGS="sid --steps replay", ARGS=--help.
@@ -54,56 +55,56 @@ fuzz: $(VENV)/.fuzz $(VENV)/.compiled
 compile: $(VENV)/.compiled
 
 clean:
-	rm -rf $(VENV) $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build/compiled $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(MEMBERS) -name '*.so' -delete
 
 # -- setting up ------------------------------------------------------------------------------
 
-# Installs the Debian packages $(1) that are missing; services they bring are not started.
-define debian
-@missing=$$(dpkg-query -W -f '$${Status} $${Package}\n' $(1) 2>/dev/null | sed -n 's/^install ok installed //p' \
-  | sort > $(2).have; printf '%s\n' $(1) | sort | comm -23 - $(2).have); rm -f $(2).have; \
-if test -n "$$missing"; then \
-  command -v apt-get >/dev/null || { echo "install these, then try again: $$missing"; exit 1; }; \
-  echo "installing" $$missing; \
-  $(SUDO) apt-get update -qq && \
-  $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-fi
+STEP := workspace/step
+DEBIAN := workspace/debian
+PIP = $(VENV)/bin/pip install -q --disable-pip-version-check
+
+# $(1) says what is installed, $(2) is what pip is told. Where pip is interrupted nobody knows what is installed: the
+# next set-up starts with an empty environment, as if there were none.
+define pip
+@mv $(VENV)/.venv $(VENV)/.unsure; $(STEP) "$(1)" $(PIP) $(2); code=$$?; \
+  test $$code -ge 128 || mv $(VENV)/.unsure $(VENV)/.venv; exit $$code
 endef
 
 $(VENV)/.venv:
-	@mkdir -p $(VENV)
-	$(call debian,$(RUN_PACKAGES),$(VENV)/.debian-run)
-	$(PYTHON) -m venv $(VENV)
+	@$(DEBIAN) $(RUN_PACKAGES)
+	@$(STEP) "making a virtual environment in $(VENV)" $(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.venv pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
-	ROVER_COMPILE=0 $(VENV)/bin/pip install -q --disable-pip-version-check 'cython>=3.1' 'setuptools>=77' $(EDITABLE)
+	@$(VENV)/bin/python -m workspace.members >$(VENV)/run.txt
+	$(call pip,installing Python packages that rover needs,-r $(VENV)/run.txt)
+	@$(STEP) "installing rover's own packages" $(VENV)/bin/python -m workspace.editable
 	@touch $@
 
-# What is hot, compiled where it changed; see setup.py. Without a compiler the Python beside it runs.
+# What is hot, compiled where it changed. Until then, and without a compiler, the Python beside it runs. The stamp
+# is made when all of it is in use.
 $(VENV)/.compiled: $(VENV)/.run $(HOT)
-	@set -e; for member in $(COMPILED); do \
-	  (cd $$member && $(CURDIR)/$(VENV)/bin/python setup.py -q build_ext --inplace -j 2); done
-	@touch $@
+	@$(VENV)/bin/python -m workspace.compile $(BESIDE) $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(VENV)/bin/pip install -q --disable-pip-version-check -e .'[dev]'
+	@$(VENV)/bin/python -m workspace.members dev >$(VENV)/dev.txt
+	$(call pip,installing tools for development,-r $(VENV)/dev.txt)
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev
-	@$(VENV)/bin/pip install -q --disable-pip-version-check atheris || \
+	@$(PIP) atheris || \
 	  { echo "make fuzz needs atheris, which cannot be installed for $$($(VENV)/bin/python --version)"; exit 1; }
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev
-	$(call debian,$(TEST_PACKAGES),$(VENV)/.debian-test)
+	@$(DEBIAN) $(TEST_PACKAGES)
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.venv
-	$(call debian,$(BENCH_PACKAGES),$(VENV)/.debian-bench)
+	@$(DEBIAN) $(BENCH_PACKAGES)
 	@touch $@
 
 $(VENV)/.distributions: $(VENV)/.venv
-	$(call debian,$(DISTRIBUTION_PACKAGES),$(VENV)/.debian-distributions)
+	@$(DEBIAN) $(DISTRIBUTION_PACKAGES)
 	@touch $@

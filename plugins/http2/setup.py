@@ -5,6 +5,7 @@ plain Python.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -12,27 +13,31 @@ from setuptools import Extension, setup
 SOURCE = Path("src")
 
 
-def extensions() -> list[Extension]:
-    if os.environ.get("ROVER_COMPILE") == "0":
-        return []
+def sources() -> list[Path]:
+    """The modules that are compiled."""
+    return sorted([*(path.with_suffix(".py") for path in SOURCE.rglob("*.pxd")), *SOURCE.rglob("*.pyx")])
+
+
+def extensions(sources: Sequence[Path], folder: str = "build") -> list[Extension]:
+    """What compiles these, translated to C in the folder."""
     try:
         from Cython.Build import cythonize
     except ImportError:
         return []
-    typed = (path.with_suffix(".py") for path in SOURCE.rglob("*.pxd"))
     modules = [
         Extension(
             ".".join(path.relative_to(SOURCE).with_suffix("").parts),
             [str(path)],
             extra_compile_args=["-O2", "-g0"],
         )
-        for path in sorted([*typed, *SOURCE.rglob("*.pyx")])
+        for path in sources
     ]
     directives = {"language_level": 3, "annotation_typing": False}
-    found: list[Extension] = cythonize(modules, build_dir="build", compiler_directives=directives, quiet=True)
+    found: list[Extension] = cythonize(modules, build_dir=folder, compiler_directives=directives, quiet=True)
     for module in found:
         module.optional = True  # a failure is a warning
     return found
 
 
-setup(ext_modules=extensions())
+if __name__ == "__main__":
+    setup(ext_modules=extensions(sources()) if os.environ.get("ROVER_COMPILE") != "0" else [])

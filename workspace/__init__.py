@@ -1,0 +1,1 @@
+"""Sets the workspace up: what the Makefile calls. No package needs any of it."""
