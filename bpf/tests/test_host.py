@@ -156,7 +156,7 @@ def test_one_whose_library_is_missing(real: Path) -> None:
 
 def test_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.platform, "machine", lambda: "riscv64")
-    with pytest.raises(RoverError, match="x86_64; this machine is riscv64"):
+    with pytest.raises(RoverError, match="x86_64, aarch64; this machine is riscv64"):
         machine.this_machine()
 
 
@@ -247,7 +247,7 @@ def test_every_failing_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(checks, "find_bcc", missing)
     monkeypatch.setattr(host, "effective_capabilities", lambda: 0)
     found = {check.subject: check for check in checks.check()}
-    assert set(found) == {"kernel", "lockdown", "privileges", "bcc", "kernel types"}
+    assert set(found) == {"kernel", "processor", "lockdown", "privileges", "bcc", "kernel types"}
     assert not found["bcc"].ok
     assert not found["privileges"].ok
     for check in found.values():

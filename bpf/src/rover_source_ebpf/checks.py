@@ -11,26 +11,39 @@ from rover.source import Check
 from rover_source_ebpf import host
 from rover_source_ebpf.bcc_module import MEND, find_bcc
 from rover_source_ebpf.kernel import Kernel
-
-MINIMUM_KERNEL = (5, 12)
-"""Ring buffers came with 5.8, atomic additions that return the sum with 5.12."""
+from rover_source_ebpf.machine import MACHINES
 
 
 def check() -> Sequence[Check]:
     """Everything, also behind what failed; nothing is loaded or changed."""
-    return [checked() for checked in (kernel, lockdown, privileges, bcc, types)]
+    return [checked() for checked in (kernel, processor, lockdown, privileges, bcc, types)]
 
 
 def kernel() -> Check:
-    """Version and architecture."""
+    """Its version: what is old lacks what the programs use."""
     release = platform.release()
-    found = f"Linux {release}, {platform.machine()}"
+    found = f"Linux {release}"
+    known = MACHINES.get(platform.machine())
+    needed = known.kernel if known else min(machine.kernel for machine in MACHINES.values())
     try:
         version = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
     except ValueError:
         return Check("kernel", True, found)
-    enough = version >= MINIMUM_KERNEL
-    return Check("kernel", enough, found, "" if enough else "Linux 5.12 or later is needed")
+    enough = version >= needed
+    mend = "" if enough else f"Linux {needed[0]}.{needed[1]} or later is needed"
+    return Check("kernel", enough, found, mend)
+
+
+def processor() -> Check:
+    """Its architecture: calls have other numbers and registers on each."""
+    name = platform.machine()
+    machine = MACHINES.get(name)
+    if machine is None:
+        return Check("processor", False, name, f"capture on one of these: {', '.join(MACHINES)}")
+    if not machine.tried:
+        finding = f"{name}: written after the kernel's tables, and not tried on a machine yet"
+        return Check("processor", False, finding, "compare with what you know, and report it", required=False)
+    return Check("processor", True, name)
 
 
 def privileges() -> Check:
