@@ -41,15 +41,15 @@ fuzz: $(VENV)/.fuzz $(VENV)/.compiled
 
 compile: $(VENV)/.compiled
 
-# Of every package a source distribution and the wheel built from it, for this Python and this machine; of what is
-# compiled also a wheel in plain Python, for all others.
+# Of every package a source distribution and a wheel for every Python, built from it; of what is compiled also a
+# wheel for this Python and this machine. `make dist COMPILED=` leaves those out.
 dist: $(VENV)/.dev
 	rm -rf dist
-	@set -e; for member in $(MEMBERS) .; do \
-	  echo "building $$member"; $(VENV)/bin/python -m build -q --no-isolation --outdir dist $$member >/dev/null; done
-	@set -e; for member in $(COMPILED); do \
-	  echo "building $$member in plain Python"; \
+	@set -e; for member in $(MEMBERS) .; do echo "packing $$member"; \
 	  ROVER_COMPILE=0 $(VENV)/bin/python -m build -q --no-isolation --outdir dist $$member >/dev/null; done
+	@set -e; for member in $(COMPILED); do echo "compiling $$member"; \
+	  name=$$(sed -n 's/^name = "\(.*\)"/\1/p' $$member/pyproject.toml | tr - _); \
+	  $(VENV)/bin/pip wheel -q --no-deps --no-index --no-build-isolation -w dist dist/$$name-*.tar.gz; done
 	@ls -1 dist
 
 # The newest versions of everything that develops, tests, builds and releases, for every Python that is supported.

@@ -53,6 +53,8 @@ exec "$@"
 """
 
 pytestmark = pytest.mark.timeout(600)
+READY = os.environ.get("ROVER_DIST")
+needs_compiled = pytest.mark.usefixtures() if READY else pytest.mark.compiled
 
 
 class Packages(NamedTuple):
@@ -83,9 +85,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     directory = tmp_path_factory.mktemp("packages")
     found = Packages(directory / "plain", directory / "compiled")
     found.compiled.mkdir()
-    if ready := os.environ.get("ROVER_DIST"):
+    if READY:
         found.plain.mkdir()
-        for package in Path(ready).iterdir():
+        for package in Path(READY).iterdir():
             is_plain = package.name.endswith((".tar.gz", "-none-any.whl"))
             shutil.copy(package, found.plain if is_plain else found.compiled)
         return found
@@ -104,7 +106,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
 @pytest.fixture(scope="module")
 def compiled(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the compiled wheels."""
-    if os.environ.get("ROVER_DIST"):
+    if READY:
         return packages.compiled
     directory = tmp_path_factory.mktemp("compiled")
     built = f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
@@ -189,7 +191,7 @@ def test_a_plain_wheel_holds_what_runs_and_no_more(member, packages):
     assert (member / PROJECTS[member]["readme"]).read_bytes().strip() in metadata
 
 
-@pytest.mark.compiled
+@needs_compiled
 @pytest.mark.parametrize("member", COMPILED, ids=lambda m: PROJECTS[m]["name"])
 def test_a_compiled_wheel_holds_what_is_compiled_as_well(member, compiled):
     wheel = the(compiled, member, f"-cp3{sys.version_info.minor}-*.whl")
@@ -309,7 +311,7 @@ def test_pip_installs_all_of_it(packages, others, capture, tmp_path):
     assert "failed" not in listed
 
 
-@pytest.mark.compiled
+@needs_compiled
 def test_pip_prefers_what_is_compiled(packages, compiled, others, capture, tmp_path):
     rover = installed_by_pip(tmp_path / "environment", packages.plain, compiled, others)
     hot = set().union(*(stems(sources(member), ".pxd", ".pyx") for member in COMPILED))
