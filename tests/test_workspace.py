@@ -1,10 +1,13 @@
 """The shape of the project: who may import whom, and what every package has."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core"
@@ -82,7 +85,81 @@ def test_every_module_says_what_it_is_for(member):
             assert ast.get_docstring(ast.parse(source.read_text())), f"{source} has no docstring"
 
 
+# -- what is published --------------------------------------------------------------------------
+
+PUBLISHED = [ROOT, *MEMBERS]
+PYPROJECTS = {member: tomllib.loads((member / "pyproject.toml").read_text()) for member in PUBLISHED}
+PROJECTS = {member: pyproject["project"] for member, pyproject in PYPROJECTS.items()}
+VERSION = PROJECTS[ROOT]["version"]
+each_published = pytest.mark.parametrize("member", PUBLISHED, ids=lambda m: PROJECTS[m]["name"])
+
+
+def pinned() -> set[str]:
+    """What constraints.txt names."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {canonicalize_name(Requirement(line).name) for line in lines if line and line[0] != "#"}
+
+
 def test_the_root_installs_the_default_set():
-    root = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {tomllib.loads((m / "pyproject.toml").read_text())["project"]["name"] for m in MEMBERS}
-    assert set(root["dependencies"]) <= names
+    """In the versions it was released with."""
+    names = {PROJECTS[member]["name"] for member in MEMBERS}
+    assert set(PROJECTS[ROOT]["dependencies"]) <= {f"{name}=={VERSION}" for name in names}
+
+
+def test_the_root_has_the_command():
+    """pipx and `uv tool install` offer the commands of the package they are given, and no other's."""
+    assert PROJECTS[ROOT]["scripts"] == PROJECTS[CORE]["scripts"]
+
+
+@each_published
+def test_there_is_one_version(member):
+    """`make version` writes it everywhere."""
+    project = PROJECTS[member]
+    assert project["version"] == VERSION
+    ours = [each for each in map(Requirement, project["dependencies"]) if each.name.startswith("rover-")]
+    if member not in (ROOT, CORE):
+        assert [str(each) for each in ours] == [f"rover-core~={VERSION}"]
+
+
+@each_published
+def test_an_index_can_show_it(member):
+    project = PROJECTS[member]
+    assert project["requires-python"] == ">=3.11"
+    assert project["license"] == "Apache-2.0"
+    assert project["license-files"] == ["LICENSE", "NOTICE"]
+    assert project["authors"]
+    assert project["keywords"]
+    classifiers = set(project["classifiers"])
+    assert {f"Programming Language :: Python :: 3.{minor}" for minor in range(11, 15)} <= classifiers
+    assert "Operating System :: POSIX :: Linux" in classifiers
+    assert ("Typing :: Typed" in classifiers) == (member != ROOT)
+    assert ("Programming Language :: Cython" in classifiers) == (member / "setup.py").exists()
+    assert not any("License" in each for each in classifiers)  # `license` says it (PEP 639)
+
+
+@each_published
+def test_a_long_description_stands_alone(member):
+    """On an index a link to a file of the repository leads nowhere."""
+    text = (member / PROJECTS[member]["readme"]).read_text()
+    assert not [link for link in re.findall(r"\]\(([^)]*)\)", text) if not link.startswith("https://")]
+
+
+@each_published
+def test_the_licence_goes_with_it(member):
+    assert (member / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert (member / "NOTICE").read_text().startswith("rover\nCopyright ")
+
+
+@each_published
+def test_what_builds_and_tests_it_is_pinned(member):
+    project = PROJECTS[member]
+    wanted = [
+        *project["dependencies"],
+        *project.get("optional-dependencies", {}).get("dev", []),
+        *PYPROJECTS[member]["build-system"]["requires"],
+    ]
+    names = {canonicalize_name(Requirement(each).name) for each in wanted}
+    assert {name for name in names if not name.startswith("rover-")} <= pinned()
+    if member != ROOT:  # built without isolation, with what the root's developers have
+        at_hand = {Requirement(each).name for each in PROJECTS[ROOT]["optional-dependencies"]["dev"]}
+        assert {Requirement(each).name for each in PYPROJECTS[member]["build-system"]["requires"]} <= at_hand

@@ -15,17 +15,15 @@ from rover_source_ebpf import privileges as details
 from rover_source_ebpf.compiler import MEND, Compiler
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.loader import RefusedError
+from rover_source_ebpf.machine import MACHINES
 from rover_source_ebpf.misses import COPIES, preempted
-
-MINIMUM_KERNEL = (5, 12)
-"""Ring buffers came with 5.8, atomic additions that return the sum with 5.12."""
 
 REPORT = "please report it, with what rover --debug doctor says"
 
 
 def check() -> Sequence[Check]:
     """Everything, also after what failed; nothing is loaded or changed."""
-    found = [checked() for checked in (kernel, lockdown, privileges, bcc, types, tls)]
+    found = [checked() for checked in (kernel, processor, lockdown, privileges, bcc, types, tls)]
     return [*found, *preemption(), *details.checks()]
 
 
@@ -54,15 +52,30 @@ def rehearse(settings: Mapping[str, Any], selected: Selection) -> Sequence[Check
 
 
 def kernel() -> Check:
-    """Version and architecture."""
+    """Its version: what is old lacks what the programs use."""
     release = platform.release()
-    found = f"Linux {release}, {platform.machine()}"
+    found = f"Linux {release}"
+    known = MACHINES.get(platform.machine())
+    needed = known.kernel if known else min(machine.kernel for machine in MACHINES.values())
     try:
         version = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
     except ValueError:
         return Check("kernel", True, found)
-    enough = version >= MINIMUM_KERNEL
-    return Check("kernel", enough, found, "" if enough else "Linux 5.12 or later is needed")
+    enough = version >= needed
+    mend = "" if enough else f"Linux {needed[0]}.{needed[1]} or later is needed"
+    return Check("kernel", enough, found, mend)
+
+
+def processor() -> Check:
+    """Its architecture: calls have other numbers and registers on each."""
+    name = platform.machine()
+    machine = MACHINES.get(name)
+    if machine is None:
+        return Check("processor", False, name, f"capture on one of these: {', '.join(MACHINES)}")
+    if not machine.tried:
+        finding = f"{name}: written after the kernel's tables, and not tried on a machine yet"
+        return Check("processor", False, finding, "compare with what you know, and report it", required=False)
+    return Check("processor", True, name)
 
 
 def preemption() -> list[Check]:

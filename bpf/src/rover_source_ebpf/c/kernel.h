@@ -24,7 +24,6 @@
 #define MSG_PEEK 0x2
 #define MSG_TRUNC 0x20
 #define MSG_ERRQUEUE 0x2000
-#define TS_COMPAT 0x2 /* arch/x86/include/asm/thread_info.h */
 #define SHUT_WR 1
 #define SHUT_RDWR 2
 
@@ -121,7 +120,7 @@ static inline void read_tuple(u64 sk, struct tuple *tuple)
 /* Is the current call one of a 32-bit process? Those have numbers and layouts of their own. */
 static inline int is_compat(void)
 {
-    return TYPED(u32, current_task(), OFF_THREAD_STATUS) & TS_COMPAT;
+    return TYPED(u32, current_task(), OFF_THREAD_COMPAT) & THREAD_COMPAT;
 }
 
 /* A process as number `level` of the nested pid namespaces sees it; 0 where it is not visible. */

@@ -127,7 +127,12 @@ static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *
     read_kernel(&arguments, sizeof(arguments), (void *)(registers + ARGUMENTS_OFFSET));
 
     u64 pointer = ARGUMENT(1), size = ARGUMENT(2);
-    u32 fd = ARGUMENT(0), flags = 0;
+    u32 flags = 0;
+#ifdef ARGUMENT0
+    u32 fd = ARGUMENT(0);
+#else /* it is kept apart from the others */
+    u32 fd = KERNEL(u32, registers, MARKER_OFFSET);
+#endif
     u8 direction = syscall < WRITE && syscall >= READ ? INGRESS : EGRESS;
     u8 shape = SHAPE_BYTES, stage = STAGE_BYTES, unread = 0;
     if (syscall == READV || syscall == WRITEV || syscall == PREADV2 || syscall == PWRITEV2) {
