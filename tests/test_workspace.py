@@ -39,7 +39,18 @@ def test_everything_imports_the_core_and_nothing_else_of_ours(member):
 def test_within_the_core_imports_go_one_way():
     """Vocabulary, then contracts, then the pipeline, then what puts it together."""
     layers = [
-        {"errors", "records", "tuples", "_tuples", "collector", "lock", "priority", "signals"},
+        {
+            "errors",
+            "records",
+            "tuples",
+            "_tuples",
+            "collector",
+            "lock",
+            "priority",
+            "signals",
+            "gunzip",
+            "byte_stream",
+        },
         {"connection", "exchange", "details", "settings"},
         {"access_log", "buffer", "http"},
         {"decoder", "source", "sink"},

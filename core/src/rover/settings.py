@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rover.errors import UsageError
+from rover.errors import UsageError, file_error
 
 # A time as Go, Docker and Kubernetes write it: 5s, 1m30s, 500ms.
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -140,7 +140,7 @@ def read_file(path: Path) -> dict[str, object]:
         with path.open("rb") as file:
             tables = tomllib.load(file)
     except OSError as error:
-        raise UsageError(f"cannot read configuration {path}: {error.strerror}") from None
+        raise file_error(f"cannot read configuration {path}", error) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"configuration {path} is not valid TOML: {error}") from None
     return dict(_flatten("", tables))

@@ -393,7 +393,11 @@ class Crew:
 
         threading.Thread(target=obey, name="rover-obey", daemon=True).start()
         child.say("ready")
-        failure = agent.run(lambda _: child.figures.write(agent.report(before, cut="died")), FIGURES_INTERVAL)
+
+        def so_far() -> None:
+            child.figures.write(agent.report(before).with_rest_lost("died"))
+
+        failure = agent.run(so_far, FIGURES_INTERVAL)
         if agent.broken:
             failure = f"worker {child.number + 1}: {failure}"
         child.say("ended", failure, agent.broken, agent.report(before).to_json())

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from rover import ProcessLock, RoverError, SinkError
+from rover.errors import file_error
 
 STDOUT = 1
 BLOCKED = 1.0
@@ -62,10 +63,10 @@ class Output:
             descriptor = os.open(self.path, flags | os.O_NONBLOCK, 0o640)
             os.set_blocking(descriptor, True)
         except OSError as error:
-            reason = error.strerror
+            what = f"cannot open {self.path} for writing"
             if error.errno == errno.ENXIO:
-                reason = "it is a pipe or a device that nobody reads"
-            raise RoverError(f"cannot open {self.path} for writing: {reason}") from None
+                raise RoverError(f"{what}: it is a pipe or a device that nobody reads") from None
+            raise file_error(what, error) from None
         return descriptor
 
     def _use(self, descriptor: int) -> None:

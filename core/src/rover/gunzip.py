@@ -25,7 +25,7 @@ class Gunzip:
     def take(self) -> bytes:
         """The next unpacked bytes, at most PIECE; empty when more must be fed.
 
-        Raises zlib.error behind the last byte that could be unpacked.
+        Raises zlib.error after the last byte that could be unpacked.
         """
         while self._packed:
             if self._error is not None:

@@ -1,4 +1,7 @@
-"""A file or standard input, read on as chunks of bytes and unpacked where it is gzip."""
+"""A file or standard input, read on as chunks of bytes and unpacked where it is gzip.
+
+For sources that are files: what they read may be a pipe, whose writer takes its time.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,20 @@ import sys
 import zlib
 from typing import BinaryIO
 
-from rover_source_pcap import gunzip
-from rover_source_pcap.reader import Damage
+from rover import gunzip
 
 CHUNK = 65_536
-"""Bytes read at once. It bounds a batch: at most 4,096 of the smallest packets, some 60 full ones."""
+"""Bytes read at once. It bounds what a source delivers between two looks at signals: of a capture at most
+4,096 of the smallest packets, some 60 full ones."""
+
+
+class UnpackError(Exception):
+    """The file cannot be unpacked further: what was found, at which offset of the unpacked bytes."""
+
+    def __init__(self, offset: int, what: str) -> None:
+        super().__init__(what)
+        self.offset = offset
+        self.what = what
 
 
 class ByteStream:
@@ -33,7 +45,7 @@ class ByteStream:
     def read(self, timeout: float) -> bytes | None:
         """The next bytes, at most CHUNK; empty at the end, None when nothing came in time.
 
-        Raises Damage for what cannot be unpacked, OSError for what cannot be read.
+        Raises UnpackError for what cannot be unpacked, OSError for what cannot be read.
         """
         if self._opening is None:
             self._opening = self._look()
@@ -63,9 +75,9 @@ class ByteStream:
                     return packed.end()
                 packed.feed(received)
         except zlib.error:
-            raise Damage(self.offset, "what follows cannot be unpacked") from None
+            raise UnpackError(self.offset, "what follows cannot be unpacked") from None
         except EOFError:
-            raise Damage(self.offset, "the compressed file is cut off") from None
+            raise UnpackError(self.offset, "the compressed file is cut off") from None
         return unpacked
 
     def _receive(self, timeout: float) -> bytes | None:
