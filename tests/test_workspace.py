@@ -55,7 +55,7 @@ def test_within_the_core_imports_go_one_way():
         {"access_log", "buffer", "http"},
         {"decoder", "source", "sink"},
         {"hookspecs", "guard", "_guard"},
-        {"plugins", "testing", "paced"},
+        {"plugins", "testing", "paced", "api"},
         {"pipeline", "configuration"},
         {"report"},
         {"agent", "worker"},

@@ -684,7 +684,8 @@ def test_a_sink_that_says_it_is_closed_ends_the_run(stage: Stage) -> None:
 def test_standard_output_that_is_not_open() -> None:
     """Nothing else is taken for it: its lines go nowhere, which is said."""
     check = (
-        "import os; from rover.cli import open_standard_streams as o; o(); n = os.open('/dev/null', 0)\n"
+        "import os; from rover.cli.command import open_standard_streams as o; o()\n"
+        "n = os.open('/dev/null', 0)\n"
         "try: os.write(1, b'x')\n"
         "except OSError as e: os._exit(n * 10 + e.errno)\n"
     )

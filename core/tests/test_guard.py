@@ -39,7 +39,7 @@ from rover import (
     Verdict,
     hookimpl,
 )
-from rover.cli import build
+from rover.cli.command import build
 from rover.configuration import CORE, Catalogue
 from rover.guard import MAX_YIELDED
 from rover.http import Headers, HttpExchange, HttpRequest, HttpStream

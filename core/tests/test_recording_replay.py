@@ -43,7 +43,7 @@ from rover import (
     hookimpl,
 )
 from rover.agent import Agent
-from rover.cli import build
+from rover.cli.command import build
 from rover.configuration import Catalogue
 from rover.plugins import PluginManager
 from rover.recording import format as form

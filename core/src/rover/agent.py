@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from rover.collector import relax_collector
 from rover.configuration import Catalogue
-from rover.errors import RoverError, UsageError
+from rover.errors import NotInstalledError, RoverError, UsageError
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
@@ -37,7 +37,7 @@ def sink_spec(catalogue: Catalogue, name: str) -> SinkSpec:
     spec = catalogue.sinks.get(name)
     if spec is None:
         known = ", ".join(sorted(catalogue.sinks)) or "none"
-        raise UsageError(f"unknown sink {name!r}; installed: {known}")
+        raise NotInstalledError(f"unknown sink {name!r}; installed: {known}", f"sink {name}")
     return spec
 
 
@@ -244,6 +244,12 @@ class Agent:
     def _over(self) -> bool:
         """Whether nothing more is to be read: it was asked to end, or nobody takes access logs any more."""
         return self.stopping or (not self._outlives_sinks and all(outlet.closed for outlet in self.outlets))
+
+    @property
+    def readers_left(self) -> bool:
+        """Whether it ended because whoever read what it wrote has left."""
+        outlets = self.outlets
+        return all(outlet.closed for outlet in outlets) and any(outlet.reader_left for outlet in outlets)
 
     def _go_on(self) -> bool:
         """Takes the source that follows. False when there is none, or it is not wanted any more."""

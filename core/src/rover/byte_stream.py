@@ -13,7 +13,7 @@ import sys
 import zlib
 from typing import BinaryIO
 
-from rover import gunzip
+from rover.gunzip import GZIP, Gunzip
 
 CHUNK = 65_536
 """Bytes read at once. It bounds what a source delivers between two looks at signals: of a capture at most
@@ -40,7 +40,7 @@ class ByteStream:
         self._file: BinaryIO = open(path, "rb") if self._owned else sys.stdin.buffer  # noqa: SIM115
         self._waits = _may_wait(self._file)
         self._opening: bytes | None = None
-        self._gunzip: gunzip.Gunzip | None = None
+        self._gunzip: Gunzip | None = None
 
     def read(self, timeout: float) -> bytes | None:
         """The next bytes, at most CHUNK; empty at the end, None when nothing came in time.
@@ -59,13 +59,13 @@ class ByteStream:
         # Without asking whether something is there to be read: who looked at the beginning of
         # standard input before us left it in Python's buffer, which select() does not know of.
         opening = b""
-        while len(opening) < len(gunzip.MAGIC) and (chunk := self._read_some()):
+        while len(opening) < len(GZIP) and (chunk := self._read_some()):
             opening += chunk
-        if opening.startswith(gunzip.MAGIC):
-            self._gunzip = gunzip.Gunzip()
+        if opening.startswith(GZIP):
+            self._gunzip = Gunzip()
         return opening
 
-    def _unpack(self, packed: gunzip.Gunzip, timeout: float) -> bytes | None:
+    def _unpack(self, packed: Gunzip, timeout: float) -> bytes | None:
         try:
             while not (unpacked := packed.take()):
                 received = self._receive(timeout)

@@ -16,12 +16,29 @@ class UsageError(RoverError):
     """It was asked wrongly: an option, a setting, a name, a file that is not there. Exit code 2."""
 
 
+class NotInstalledError(UsageError):
+    """Nothing installed goes by this name."""
+
+    def __init__(self, message: str, named: str) -> None:
+        """`named`: what kind of thing and its name, such as "sink jsonl"."""
+        super().__init__(message)
+        self.named = named
+
+
 class SinkError(RoverError):
     """A sink cannot pass on what it took: for now, or (`closed`) ever again."""
 
     def __init__(self, message: str, *, closed: bool = False) -> None:
         super().__init__(message)
         self.closed = closed
+
+
+class ReaderLeftError(SinkError):
+    """Whoever read what the sink writes has left: it is closed. A run that has no other sink ends as quietly
+    as other programs in a pipe do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, closed=True)
 
 
 def file_error(what: str, error: OSError) -> RoverError:

@@ -46,7 +46,7 @@ def _of_standard_input(recognised: Callable[[bytes], bool], attend: Callable[[],
         raise RoverError("cannot read standard input: it is not open")
     opening = b""
     try:
-        while len(opening) < SIZE and not (opening and recognised(opening)):
+        while not (opening and recognised(opening)) and len(opening) < SIZE:
             while not select.select([STDIN], [], [], PATIENCE)[0]:
                 if attend() < math.inf:
                     return None

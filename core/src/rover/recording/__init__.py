@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover import gunzip
+from rover.gunzip import GZIP, opening_of_packed
 from rover.hookspecs import hookimpl
 from rover.recording.format import MAGIC
 from rover.recording.reader import Recording
@@ -36,6 +36,6 @@ def _recording(settings: Mapping[str, Any], _selection: Selection) -> Source:
 
 
 def _opens(opening: bytes) -> bool:
-    if opening.startswith(gunzip.MAGIC):
-        opening = gunzip.opening(opening)
+    if opening.startswith(GZIP):
+        opening = opening_of_packed(opening)
     return opening.startswith(MAGIC)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from rover import ProcessLock, RoverError, SinkError
-from rover.errors import file_error
+from rover.errors import ReaderLeftError, file_error
 
 STDOUT = 1
 BLOCKED = 1.0
@@ -183,6 +183,8 @@ class Output:
                 select.select([], [self._descriptor], [], BLOCKED)
             except OSError as error:
                 reason = GONE.get(error.errno or 0)
+                if error.errno == errno.EPIPE and self.path == "-":
+                    raise ReaderLeftError(f"{self.name} {reason}") from None
                 if reason and not (error.errno == errno.EIO and self._regular):
                     raise SinkError(f"{self.name} {reason}", closed=True) from None
                 raise SinkError(f"cannot write to {self.name}: {error.strerror}") from None

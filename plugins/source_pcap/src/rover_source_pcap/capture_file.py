@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rover import gunzip
 from rover.byte_stream import ByteStream, UnpackError
 from rover.errors import RoverError, UsageError, file_error
+from rover.gunzip import GZIP, opening_of_packed
 from rover_source_pcap import foreign, pcap, pcapng
 from rover_source_pcap.reader import Damage, Packet, Reader
 
@@ -103,8 +103,8 @@ def reader_for(opening: bytes) -> Reader | None:
 def is_ours(opening: bytes) -> bool:
     """Whether a file that begins with these bytes (512 are enough) is a capture, or something else that
     `open` refuses by name."""
-    if opening.startswith(gunzip.MAGIC):
-        opening = gunzip.opening(opening)
+    if opening.startswith(GZIP):
+        opening = opening_of_packed(opening)
     if not opening:
         return False
     return reader_for(opening) is not None or foreign.describe(opening) is not None
