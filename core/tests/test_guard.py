@@ -875,7 +875,11 @@ def test_a_help_text_is_one_line_that_a_terminal_can_show(tmp_path):
     ran = command(
         tmp_path, ["plugins", "--settings"], evil=code.replace("\x1b", "\\x1b").replace("\nall", "\\nall")
     )
-    assert "sink.evil.a = false  # clear\\x1b[2J\\nall" in ran.stdout.splitlines()
+    assert ran.stdout.split("[sink.evil]\n")[1].splitlines()[:3] == [
+        "# clear\\x1b[2J\\nall",
+        "# true or false; default false",
+        "a = false",
+    ]
 
 
 def test_a_source_that_cannot_be_made_is_named(tmp_path):
