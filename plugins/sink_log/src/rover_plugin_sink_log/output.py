@@ -14,6 +14,8 @@ from rover import ProcessLock, RoverError, SinkError
 from rover.errors import ReaderLeftError, file_error
 
 STDOUT = 1
+UNKNOWN = 80
+"""Columns of a terminal that does not tell."""
 BLOCKED = 1.0
 """Seconds to wait at a time for a reader that does not read."""
 GONE = {
@@ -54,6 +56,14 @@ class Output:
     def isatty(self) -> bool:
         """Whether a person reads it."""
         return os.isatty(self._descriptor)
+
+    def columns(self) -> int:
+        """Of the terminal that it is, at this moment. One that does not tell is taken for one of 80, as a
+        serial line is."""
+        try:
+            return os.get_terminal_size(self._descriptor).columns or UNKNOWN
+        except OSError:
+            return UNKNOWN
 
     def _open(self) -> int:
         if self.path == "-":
