@@ -245,12 +245,6 @@ class Agent:
         """Whether nothing more is to be read: it was asked to end, or nobody takes access logs any more."""
         return self.stopping or (not self._outlives_sinks and all(outlet.closed for outlet in self.outlets))
 
-    @property
-    def readers_left(self) -> bool:
-        """Whether it ended because whoever read what it wrote has left."""
-        outlets = self.outlets
-        return all(outlet.closed for outlet in outlets) and any(outlet.reader_left for outlet in outlets)
-
     def _go_on(self) -> bool:
         """Takes the source that follows. False when there is none, or it is not wanted any more."""
         self.attend()

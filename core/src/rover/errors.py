@@ -34,8 +34,8 @@ class SinkError(RoverError):
 
 
 class ReaderLeftError(SinkError):
-    """Whoever read what the sink writes has left: it is closed. A run that has no other sink ends as quietly
-    as other programs in a pipe do."""
+    """Whoever read what the sink writes has left: it is closed. A run whose other sinks are closed like this,
+    too, ends as quietly as other programs in a pipe do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, closed=True)

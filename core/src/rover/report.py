@@ -24,6 +24,8 @@ class SinkReport:
     lost: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Exchanges it never passed on, by cause."""
     counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reader_left: bool = False
+    """Whether it was closed because whoever read what it wrote has left."""
 
     def __add__(self, other: SinkReport) -> SinkReport:
         return SinkReport(
@@ -31,6 +33,7 @@ class SinkReport:
             self.logged + other.logged,
             added(self.lost, other.lost),
             added(self.counters, other.counters),
+            self.reader_left or other.reader_left,
         )
 
 
@@ -84,7 +87,7 @@ class Report:
             dict(totals.breaks),
             dict(totals.records_lost),
             dict(source),
-            [SinkReport(o.name, o.logged, dict(o.lost), dict(o.counters)) for o in outlets],
+            [SinkReport(o.name, o.logged, dict(o.lost), dict(o.counters), o.reader_left) for o in outlets],
             failures,
             noted=totals.noted(),
         )
@@ -164,6 +167,11 @@ class Report:
             lines.append(f"breaks: {by_cause(Counter(self.breaks))}")
         lines += [amount(count, name) for name, count in self.noted.items() if count]
         return [line for long in lines for line in folded(long)]
+
+    @property
+    def read_by_nobody(self) -> bool:
+        """Whether nobody reads what any of its sinks would write: whoever did has left."""
+        return bool(self.sinks) and all(sink.reader_left for sink in self.sinks)
 
     def with_rest_lost(self, cause: str) -> Report:
         """The same in the middle of a run: what no sink has logged or lost yet is lost by this cause."""

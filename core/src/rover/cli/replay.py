@@ -22,7 +22,7 @@ from rover.paced import Paced
 from rover.plugins import PluginManager, first_line
 from rover.report import Report, amount
 from rover.settings import Settings
-from rover.signals import Signals, end_by_sigpipe
+from rover.signals import Signals
 from rover.source import Source, SourceSpec
 
 
@@ -62,9 +62,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
         reading.attend = agent.attend
         with signals.watch(agent.stop_seconds, agent.last_words):
             failure = agent.run((lambda: show_progress(agent.report())) if os.isatty(2) else None)
-            if agent.readers_left:
-                end_by_sigpipe()
-            show(agent.report())
+            show(agent.report(), signals)
         for message in agent.failures or ([failure] if failure else []):
             say(message)
         if code := max(reading.code, bool(failure)):

@@ -15,7 +15,7 @@ from rover.errors import NotInstalledError, RoverError
 from rover.plugins import PluginManager, class_name, first_line
 from rover.priority import set_nice
 from rover.settings import Settings
-from rover.signals import Signals, end_by_sigpipe
+from rover.signals import Signals
 from rover.source import Source, SourceSpec
 
 Workers = Annotated[
@@ -69,15 +69,13 @@ def register(app: typer.Typer, signals: Signals) -> None:
 
             count = settings["run.workers"]
             report, failure = workers.run(catalogue, settings, live, count, ready=ready, signals=signals)
-            show(report)
+            show(report, signals)
         else:
             agent = Agent(catalogue, settings, live, signals=signals)
             with signals.watch(agent.stop_seconds, agent.last_words):
                 ready()
                 failure = agent.run()
-                if agent.readers_left:
-                    end_by_sigpipe()
-                show(agent.report())
+                show(agent.report(), signals)
         if failure:
             say(failure)
             raise typer.Exit(1)
