@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -90,7 +89,7 @@ def command(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         end_by_sigpipe()
     except SystemExit as end:
-        if end.code == 1 and read_by_nobody():  # so Typer ends on a BrokenPipeError
+        if isinstance(end.__context__, BrokenPipeError):  # Typer has an end of its own for it
             end_by_sigpipe()
         raise
     except Exception as error:
@@ -112,13 +111,6 @@ def without_debug(argv: list[str]) -> bool:
     options = argv[:end]
     argv[:end] = [part for part in options if part != "--debug"]
     return "--debug" in options
-
-
-def read_by_nobody() -> bool:
-    """Whether standard output is a pipe whose reader has left (poll(2), POLLERR)."""
-    poll = select.poll()
-    poll.register(1, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def open_standard_streams() -> None:
