@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rover.cli.packages import hint
 from rover.cli.template import toml
 from rover.configuration import Catalogue
+from rover.errors import NotInstalledError, UsageError
 from rover.plugins import PluginManager
 from rover.settings import read_file
 
@@ -78,6 +80,46 @@ def test_a_file_that_may_not_be_read(tmp_path):
     done = rover("replay", str(file), unprivileged=True)
     assert done.returncode == 1
     assert done.stderr == f"rover: cannot read {file}: Permission denied\n"
+
+
+WITHOUT_PLUGINS = "import importlib.metadata\nimportlib.metadata.entry_points = lambda **_: ()\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "unknown source 'ebpf'; installed: none; pip install rover-source-ebpf"),
+        (["run", "--source", "mine"], "unknown source 'mine'; installed: none"),
+        (["record", "-"], "unknown source 'ebpf'; installed: none; pip install rover-source-ebpf"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_package(tmp_path, arguments, message):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_PLUGINS)
+    done = rover(*arguments, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (2, f"rover: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("named", "package"),
+    [
+        ("sink oap", "; pip install rover-plugin-sink-oap"),
+        ("protocol http2", "; pip install rover-plugin-http2"),
+    ],
+)
+def test_sinks_and_protocols_of_ours_are_known_by_package(named, package):
+    assert hint(NotInstalledError("unknown", named)) == package
+    assert hint(NotInstalledError("unknown", "sink mine")) == hint(UsageError("other")) == ""
+
+
+@pytest.mark.parametrize("text", ["[run]\nworkers = 'x'", "[run]\nwrokers = 1", "[run\n", "run = 1"])
+def test_an_error_in_a_configuration_file_names_it(tmp_path, text):
+    file = tmp_path / "rover.toml"
+    file.write_text(text)
+    done = rover("run", "--config", str(file))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"rover: configuration {file}")
+    assert "run" in done.stderr or "line 1" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_unprivileged():

@@ -3,8 +3,13 @@
 import ast
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from rover.cli.packages import PACKAGES as BY_NAME
+from rover.configuration import Catalogue
+from rover.plugins import PluginManager
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core"
@@ -97,3 +102,20 @@ def test_the_root_installs_the_default_set():
     root = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {tomllib.loads((m / "pyproject.toml").read_text())["project"]["name"] for m in MEMBERS}
     assert set(root["dependencies"]) <= names
+
+
+def test_the_table_of_packages_is_what_they_register():
+    manager = PluginManager()
+    manager.load_entry_points()
+    Catalogue(manager)
+    ours = {project["name"] for project in map(project_of, MEMBERS)} - {"rover-core"}
+    provided = {
+        provides: plugin.distribution.partition(" ")[0]
+        for plugin in manager.plugins
+        for provides in plugin.provides
+    }
+    assert {what: package for what, package in provided.items() if package in ours} == BY_NAME
+
+
+def project_of(member: Path) -> dict[str, Any]:
+    return tomllib.loads((member / "pyproject.toml").read_text())["project"]

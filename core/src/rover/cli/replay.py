@@ -61,7 +61,9 @@ def register(app: typer.Typer, signals: Signals) -> None:
         agent = Agent(catalogue, settings, first, follow=sources, lossless=True, signals=signals)
         reading.attend = agent.attend
         with signals.watch(agent.stop_seconds, agent.last_words):
-            failure = agent.run((lambda: show_progress(agent.report())) if os.isatty(2) else None)
+            # Where access logs go to the terminal, they are the progress.
+            shown = os.isatty(2) and not os.isatty(1)
+            failure = agent.run((lambda: show_progress(agent.report())) if shown else None)
             show(agent.report(), signals)
         for message in agent.failures or ([failure] if failure else []):
             say(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rover.cli.messages import say
+from rover.cli.messages import clear_line, say
 from rover.report import Report
 from rover.signals import Signals, end_by_sigpipe
 
@@ -12,5 +12,6 @@ def show(report: Report, signals: Signals) -> None:
     `rover replay FILE | head`: the process ends by SIGPIPE, as others do. Who asks for the end is told."""
     if report.read_by_nobody and not signals.stopping:
         end_by_sigpipe()
+    clear_line()
     for line in report.lines():
         say(line)
