@@ -9,6 +9,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from rover.cli.packages import PACKAGES as BY_NAME
+from rover.configuration import Catalogue
+from rover.plugins import PluginManager
+
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core"
 MEMBERS = [CORE, ROOT / "bpf", *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))]
@@ -42,12 +46,23 @@ def test_everything_imports_the_core_and_nothing_else_of_ours(member):
 def test_within_the_core_imports_go_one_way():
     """Vocabulary, then contracts, then the pipeline, then what puts it together."""
     layers = [
-        {"errors", "records", "tuples", "_tuples", "collector", "lock", "priority", "signals"},
+        {
+            "errors",
+            "records",
+            "tuples",
+            "_tuples",
+            "collector",
+            "lock",
+            "priority",
+            "signals",
+            "gunzip",
+            "byte_stream",
+        },
         {"connection", "exchange", "details", "settings"},
         {"access_log", "buffer", "http"},
         {"decoder", "source", "sink"},
         {"hookspecs", "guard", "_guard"},
-        {"plugins", "testing", "paced"},
+        {"plugins", "testing", "paced", "api"},
         {"pipeline", "configuration"},
         {"report"},
         {"agent", "worker"},
@@ -163,3 +178,16 @@ def test_what_builds_and_tests_it_is_pinned(member):
     if member != ROOT:  # built without isolation, with what the root's developers have
         at_hand = {Requirement(each).name for each in PROJECTS[ROOT]["optional-dependencies"]["dev"]}
         assert {Requirement(each).name for each in PYPROJECTS[member]["build-system"]["requires"]} <= at_hand
+
+
+def test_the_table_of_packages_is_what_they_register():
+    manager = PluginManager()
+    manager.load_entry_points()
+    Catalogue(manager)
+    ours = {PROJECTS[member]["name"] for member in MEMBERS} - {"rover-core"}
+    provided = {
+        provides: plugin.distribution.partition(" ")[0]
+        for plugin in manager.plugins
+        for provides in plugin.provides
+    }
+    assert {what: package for what, package in provided.items() if package in ours} == BY_NAME

@@ -39,7 +39,7 @@ from rover import (
     Verdict,
     hookimpl,
 )
-from rover.cli import build
+from rover.cli.command import build
 from rover.configuration import CORE, Catalogue
 from rover.guard import MAX_YIELDED
 from rover.http import Headers, HttpExchange, HttpRequest, HttpStream
@@ -875,7 +875,11 @@ def test_a_help_text_is_one_line_that_a_terminal_can_show(tmp_path):
     ran = command(
         tmp_path, ["plugins", "--settings"], evil=code.replace("\x1b", "\\x1b").replace("\nall", "\\nall")
     )
-    assert "sink.evil.a = false  # clear\\x1b[2J\\nall" in ran.stdout.splitlines()
+    assert ran.stdout.split("[sink.evil]\n")[1].splitlines()[:3] == [
+        "# clear\\x1b[2J\\nall",
+        "# true or false; default false",
+        "a = false",
+    ]
 
 
 def test_a_source_that_cannot_be_made_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 import subprocess
@@ -97,7 +98,7 @@ def read(path: Path) -> tuple[list[Any], str]:
         return told.records, ""
     finally:
         recording.close()
-    assert message.startswith(f"{path}, byte ")
+    assert message.startswith(f"{path}, byte ") or message == f"{path} is empty"
     assert "\n" not in message
     return told.records, message
 
@@ -256,7 +257,7 @@ def small(tmp_path):
 
 def test_cut_off_at_every_byte(small):
     path, data, ends = small
-    for size in range(len(data)):
+    for size in range(1, len(data)):
         path.write_bytes(data[:size])
         delivered, error = read(path)
         whole = sum(end <= size for end in ends)
@@ -264,6 +265,22 @@ def test_cut_off_at_every_byte(small):
         assert error, size
         start = max([0, form.HEADER_SIZE if size >= form.HEADER_SIZE else 0, *[e for e in ends if e <= size]])
         assert f", byte {start}: " in error
+
+
+def test_a_recording_that_gzip_packed(small):
+    path, data, _ = small
+    path.write_bytes(gzip.compress(data))
+    assert read(path) == (RECORDS, "")
+
+
+def test_packed_and_cut_off_at_every_byte(small):
+    path, data, _ = small
+    packed = gzip.compress(data)
+    for size in range(2, len(packed)):
+        path.write_bytes(packed[:size])
+        delivered, error = read(path)
+        assert RECORDS[: len(delivered)] == delivered
+        assert error.endswith("the compressed file is cut off"), size
 
 
 def test_every_bit_flipped(small):
@@ -339,7 +356,7 @@ TIME = "a time of more than 62 bits"
         (header(major=2) + block(LOSS + END), [], "byte 0: its format is 2.1 and only 1.x can be read"),
         (header(major=0), [], "byte 0: its format is 0.1"),
         (header(magic=b"\x89ROVER\n\n"), [], "no recording"),
-        (b"", [], "no recording"),
+        (b"", [], "is empty"),
         (form.MAGIC, [], "cut off within the header"),
         (header(), [], "byte 32: no end"),
         (header() + block(LOSS + END + LOSS), TOLD, f"byte {40 + len(LOSS + END)}: more bytes"),

@@ -43,7 +43,7 @@ from rover import (
     hookimpl,
 )
 from rover.agent import Agent
-from rover.cli import build
+from rover.cli.command import build
 from rover.configuration import Catalogue
 from rover.plugins import PluginManager
 from rover.recording import format as form
@@ -200,7 +200,7 @@ class Ran:
 
     failure: str
     lines: bytes
-    summary: str
+    totals: list[str]
     uploads: list[tuple[int, int]] = dataclasses.field(default_factory=list)
 
 
@@ -219,7 +219,7 @@ def run(source: Source, directory: Path, *, protocols: Sequence[object] = (Lines
         inner.stop_agent = agent.stop
     failure = agent.run()
     assert manager.failures() == []
-    return Ran(failure, log.read_bytes(), agent.report().summary(), getattr(inner, "uploads", []))
+    return Ran(failure, log.read_bytes(), agent.report().totals(), getattr(inner, "uploads", []))
 
 
 def three_ways(script: Callable[[], Script], directory: Path, **options: Any) -> list[Ran]:
@@ -236,7 +236,7 @@ def assert_same(ran: Sequence[Ran]) -> None:
     watched, recorded, replayed = ran
     assert recorded.lines == watched.lines
     assert replayed.lines == watched.lines
-    assert recorded.summary == replayed.summary == watched.summary
+    assert recorded.totals == replayed.totals == watched.totals
     assert recorded.uploads == watched.uploads
     assert recorded.failure == watched.failure
     assert replayed.failure == ""
@@ -302,7 +302,7 @@ def test_exchanges_breaks_losses_and_plain_connections(tmp_path):
     assert_same(ran)
     for found in (b'"reply":"!one"', b'"rover.break.reason":"framing"', b'"rover.break.reason":"gap"'):
         assert found in ran[2].lines
-    assert "4 records lost (ring_full 3, truncated 1)" in ran[2].summary
+    assert "4 records lost (ring_full 3, truncated 1)" in ran[2].totals
     assert (2, 0) in ran[1].uploads
 
 
@@ -314,7 +314,8 @@ def test_a_header_of_a_proxy_and_bytes_nobody_saw(tmp_path):
     ran = three_ways(lambda: Script(polls), tmp_path)
     assert_same(ran)
     assert b'"client.address":"192.0.2.7","client.port":5000' in ran[2].lines
-    assert "700 bytes by calls that are not watched; 1 connection with such calls" in ran[2].summary
+    assert "700 bytes by calls that are not watched" in ran[2].totals
+    assert "1 connection with such calls" in ran[2].totals
 
 
 def test_time_alone_splits_an_exchange(tmp_path):
@@ -646,7 +647,7 @@ def test_record_and_replay(tmp_path, rover_command, capfd):
     assert told.out == ""
     assert told.err.startswith(f"rover: recording through script to {file}; Ctrl-C ends\n")
     assert f"rover: 15 records, {Path(file).stat().st_size} bytes in {file}\n" in told.err
-    assert "rover: seen 7 exchanges; jsonl logged 7, lost 0" in told.err
+    assert "rover: seen 7 exchanges; 1 connection, 15 calls\nrover: jsonl logged 7, lost 0\n" in told.err
     assert rover_command("replay", file, "--sink", "jsonl") == 0
     assert capfd.readouterr().out.encode() == live.read_bytes()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import time
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover.lock import locks
+from rover.pipeline.totals import by_cause
 from rover.report import PluginFailure, Report, SinkReport
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -67,11 +70,33 @@ def test_the_totals_in_words() -> None:
     assert report.lines() == [
         "source: records 9",
         "jsonl: files 1",
-        "seen 5 exchanges; console logged 4, lost 1 (unhandled 1); "
-        "jsonl logged 1, lost 4 (queue_full 3, unhandled 1); "
-        "2 connections, 9 calls, 0 records lost; breaks: hpack 2, gap 1; "
-        "3 connections evicted; 4 records missing",
+        "seen 5 exchanges; 2 connections, 9 calls",
+        "console logged 4, lost 1 (unhandled 1)",
+        "jsonl logged 1, lost 4 (queue_full 3, unhandled 1)",
+        "0 records lost",
+        "breaks: hpack 2, gap 1",
+        "3 connections evicted",
+        "4 records missing",
         "plugin late failed 2 times: shutdown: OSError: why",
+    ]
+
+
+@given(REPORTS)
+@settings(max_examples=50)
+def test_every_line_of_the_totals_fits_80_columns(report: Report) -> None:
+    names = {f"a_rather_long_cause_{n}": n for n in range(1, 20)}
+    full = dataclasses.replace(report, breaks=names, source=names, records_lost=names)
+    for line in [*full.totals(), *full.counters()]:
+        assert len(f"rover: {line}") <= 80
+    joined = " ".join(line.strip() for line in full.totals())
+    assert f"breaks: {by_cause(Counter(names))}" in joined
+
+
+def test_in_the_middle_of_a_run_what_no_sink_has_is_lost() -> None:
+    report = Report(9, 1, sinks=[SinkReport("slow", 4, {"queue_full": 1}), SinkReport("quick", 8)])
+    assert report.with_rest_lost("died").sinks == [
+        SinkReport("slow", 4, {"queue_full": 1, "died": 3}),
+        SinkReport("quick", 8),
     ]
 
 

@@ -1,6 +1,7 @@
 """Configuration: a wrong key or value is an error that names the thing and the nearest right one."""
 
 import types
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,9 @@ DECLARED = {
     "sink.jsonl.kernel_logs": Setting("kernel_logs", False, "flag"),
     "limits.queue": Setting("queue", 10, "number", minimum=1),
     "select.pid": Setting("pid", [], "numbers", items=int),
+    "select.comm": Setting("comm", [], "names"),
+    "run.workers": Setting("workers", 1, "number", minimum=1, maximum=8),
+    "few": Setting("few", 1, "number", maximum=3),
     "sink.console.color": Setting("color", "auto", "colours", choices=("auto", "always", "never")),
     "protocol.http1.rate": Setting("rate", 0.5, "share"),
     "ports.*": Setting("ports.*", "", "pins"),
@@ -50,17 +54,28 @@ def test_values_are_read_in_the_type_of_their_default(key, given, value):
     [
         ("sink.jsonl.pth", "x", "unknown setting 'sink.jsonl.pth'; did you mean 'sink.jsonl.path'?"),
         ("sink.jsnl.path", "x", "unknown setting 'sink.jsnl.path'; did you mean 'sink.jsonl.path'?"),
-        ("limits.queue", "many", "limits.queue = 'many': must be a int"),
+        ("limits.queue", "many", "limits.queue = 'many': must be an int"),
         ("limits.queue", "0", "limits.queue = '0': must be at least 1"),
-        ("limits.queue", True, "limits.queue = True: must be a int"),
-        ("limits.queue", 1.5, "limits.queue = 1.5: must be a int"),
+        ("limits.queue", True, "limits.queue = True: must be an int"),
+        ("limits.queue", 1.5, "limits.queue = 1.5: must be an int"),
         ("select.pid", "1,x", "select.pid = '1,x': must be a list of int"),
-        ("sink.jsonl.kernel_logs", "maybe", "sink.jsonl.kernel_logs = 'maybe': must be a bool"),
+        ("sink.jsonl.kernel_logs", "maybe", "sink.jsonl.kernel_logs = 'maybe': must be true or false"),
+        ("limits.queue", "9" * 5000, f"limits.queue = '{'9' * 99}...: must be an int"),
+        ("limits.queue", float("inf"), "limits.queue = inf: must be an int"),
+        ("run.workers", 0, "run.workers = 0: must be from 1 to 8"),
+        ("run.workers", 9, "run.workers = 9: must be from 1 to 8"),
+        ("few", 4, "few = 4: must be at most 3"),
+        ("select.pid", [True], "select.pid = [True]: must be a list of int"),
+        ("select.comm", [{"a": 1}], "select.comm = [{'a': 1}]: must be a list of strings"),
+        ("sink.jsonl.path", False, "sink.jsonl.path = False: must be a string"),
+        ("sink.jsonl.path", ["x"], "sink.jsonl.path = ['x']: must be a string"),
+        ("protocol.http1.rate", float("nan"), "protocol.http1.rate = nan: must be a number"),
+        ("protocol.http1.rate", "inf", "protocol.http1.rate = 'inf': must be a number"),
         ("sink.console.color", "pink", "must be one of auto, always, never"),
         ("sink.oap.period", "", "sink.oap.period = '': must be a time"),
         ("sink.oap.period", "s", "sink.oap.period = 's': must be a time"),
         ("sink.oap.period", "5s!", "sink.oap.period = '5s!': must be a time"),
-        ("protocol.http1.rate", "5s", "protocol.http1.rate = '5s': must be a float"),
+        ("protocol.http1.rate", "5s", "protocol.http1.rate = '5s': must be a number"),
     ],
 )
 def test_a_wrong_one_is_named(key, given, message):
@@ -82,19 +97,41 @@ def test_a_table_of_chosen_keys_is_empty_until_one_is_chosen():
 def test_a_file_is_tables_of_dotted_keys(tmp_path):
     file = tmp_path / "rover.toml"
     file.write_text('[sink.jsonl]\npath = "x"\n[ports]\n8080 = "http1"\n')
-    assert read_file(file) == {"sink.jsonl.path": "x", "ports.8080": "http1"}
+    assert read_file(file, DECLARED) == {"sink.jsonl.path": "x", "ports.8080": "http1"}
 
 
 def test_an_unreadable_or_broken_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"cannot read configuration .*nowhere.toml: No such file"):
-        read_file(tmp_path / "nowhere.toml")
+        read_file(tmp_path / "nowhere.toml", DECLARED)
     broken = tmp_path / "broken.toml"
     broken.write_text("a = 1\nb = = 2")
     with pytest.raises(UsageError, match=r"broken.toml is not valid TOML: .*line 2"):
-        read_file(broken)
+        read_file(broken, DECLARED)
+    for nested in ("a = " + "[" * 100_000, "a = " + "9" * 5000):
+        broken.write_text(nested)
+        with pytest.raises(UsageError, match=r"broken.toml is not valid TOML"):
+            read_file(broken, DECLARED)
+    with pytest.raises(UsageError, match="configuration /dev/zero is larger than 1 MiB"):
+        read_file(Path("/dev/zero"), DECLARED)
     broken.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="not valid TOML"):
-        read_file(broken)
+        read_file(broken, DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[limits]\nqueue = "many"', "limits.queue = 'many': must be an int"),
+        ("[sink.jsonl]\npth = 1", "unknown setting 'sink.jsonl.pth'; did you mean 'sink.jsonl.path'?"),
+        ("sink = 3", "unknown setting 'sink'"),
+    ],
+)
+def test_a_wrong_setting_in_a_file_names_file_and_key(tmp_path, text, message):
+    file = tmp_path / "rover.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as raised:
+        read_file(file, DECLARED)
+    assert str(raised.value).startswith(f"configuration {file}: {message}")
 
 
 def test_an_assignment_needs_an_equals_sign():

@@ -80,7 +80,11 @@ def test_a_strangers_protocol_is_logged_live(installed, tmp_path, start_program)
     server.join()
     wait_until(lambda: log.exists() and log.read_text().count("\n") >= 6, f"six lines: {agent.err}")
     assert agent.stop() == 0
-    assert "tally logged 6, lost 0; jsonl logged 6, lost 0" in agent.err[-1]
+    assert agent.err[-3:] == [
+        "rover: tally logged 6, lost 0",
+        "rover: jsonl logged 6, lost 0",
+        "rover: 0 records lost",
+    ]
     assert tally.read_text().count('["lines", {"lines.question": "two", "lines.answer": "TWO"}') == 2
     assert log.read_text().count('"network.protocol.name":"lines"') == 6
 

@@ -243,5 +243,5 @@ def test_a_source_error_is_one_line(tmp_path):
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == "rover: cannot open /nowhere/x for writing: No such file or directory\n"

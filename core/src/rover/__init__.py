@@ -1,86 +1,24 @@
 """Access logs of every process on a Linux host, as a framework of plugins.
 
-What a plugin author needs, in one place. docs/plugins.md tells how to use it.
+What a plugin author needs is here, in one place: `rover.api` lists it. docs/plugins.md tells how to use it.
 """
 
-from rover.access_log import AccessLog
-from rover.buffer import StreamBuffer
-from rover.connection import Connection, ProtocolBreak
-from rover.decoder import (
-    NEED_MORE,
-    RESYNCHRONISED,
-    UPLOAD_ALL,
-    UPLOAD_NONE,
-    AnyExchange,
-    Decoder,
-    Outcomes,
-    ProtocolSpec,
-    Verdict,
-    WeighedDecoder,
-)
-from rover.errors import RoverError, SinkError, UsageError
-from rover.exchange import Exchange, Outcome
-from rover.hookspecs import hookimpl
-from rover.lock import ProcessLock
-from rover.records import (
-    SYSCALL_NAMES,
-    Address,
-    Closed,
-    Detail,
-    Direction,
-    Loss,
-    Opened,
-    Process,
-    RecordHandler,
-    Role,
-    Syscall,
-)
-from rover.settings import Setting, Settings
-from rover.sink import Sink, SinkSpec, Worker
-from rover.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
+# Whoever imports a part of rover imports this first. So it imports nothing until a name of `rover.api` is
+# asked for (PEP 562): the command has taken its signals some milliseconds after its start, not a hundred.
+TYPE_CHECKING = False  # as type checkers know it; to import it from `typing` takes milliseconds
+if TYPE_CHECKING:
+    from rover.api import *  # noqa: F403
+    from rover.api import __all__ as __all__
 
-__all__ = [
-    "NEED_MORE",
-    "RESYNCHRONISED",
-    "SYSCALL_NAMES",
-    "UPLOAD_ALL",
-    "UPLOAD_NONE",
-    "AccessLog",
-    "Address",
-    "AnyExchange",
-    "Check",
-    "Closed",
-    "Connection",
-    "Decoder",
-    "DescribingSource",
-    "Detail",
-    "Direction",
-    "DivisibleSource",
-    "Exchange",
-    "Loss",
-    "Opened",
-    "Outcome",
-    "Outcomes",
-    "Process",
-    "ProcessLock",
-    "ProtocolBreak",
-    "ProtocolSpec",
-    "RecordHandler",
-    "Role",
-    "RoverError",
-    "Selection",
-    "Setting",
-    "Settings",
-    "Sink",
-    "SinkError",
-    "SinkSpec",
-    "Source",
-    "SourceSpec",
-    "StreamBuffer",
-    "Syscall",
-    "UsageError",
-    "Verdict",
-    "WeighedDecoder",
-    "Worker",
-    "hookimpl",
-]
+
+def __getattr__(name: str) -> object:
+    if name.startswith("__") and name != "__all__":  # what Python itself looks for
+        raise AttributeError(name)
+    import importlib
+
+    api = importlib.import_module("rover.api")
+    if name != "__all__" and name not in api.__all__:
+        raise AttributeError(f"module 'rover' has no attribute {name!r}")
+    value: object = getattr(api, name)
+    globals()[name] = value
+    return value

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from rover.collector import relax_collector
 from rover.configuration import Catalogue
-from rover.errors import RoverError, UsageError
+from rover.errors import NotInstalledError, RoverError, UsageError
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
-from rover.pipeline.totals import Totals
-from rover.plugins import first_line
+from rover.plugins import PluginManager, first_line
 from rover.report import PluginFailure, Report, failures_of
 from rover.settings import Settings
 from rover.signals import ORDERLY, Signals
@@ -38,7 +37,7 @@ def sink_spec(catalogue: Catalogue, name: str) -> SinkSpec:
     spec = catalogue.sinks.get(name)
     if spec is None:
         known = ", ".join(sorted(catalogue.sinks)) or "none"
-        raise UsageError(f"unknown sink {name!r}; installed: {known}")
+        raise NotInstalledError(f"unknown sink {name!r}; installed: {known}", f"sink {name}")
     return spec
 
 
@@ -55,8 +54,19 @@ def make_sink(spec: SinkSpec, settings: Settings, worker: Worker | None) -> Sink
     return spec.make(section) if worker is None else factory_for_workers(spec)(section, worker)
 
 
+def start_source(manager: PluginManager, source: Source) -> None:
+    """Starts it. Raises RoverError, whatever its plugin raises."""
+    try:
+        source.start()
+    except RoverError:
+        raise
+    except BaseException as error:
+        manager.maker(source).failed("start", error)
+        raise RoverError(f"the source failed: {type(error).__name__}: {first_line(error)}") from error
+
+
 class Agent:
-    """One run of one source through the pipeline."""
+    """One run: of one source, or of several that follow each other, through pipelines to the same sinks."""
 
     def __init__(
         self,
@@ -64,6 +74,7 @@ class Agent:
         settings: Settings,
         source: Source,
         *,
+        follow: Iterator[Source] | None = None,
         lossless: bool = False,
         sinks: Sequence[str] | None = None,
         workers: Mapping[str, Worker] | None = None,
@@ -71,6 +82,8 @@ class Agent:
     ) -> None:
         """Opens the sinks and starts the source. Raises RoverError or UsageError.
 
+        `follow`: the sources that are read after it, for a run of several files. Then `source` is started
+        already, and so is each that follows. None of them knows of the connections of another.
         `sinks`: names instead of the setting `run.sinks`, for a run that has another purpose
         (a recording): there may be none, and it outlives them. `workers`: what each sink is to know,
         by its name, when this process is one of several. `signals`: what may end the run and have its
@@ -82,38 +95,36 @@ class Agent:
             raise UsageError("no sink; name one with --sink")
         self._outlives_sinks = sinks is not None
         self._manager = manager
+        self._catalogue = catalogue
+        self._settings = settings
         self._source = source
+        self._follow = follow
         self._signals = signals
         self.stop_seconds: int = settings["limits.stop_seconds"]
         self._counted: Mapping[str, int] = {}
-        self._failures: list[str] = []
+        self._past = Report()
+        """What the sources came to that are read, without the sinks."""
+        self.failures: list[str] = []
+        """What went wrong, but for what the sinks say."""
         self.broken = False
         """Whether an internal error ended it."""
         self._deadline: float | None = None
         self._reopen = False
-        recogniser = Recogniser(manager, list(catalogue.protocols.values()), settings.section("ports"))
         self.outlets: list[Outlet] = []
-        share = max((worker.count for worker in (workers or {}).values()), default=1)
-        begun = False
+        self._share = max((worker.count for worker in (workers or {}).values()), default=1)
+        begun = follow is not None
         try:
+            self._recogniser = Recogniser(
+                manager, list(catalogue.protocols.values()), settings.section("ports")
+            )
             for name in dict.fromkeys(names):
                 self._open(catalogue, settings, name, workers[name] if workers else None, lossless)
             if names and not self.outlets:
-                raise RoverError(self._failures[0])
-            begun = True
-            self._start(source)
-            self.pipeline = Pipeline(
-                manager,
-                recogniser,
-                self.outlets,
-                source,
-                epoch=source.epoch,
-                protocol_settings={
-                    name: settings.section(f"protocol.{name}") for name in catalogue.protocols
-                },
-                max_connections=settings["limits.connections"],
-                max_memory=settings["limits.memory"] // share,
-            )
+                raise RoverError(self.failures[0])
+            if not begun:
+                begun = True
+                start_source(manager, source)
+            self.pipeline = self._pipeline()
             manager.hook.startup(settings=settings)
         except BaseException:
             if begun:
@@ -138,7 +149,7 @@ class Agent:
         except RoverError:
             raise
         except BaseException as error:
-            self._failures.append(f"sink {name}: {type(error).__name__}: {first_line(error)}")
+            self.failures.append(f"sink {name}: {type(error).__name__}: {first_line(error)}")
             if owner is not None:
                 owner.failed(f"sink {name}: make", error)
             return
@@ -153,14 +164,21 @@ class Agent:
             )
         )
 
-    def _start(self, source: Source) -> None:
-        try:
-            source.start()
-        except RoverError:
-            raise
-        except BaseException as error:
-            self._manager.maker(source).failed("start", error)
-            raise RoverError(f"the source failed: {type(error).__name__}: {first_line(error)}") from error
+    def _pipeline(self) -> Pipeline:
+        """For the source that is read now."""
+        settings, source = self._settings, self._source
+        return Pipeline(
+            self._manager,
+            self._recogniser,
+            self.outlets,
+            source,
+            epoch=source.epoch,
+            protocol_settings={
+                name: settings.section(f"protocol.{name}") for name in self._catalogue.protocols
+            },
+            max_connections=settings["limits.connections"],
+            max_memory=settings["limits.memory"] // self._share,
+        )
 
     @property
     def stopping(self) -> bool:
@@ -194,35 +212,51 @@ class Agent:
     def _latest(self) -> float:
         return time.monotonic() + ORDERLY * self.stop_seconds
 
-    def run(
-        self, progress: Callable[[Totals], None] | None = None, interval: float = PROGRESS_INTERVAL
-    ) -> str:
-        """Until the source ends, `stop` is called, or no sink is left. Everything is flushed.
+    def run(self, progress: Callable[[], None] | None = None, interval: float = PROGRESS_INTERVAL) -> str:
+        """Until the last source ends, `stop` is called, or no sink is left. Everything is flushed.
 
         `progress` is called each `interval` seconds. Returns what went wrong, empty if nothing did.
         """
-        source, pipeline = self._source, self.pipeline
         relax_collector()
-        try:
-            next_tick = source.now() + TICK_INTERVAL
-            next_progress = time.monotonic() + interval
-            while not self.stopping:
-                if not source.poll(pipeline, POLL_TIMEOUT):
-                    break
-                self.attend()
-                if (now := source.now()) >= next_tick:
-                    next_tick = now + TICK_INTERVAL
-                    pipeline.tick(now)
-                if not self._outlives_sinks and all(outlet.closed for outlet in self.outlets):
-                    break
-                if progress is not None and time.monotonic() >= next_progress:
-                    next_progress = time.monotonic() + interval
-                    progress(pipeline.totals)
-        except BaseException as error:
-            self._went_wrong(error)
+        while True:
+            self._attempt(lambda: self._read(progress, interval), None)
+            if not self._attempt(self._go_on, False):
+                break
         self._finish()
-        failures = [*self._failures, *(f"sink {o.name}: {o.failure}" for o in self.outlets if o.failure)]
+        failures = [*self.failures, *(f"sink {o.name}: {o.failure}" for o in self.outlets if o.failure)]
         return failures[0] if failures else ""
+
+    def _read(self, progress: Callable[[], None] | None, interval: float) -> None:
+        """One source, to its end."""
+        source, pipeline = self._source, self.pipeline
+        next_tick = source.now() + TICK_INTERVAL
+        next_progress = time.monotonic() + interval
+        while not self._over and source.poll(pipeline, POLL_TIMEOUT):
+            self.attend()
+            if (now := source.now()) >= next_tick:
+                next_tick = now + TICK_INTERVAL
+                pipeline.tick(now)
+            if progress is not None and time.monotonic() >= next_progress:
+                next_progress = time.monotonic() + interval
+                progress()
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is to be read: it was asked to end, or nobody takes access logs any more."""
+        return self.stopping or (not self._outlives_sinks and all(outlet.closed for outlet in self.outlets))
+
+    def _go_on(self) -> bool:
+        """Takes the source that follows. False when there is none, or it is not wanted any more."""
+        self.attend()
+        source = None if self._follow is None or self._over else next(self._follow, None)
+        if source is None:
+            return False
+        self._finish_source()
+        past = self._past + Report.of(self.pipeline.totals, self._counted, (), ())
+        self._source = source
+        # At once: another thread may ask for the totals (`last_words`).
+        self.pipeline, self._past, self._counted = self._pipeline(), past, {}
+        return True
 
     def _went_wrong(self, error: BaseException) -> None:
         message = first_line(error)
@@ -230,7 +264,7 @@ class Agent:
             logger.debug("internal error", exc_info=error)
             message = f"internal error: {type(error).__name__}: {message}"
             self.broken = True
-        self._failures.append(message)
+        self.failures.append(message)
 
     def _attempt(self, step: Callable[[], T], otherwise: T, asked: str = "") -> T:
         """A step of the ending: whatever it raises, the next one follows. `asked`: what of the source's it
@@ -243,7 +277,7 @@ class Agent:
                 self._manager.maker(self._source).failed(asked, error)
             return otherwise
 
-    def _finish(self) -> None:
+    def _finish_source(self) -> None:
         source, pipeline = self._source, self.pipeline
         if self.stopping:
             self._attempt(lambda: source.stop(pipeline), None)
@@ -251,6 +285,9 @@ class Agent:
         self._counted = self._attempt(lambda: figures(source.counters()), {}, "counters")
         self._attempt(source.close, None, "close")
         self._attempt(lambda: pipeline.finish(now), None)
+
+    def _finish(self) -> None:
+        self._finish_source()
         for outlet in self.outlets:
             outlet.end()
         self._attempt(self._manager.hook.shutdown, None)
@@ -259,14 +296,12 @@ class Agent:
         for outlet in self.outlets:
             outlet.stop(deadline)
 
-    def report(self, before: Iterable[PluginFailure] = (), *, cut: str = "") -> Report:
-        """What it came to; after `run`. Plugins' failures of `before` are another process's to tell.
-
-        In the middle of it, `cut` is the cause that exchanges are lost by which no sink has yet.
-        """
+    def report(self, before: Iterable[PluginFailure] = ()) -> Report:
+        """What it came to; after `run`, or so far. Plugins' failures of `before` are another process's to
+        tell."""
         failures = failures_of(self._manager.plugins, before)
-        return Report.of(self.pipeline.totals, self._counted, self.outlets, failures, cut=cut)
+        return self._past + Report.of(self.pipeline.totals, self._counted, self.outlets, failures)
 
     def last_words(self) -> list[str]:
         """The totals as far as they are known; from any thread, without a call of a plugin's."""
-        return self.report(cut="unfinished").lines()
+        return self.report().with_rest_lost("unfinished").lines()

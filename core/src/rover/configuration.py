@@ -8,17 +8,28 @@ from pathlib import Path
 
 from rover.decoder import ProtocolSpec
 from rover.plugins import PluginManager
+from rover.priority import HIGHEST, LOWEST
 from rover.settings import Setting, Settings, read_assignments, read_environment, read_file
 from rover.sink import SinkSpec
 from rover.source import Selection, SourceSpec
+
+MAX_WORKERS = 8
+"""Each has a ring, queues and a core of its own. Where eight are not enough, watching less of the host
+helps more: the watched programs need its cores too."""
 
 CORE = {
     "run.source": Setting("run.source", "ebpf", "where records come from"),
     "run.sinks": Setting("run.sinks", ["console"], "where access logs go, a list"),
     "run.nice": Setting(
-        "run.nice", -6, "scheduling priority, -20 to 19; below 0 the agent goes before what it watches"
+        "run.nice",
+        -6,
+        "scheduling priority; below 0 the agent goes before what it watches",
+        minimum=LOWEST,
+        maximum=HIGHEST,
     ),
-    "run.workers": Setting("run.workers", 1, "processes that share the connections, at most 8", minimum=1),
+    "run.workers": Setting(
+        "run.workers", 1, "processes that share the connections", minimum=1, maximum=MAX_WORKERS
+    ),
     "select.pid": Setting("select.pid", [], "watch these processes and their descendants", items=int),
     "select.comm": Setting("select.comm", [], "watch processes of these names"),
     "select.port": Setting("select.port", [], "watch connections with these ports, either end", items=int),
@@ -41,7 +52,7 @@ CORE = {
         minimum=0,
         seconds=True,
     ),
-    "ports.*": Setting("ports.*", "", 'pins a port to a protocol: ports.8080 = "http1"'),
+    "ports.*": Setting("ports.*", "", 'pins a port to a protocol, such as 8080 = "http1"'),
 }
 
 
@@ -73,7 +84,7 @@ class Catalogue:
         """
         given: dict[str, object] = {}
         if file is not None:
-            given |= read_file(file)
+            given |= read_file(file, self.declared)
         given |= read_environment(self.declared, os.environ)
         given |= read_assignments(assignments)
         given |= {key: value for key, value in options.items() if value not in (None, [], ())}

@@ -1,6 +1,11 @@
-"""What a user is told when it does not work. One line: the thing, and the mend."""
+"""What a user is told when it does not work. One line: the thing, and what to do about it."""
 
 from __future__ import annotations
+
+import errno
+
+WRONG_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What opening says where the name is wrong, and not the file or the disk (open(2))."""
 
 
 class RoverError(Exception):
@@ -8,7 +13,16 @@ class RoverError(Exception):
 
 
 class UsageError(RoverError):
-    """It was asked wrongly: an option, a setting, a name. Exit code 2."""
+    """It was asked wrongly: an option, a setting, a name, a file that is not there. Exit code 2."""
+
+
+class NotInstalledError(UsageError):
+    """Nothing installed goes by this name."""
+
+    def __init__(self, message: str, named: str) -> None:
+        """`named`: what kind of thing and its name, such as "sink jsonl"."""
+        super().__init__(message)
+        self.named = named
 
 
 class SinkError(RoverError):
@@ -17,3 +31,18 @@ class SinkError(RoverError):
     def __init__(self, message: str, *, closed: bool = False) -> None:
         super().__init__(message)
         self.closed = closed
+
+
+class ReaderLeftError(SinkError):
+    """Whoever read what the sink writes has left: it is closed. A run whose other sinks are closed like this,
+    too, ends as quietly as other programs in a pipe do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, closed=True)
+
+
+def file_error(what: str, error: OSError) -> RoverError:
+    """Why a file that the user named cannot be used: `what`, such as "cannot read x", and the system's words.
+    A UsageError where there is no such file."""
+    kind = UsageError if error.errno in WRONG_NAME else RoverError
+    return kind(f"{what}: {error.strerror or error}")

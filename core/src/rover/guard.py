@@ -278,6 +278,8 @@ def check_setting(what: str, setting: Setting) -> None:
         raise TypeError(f"{what}: its help or environment is no str")
     if setting.minimum is not None and type(setting.minimum) is not int:
         raise TypeError(f"{what}: its minimum is {found(setting.minimum)}")
+    if setting.maximum is not None and type(setting.maximum) is not int:
+        raise TypeError(f"{what}: its maximum is {found(setting.maximum)}")
     if not isinstance(setting.choices, tuple | list):
         raise TypeError(f"{what}: its choices are {found(setting.choices)}")
     setting.read(name, default)

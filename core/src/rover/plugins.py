@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import pluggy
 
-from rover import hookspecs
+import rover.hookspecs as hookspecs
 from rover.decoder import ProtocolSpec
 from rover.errors import UsageError
 from rover.guard import check_spec, found

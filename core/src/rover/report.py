@@ -11,6 +11,9 @@ from rover.pipeline.outlet import Outlet
 from rover.pipeline.totals import Totals, by_cause
 from rover.plugins import Plugin
 
+WIDTH = 80 - len("rover: ")
+"""Columns of a line of the totals, so that a terminal of 80 shows it on one."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SinkReport:
@@ -21,6 +24,8 @@ class SinkReport:
     lost: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Exchanges it never passed on, by cause."""
     counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reader_left: bool = False
+    """Whether it was closed because whoever read what it wrote has left."""
 
     def __add__(self, other: SinkReport) -> SinkReport:
         return SinkReport(
@@ -28,6 +33,7 @@ class SinkReport:
             self.logged + other.logged,
             added(self.lost, other.lost),
             added(self.counters, other.counters),
+            self.reader_left or other.reader_left,
         )
 
 
@@ -71,17 +77,8 @@ class Report:
         source: Mapping[str, int],
         outlets: Iterable[Outlet],
         failures: Sequence[PluginFailure],
-        *,
-        cut: str = "",
     ) -> Report:
-        """Of one pipeline, after its end; or before, when `cut` is the cause by which those exchanges are
-        lost that a sink neither has nor lost."""
-        sinks = []
-        for outlet in outlets:
-            lost, logged = Counter(outlet.lost), outlet.logged
-            if cut:
-                lost[cut] += max(0, totals.exchanges - totals.unhandled - logged - lost.total())
-            sinks.append(SinkReport(outlet.name, logged, dict(lost), dict(outlet.counters)))
+        """Of one pipeline and its sinks, as far as they are."""
         return cls(
             totals.exchanges,
             totals.unhandled,
@@ -90,7 +87,7 @@ class Report:
             dict(totals.breaks),
             dict(totals.records_lost),
             dict(source),
-            sinks,
+            [SinkReport(o.name, o.logged, dict(o.lost), dict(o.counters), o.reader_left) for o in outlets],
             failures,
             noted=totals.noted(),
         )
@@ -133,10 +130,11 @@ class Report:
     # -- in words ------------------------------------------------------------------------------
 
     def lines(self) -> list[str]:
-        """All there is to tell, the totals among it."""
+        """All there is to tell, the totals among it: a fact per line, each short enough for 80 columns but
+        those of plugins' failures, which are as long as the plugin's message."""
         return [
             *self.counters(),
-            self.summary(),
+            *self.totals(),
             *(
                 f"plugin {f.plugin} failed {amount(f.count, 'times')}: {f.kind}: {f.message}"
                 for f in self.failures
@@ -144,30 +142,59 @@ class Report:
         ]
 
     def counters(self) -> list[str]:
-        """What there is beside of workers, source and sinks, a line each: "jsonl: a 1, b 2"; zeros are left
-        out."""
+        """What there is beside of workers, source and sinks: "jsonl: a 1, b 2"; zeros are left out."""
         sinks = [(sink.name, sink.counters) for sink in self.sinks]
         parts = [("workers", self.workers), ("source", self.source), *sinks]
         nonzero = [(name, Counter({k: v for k, v in figures.items() if v})) for name, figures in parts]
-        return [f"{name}: {by_cause(figures)}" for name, figures in nonzero if figures]
+        lines = [f"{name}: {by_cause(figures)}" for name, figures in nonzero if figures]
+        return [line for long in lines for line in folded(long)]
 
-    def summary(self) -> str:
-        """ "seen 12 exchanges; console logged 12, lost 0; 3 connections, 48 calls, 0 records lost"."""
-        parts = [f"seen {amount(self.exchanges, 'exchanges')}"]
+    def totals(self) -> list[str]:
+        """ "seen 12 exchanges; 3 connections, 48 calls", "console logged 12, lost 0", "0 records lost", and
+        what else happened."""
+        lines = [
+            f"seen {amount(self.exchanges, 'exchanges')}; "
+            f"{amount(self.connections, 'connections')}, {amount(self.calls, 'calls')}"
+        ]
         for sink in self.sinks:
             lost = Counter(sink.lost)
             if self.unhandled:
                 lost["unhandled"] += self.unhandled
-            parts.append(f"{sink.name} logged {sink.logged}, lost {lost.total()}{causes(lost)}")
+            lines.append(f"{sink.name} logged {sink.logged}, lost {lost.total()}{causes(lost)}")
         records = Counter(self.records_lost)
-        parts.append(
-            f"{amount(self.connections, 'connections')}, {amount(self.calls, 'calls')}, "
-            f"{amount(records.total(), 'records lost')}{causes(records)}"
-        )
+        lines.append(f"{amount(records.total(), 'records lost')}{causes(records)}")
         if self.breaks:
-            parts.append(f"breaks: {by_cause(Counter(self.breaks))}")
-        parts += [amount(count, name) for name, count in self.noted.items() if count]
-        return "; ".join(parts)
+            lines.append(f"breaks: {by_cause(Counter(self.breaks))}")
+        lines += [amount(count, name) for name, count in self.noted.items() if count]
+        return [line for long in lines for line in folded(long)]
+
+    @property
+    def read_by_nobody(self) -> bool:
+        """Whether nobody reads what any of its sinks would write: whoever did has left."""
+        return bool(self.sinks) and all(sink.reader_left for sink in self.sinks)
+
+    def with_rest_lost(self, cause: str) -> Report:
+        """The same in the middle of a run: what no sink has logged or lost yet is lost by this cause."""
+        sinks = []
+        for sink in self.sinks:
+            rest = self.exchanges - self.unhandled - sink.logged - sum(sink.lost.values())
+            lost = added(sink.lost, {cause: rest}) if rest > 0 else sink.lost
+            sinks.append(dataclasses.replace(sink, lost=lost))
+        return dataclasses.replace(self, sinks=sinks)
+
+
+def folded(line: str) -> list[str]:
+    """A line; where it is longer than WIDTH, several: it ends after a comma, and the next one is indented."""
+    lines: list[str] = []
+    for part in line.split(", "):
+        if lines and len(lines[-1]) + len(part) + len(", ,") <= WIDTH:
+            lines[-1] += f", {part}"
+        elif lines:
+            lines[-1] += ","
+            lines.append(f"  {part}")
+        else:
+            lines.append(part)
+    return lines
 
 
 def failures_of(plugins: Iterable[Plugin], before: Iterable[PluginFailure] = ()) -> list[PluginFailure]:

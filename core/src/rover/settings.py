@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rover.errors import UsageError
+from rover.errors import UsageError, file_error
 
 # A time as Go, Docker and Kubernetes write it: 5s, 1m30s, 500ms.
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -22,6 +23,9 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # A size as Docker, Kubernetes and systemd write it: 256MiB, 64k, 1G. Units are powers of 1024.
 _SIZE = re.compile(r"(\d+)\s*([kmgt])?(i?b)?", re.IGNORECASE | re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+MAX_FILE = 1 << 20
+"""Bytes of a configuration file: a thousand times what all settings take; more is another file."""
 
 Value = str | int | float | bool | list[str] | list[int]
 
@@ -38,6 +42,7 @@ class Setting:
     """One line, with the unit."""
     choices: tuple[str, ...] = ()
     minimum: int | None = None
+    maximum: int | None = None
     items: type[str | int] = str
     environment: str = ""
     """Variable that overrides the file; the command line overrides both. Empty is none."""
@@ -50,10 +55,35 @@ class Setting:
         """The value in the setting's type. Raises UsageError naming `key`."""
         converted = self._convert(key, value)
         if self.choices and converted not in self.choices:
-            raise UsageError(f"{key} = {value!r}: must be one of {', '.join(self.choices)}")
-        if self.minimum is not None and isinstance(converted, int | float) and converted < self.minimum:
-            raise UsageError(f"{key} = {value!r}: must be at least {self.minimum}")
+            raise UsageError(f"{key} = {shown(value)}: must be one of {', '.join(self.choices)}")
+        if isinstance(converted, int | float) and not (
+            (self.minimum is None or self.minimum <= converted)
+            and (self.maximum is None or converted <= self.maximum)
+        ):
+            raise UsageError(f"{key} = {shown(value)}: must be {self.bounds}")
         return converted
+
+    @property
+    def kind(self) -> str:
+        """What its values are, for people: "an int"."""
+        if self.seconds:
+            return "a time: seconds, or as in 500ms, 1m30s"
+        if self.size:
+            return "a size: bytes, or as in 64KiB, 256MiB"
+        if isinstance(self.default, list):
+            return f"a list of {'int' if self.items is int else 'strings'}"
+        if isinstance(self.default, bool):
+            return "true or false"
+        return {int: "an int", float: "a number"}.get(type(self.default), "a string")
+
+    @property
+    def bounds(self) -> str:
+        """ "from 1 to 8", "at least 1", "at most 8"; empty when there are none."""
+        if self.minimum is None:
+            return "" if self.maximum is None else f"at most {self.maximum}"
+        return (
+            f"at least {self.minimum}" if self.maximum is None else f"from {self.minimum} to {self.maximum}"
+        )
 
     def _convert(self, key: str, value: object) -> Value:
         default = self.default
@@ -62,6 +92,8 @@ class Setting:
                 parts = value.split(",") if isinstance(value, str) else value
                 if not isinstance(parts, list):
                     parts = [parts]
+                if any(isinstance(part, bool | list | dict) for part in parts):
+                    raise ValueError
                 stripped = [p.strip() if isinstance(p, str) else p for p in parts]
                 return [self.items(p) for p in stripped if p != ""]  # type: ignore[return-value,arg-type]
             if isinstance(default, bool):
@@ -81,15 +113,33 @@ class Setting:
                     raise ValueError
                 return int(value)  # type: ignore[call-overload, no-any-return]
             if isinstance(default, float):
-                return float(value)  # type: ignore[arg-type]
-        except (ValueError, KeyError, TypeError):
-            kind = f"list of {self.items.__name__}" if isinstance(default, list) else type(default).__name__
-            if self.seconds:
-                kind = "time: seconds, or as in 500ms, 1m30s"
-            if self.size:
-                kind = "size: bytes, or as in 64KiB, 256MiB"
-            raise UsageError(f"{key} = {value!r}: must be a {kind}") from None
+                number = float(value)  # type: ignore[arg-type]
+                if not math.isfinite(number):
+                    raise ValueError
+                return number
+        except (ValueError, KeyError, TypeError, OverflowError):
+            raise UsageError(f"{key} = {shown(value)}: must be {self.kind}") from None
         return str(value)
+
+
+def shown(value: object) -> str:
+    """A value that was given, for a message: its beginning."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+MAX_SHOWN = 100
+"""Characters of a value in a message, which is a line."""
+
+
+def find(declared: Mapping[str, Setting], key: str) -> Setting:
+    """The declaration of a key. Raises UsageError, which names the nearest one."""
+    # `ports.*` declares a table whose keys the user chooses.
+    setting = declared.get(key) or declared.get(key.rpartition(".")[0] + ".*")
+    if setting is None:
+        near = difflib.get_close_matches(key, declared, 1, 0.5)
+        raise UsageError(f"unknown setting {shown(key)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return setting
 
 
 class Settings:
@@ -100,22 +150,8 @@ class Settings:
         self._declared = dict(declared)
         values: dict[str, Value] = {key: s.default for key, s in declared.items()}
         for key, value in given.items():
-            values[key] = self._setting(key).read(key, value)
+            values[key] = find(declared, key).read(key, value)
         self._values = values
-
-    def _setting(self, key: str) -> Setting:
-        setting = self._declared.get(key)
-        if setting is None and (prefix := self._open_table(key)) is not None:
-            setting = self._declared[prefix]
-        if setting is None:
-            near = difflib.get_close_matches(key, self._declared, 1, 0.5)
-            raise UsageError(f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        return setting
-
-    def _open_table(self, key: str) -> str | None:
-        """`ports.*` declares a table whose keys the user chooses."""
-        table = key.rpartition(".")[0] + ".*"
-        return table if table in self._declared else None
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -131,19 +167,31 @@ class Settings:
 
     def items(self) -> Iterable[tuple[str, Value, Setting]]:
         """(key, value, declaration) of every setting."""
-        return [(key, value, self._setting(key)) for key, value in sorted(self._values.items())]
+        return [(key, value, find(self._declared, key)) for key, value in sorted(self._values.items())]
 
 
-def read_file(path: Path) -> dict[str, object]:
-    """A configuration file as dotted keys. Raises UsageError naming the file and the line."""
+def read_file(path: Path, declared: Mapping[str, Setting]) -> dict[str, object]:
+    """The settings of a configuration file, by full key. Raises UsageError naming the file, and the key or
+    the line."""
     try:
         with path.open("rb") as file:
-            tables = tomllib.load(file)
+            content = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise UsageError(f"cannot read configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise file_error(f"cannot read configuration {path}", error) from None
+    if len(content) > MAX_FILE:
+        raise UsageError(f"configuration {path} is larger than {MAX_FILE >> 20} MiB")
+    try:
+        given = dict(_flatten("", tomllib.loads(content.decode())))
+    except RecursionError:
+        raise UsageError(
+            f"configuration {path} is not valid TOML: its values are nested too deeply"
+        ) from None
+    except ValueError as error:  # a TOMLDecodeError, a UnicodeDecodeError, a number of thousands of digits
         raise UsageError(f"configuration {path} is not valid TOML: {error}") from None
-    return dict(_flatten("", tables))
+    try:
+        return {key: find(declared, key).read(key, value) for key, value in given.items()}
+    except UsageError as error:
+        raise UsageError(f"configuration {path}: {error}") from None
 
 
 def _flatten(prefix: str, table: Mapping[str, object]) -> Iterable[tuple[str, object]]:

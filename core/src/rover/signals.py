@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 TAKEN = (*ENDING, signal.SIGHUP)
@@ -221,6 +221,14 @@ class Watch:
                 os.write(2, f"rover: {line}\n".encode(errors="replace")[: select.PIPE_BUF])
         finally:
             os._exit(1)
+
+
+def end_by_sigpipe() -> NoReturn:
+    """Ends this process as others end whose reader has left: at once, in silence, by SIGPIPE (signal(7))."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGPIPE,))
+    os.kill(os.getpid(), signal.SIGPIPE)
+    os._exit(128 + signal.SIGPIPE)
 
 
 class Terminal:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from rover.agent import POLL_TIMEOUT, Agent, factory_for_workers, sink_spec
-from rover.configuration import Catalogue
+from rover.configuration import MAX_WORKERS, Catalogue
 from rover.errors import RoverError, UsageError
 from rover.lock import ProcessLock, locks
 from rover.pipeline.recognition import Recogniser
@@ -34,9 +34,6 @@ from rover.sink import Worker
 from rover.source import DivisibleSource, Source
 from rover.worker import BEGIN, DEADLINE, END, REOPEN, Child
 
-MAX_WORKERS = 8
-"""Each has a ring, queues and a core of its own. Where eight are not enough, watching less of the host
-helps more: the watched programs need its cores too."""
 FIGURES_INTERVAL = 0.2
 """Seconds between two reports of a worker: what a worker that is killed takes along of its counts."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
@@ -393,7 +390,11 @@ class Crew:
 
         threading.Thread(target=obey, name="rover-obey", daemon=True).start()
         child.say("ready")
-        failure = agent.run(lambda _: child.figures.write(agent.report(before, cut="died")), FIGURES_INTERVAL)
+
+        def so_far() -> None:
+            child.figures.write(agent.report(before).with_rest_lost("died"))
+
+        failure = agent.run(so_far, FIGURES_INTERVAL)
         if agent.broken:
             failure = f"worker {child.number + 1}: {failure}"
         child.say("ended", failure, agent.broken, agent.report(before).to_json())

@@ -1,12 +1,21 @@
 """The terminal: aligned, told at a glance, and safe from what strangers send."""
 
+import ctypes
+import fcntl
+import locale
 import os
 import re
+import struct
+import termios
+import tty
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rover import AccessLog, Address, Connection, Outcome, Process, ProtocolBreak, Role
-from rover_plugin_sink_log.console import ConsoleSink, _size, duration
+from rover_plugin_sink_log.columns import columns, cut
+from rover_plugin_sink_log.console import ConsoleSink, _size, duration, printable
 from rover_plugin_sink_log.output import Output
 
 CONNECTION = Connection(
@@ -16,6 +25,7 @@ ATTRIBUTES = {
     "http.request.method": "GET",
     "url.original": "/a?b",
     "http.response.status_code": 200,
+    "http.request.header.host": "a.example",
     "http.request.body.size": 0,
     "http.response.body.size": 615,
 }
@@ -42,10 +52,200 @@ def shown():
 def test_a_line_lies_under_its_columns(shown):
     header, line = shown(LOG)
     assert re.fullmatch(
-        r"\d\d:\d\d:01\.234  server  nginx\[42\] +10\.0\.0\.2:4000 +200 +850us +0 +615  GET     /a\?b", line
+        r"\d\d:\d\d:01\.234  server  nginx\[42\] +10\.0\.0\.2:4000 +a\.example +200 +850us +0 +615"
+        r"  GET     /a\?b",
+        line,
     )
     for column, value in [("ROLE", "server"), ("PROCESS", "nginx"), ("STATUS", "200"), ("TARGET", "/a?b")]:
         assert header.index(column) == line.index(value)
+
+
+class Terminal:
+    """A window of so many columns, and what is shown in it."""
+
+    def __init__(self, width, **options):
+        self.read, self.write = os.openpty()
+        tty.setraw(self.write)
+        self.resize(width)
+        output = Output("-")
+        output._descriptor = self.write
+        self.sink = ConsoleSink(output, **options)
+
+    def resize(self, width):
+        fcntl.ioctl(self.write, termios.TIOCSWINSZ, struct.pack("4H", 24, width, 0, 0))
+
+    def show(self, *logs):
+        """The lines of these logs, in one batch, without colours; each fits the window."""
+        self.sink.write(logs)
+        os.write(self.write, b"\0")  # the end: nothing that the console shows has it
+        shown = b""
+        while not shown.endswith(b"\0"):
+            shown += os.read(self.read, 4096)
+        lines = re.sub(r"\x1b\[\d+m", "", shown[:-1].decode()).split("\n")
+        assert lines.pop() == ""
+        return lines
+
+    def close(self):
+        os.close(self.read)
+        os.close(self.write)
+
+
+@pytest.fixture
+def terminal():
+    made = []
+
+    def make(width, **options):
+        made.append(Terminal(width, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+LONG = LOG._replace(
+    connection=CONNECTION._replace(
+        remote=Address("255.255.255.255", 65535), process=Process(4_194_304, "a-process-of-15")
+    ),
+    attributes=ATTRIBUTES
+    | {"url.original": "/" + "x" * 3000, "http.request.header.host": "www." + "long." * 40 + "example"},
+    end=LOG.start + 4_000_000_000_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "header", "line"),
+    [
+        (
+            80,
+            "TIME     ROLE   PROCESS    PEER            STAT    DUR      TARGET",
+            ":01 server a-process… 255.255.255.255 200   4000s GET  /xxxxxxxxxxxxxxxxxx…",
+        ),
+        (
+            120,
+            "TIME          ROLE    PROCESS           PEER                   STATUS  DURATION  METHOD  TARGET",
+            ":01.234  server  a-proc…[4194304]  255.255.255.255:65535  200     4000.00s  GET     /xxxxxxxxx",
+        ),
+        (
+            160,
+            "PEER                   HOST                      STATUS  DURATION  METHOD  TARGET",
+            "255.255.255.255:65535  www.long.long.long.long…  200     4000.00s  GET     /xxxxxxxxx",
+        ),
+        (
+            200,
+            "HOST                      STATUS  DURATION   REQUEST  RESPONSE  METHOD  TARGET",
+            "www.long.long.long.long…  200     4000.00s         0       615  GET     /xxxxxxxxx",
+        ),
+    ],
+)
+def test_a_terminal_shows_what_it_has_room_for(terminal, width, header, line):
+    shown = terminal(width).show(LONG)
+    assert header in shown[0]
+    assert line in shown[1]
+    assert columns(shown[1]) == width
+    assert shown[1].endswith("x…")
+
+
+def test_what_is_not_a_terminal_is_never_cut(shown):
+    line = shown(LONG)[1]
+    for key in ("url.original", "http.request.header.host"):
+        assert LONG.attributes[key] in line
+    assert "a-process-of-15[4194304]  255.255.255.255:65535  " in line
+
+
+def test_a_window_that_gets_another_size_is_followed(terminal):
+    window = terminal(80)
+    assert len(window.show(LONG)) == 2
+    window.resize(100)  # the same columns, and more room for the target
+    (line,) = window.show(LONG)
+    assert columns(line) == 100
+    window.resize(200)
+    header, line = window.show(LONG)
+    assert "HOST" in header
+    assert columns(line) == 200
+    window.resize(0)  # it does not tell
+    assert columns(window.show(LONG)[1]) == 80
+
+
+def test_without_a_header_none_comes_after_a_change_of_size(terminal):
+    window = terminal(80, header=False)
+    assert len(window.show(LONG)) == 1
+    window.resize(200)
+    assert len(window.show(LONG)) == 1
+
+
+def test_of_an_address_the_port_stays(terminal):
+    client = LOG._replace(
+        connection=CONNECTION._replace(role=Role.CLIENT, remote=Address("2001:db8:1:2:3:4:5:6", 8443))
+    )
+    assert "[2001:db…]:8443 " in terminal(80).show(client)[1]
+    assert "[2001:db8:1:2:…]:8443 " in terminal(120).show(client)[1]
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=80) | st.sampled_from(
+    ["/日本語" * 30, "e\u0301" * 100, "\u0301" * 100, "\x1b[31m" * 40, "\u202e" * 20, "한국어/각" * 20]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    width=st.integers(60, 250),
+    texts=st.lists(texts, min_size=7, max_size=7),
+    outcome=st.sampled_from(Outcome),
+    grpc=st.sampled_from([None, 0, 16]),
+    role=st.sampled_from([None, *Role]),
+)
+def test_no_line_is_wider_than_its_terminal(width, texts, outcome, grpc, role):
+    process, host, target, method, header, reason, key = texts
+    broken = ProtocolBreak(reason, reason, "http1")
+    connection = CONNECTION._replace(
+        role=role, process=Process(42, process), remote=Address(host, 65535), protocol_break=broken
+    )
+    attributes = {
+        "http.request.method": method[:20],
+        "url.original": target,
+        "http.request.header.host": header,
+        "http.response.status_code": 200,
+    } | ({} if grpc is None else {"rpc.grpc.status_code": grpc})
+    log = LOG._replace(connection=connection, attributes=attributes, outcome=outcome)
+    window = Terminal(width)
+    try:
+        for line in window.show(log, log._replace(protocol="redis", attributes={key: target})):
+            assert columns(line) <= width
+            assert line.isprintable()
+    finally:
+        window.close()
+
+
+def test_columns_are_those_of_the_c_library():
+    """The witness: wcwidth(3), for scripts that have not changed for long."""
+    wcwidth = ctypes.CDLL(None).wcwidth
+    wcwidth.argtypes = [ctypes.c_wchar]
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    try:
+        blocks = [(0x20, 0x7F), (0xA1, 0x370), (0x370, 0x600), (0x900, 0x980), (0xE00, 0xE80)]
+        blocks += [(0x1100, 0x1200), (0x2190, 0x2300), (0x3040, 0x3100), (0x4E00, 0x9FA0)]
+        blocks += [(0xAC00, 0xD7FC), (0xFF01, 0xFFBF), (0x1F600, 0x1F640)]
+        for first, last in blocks:
+            for character in filter(str.isprintable, map(chr, range(first, last))):
+                assert columns(character) == wcwidth(character), f"U+{ord(character):04X}"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+
+
+@given(text=texts, width=st.integers(0, 40))
+def test_a_cut_text_is_its_beginning(text, width):
+    text = printable(text)
+    found = cut(text, width)
+    assert columns(found) <= width
+    if found != text:
+        assert text.startswith(found.removesuffix("…"))
+        assert found.endswith("…") or width == 0
+
+
+def test_a_text_without_end_costs_what_is_shown_of_it():
+    assert len(cut("\u0301" * 1_000_000, 20)) <= 8 * 20 + 1
 
 
 def test_a_client_shows_the_server_as_its_peer(shown):
@@ -107,10 +307,18 @@ def test_sizes(size, text):
 
 
 @pytest.mark.parametrize(
-    ("nanoseconds", "text"), [(85_000, "85us"), (1_200_000, "1.2ms"), (3_410_000_000, "3.41s")]
+    ("nanoseconds", "text", "short"),
+    [
+        (85_000, "85us", "85us"),
+        (1_200_000, "1.2ms", "1.2ms"),
+        (999_900_000, "999.9ms", "1000ms"),
+        (3_410_000_000, "3.41s", "3.41s"),
+        (614_900_000_000, "614.90s", "615s"),
+    ],
 )
-def test_durations(nanoseconds, text):
+def test_durations(nanoseconds, text, short):
     assert duration(nanoseconds) == text
+    assert duration(nanoseconds, 6) == short
 
 
 UNSAFE = [

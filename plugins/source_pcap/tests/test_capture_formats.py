@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rover import byte_stream
 from rover.records import MAX_NUMBER
-from rover_source_pcap import byte_stream
 from rover_source_pcap.capture_file import is_ours, reader_for
 from rover_source_pcap.reader import Damage, Reader
 
@@ -291,7 +291,7 @@ def unpacked(path: Any) -> tuple[bytes, str]:
             assert len(chunk) <= byte_stream.CHUNK
             out += chunk
         return out, ""
-    except Damage as damage:
+    except byte_stream.UnpackError as damage:
         return out, damage.what
     finally:
         assert stream.offset == len(out)

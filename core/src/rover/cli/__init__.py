@@ -2,109 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
-import sys
+import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from rover.cli.messages import say, say_what_nobody_catches
-from rover.errors import RoverError, UsageError
-from rover.plugins import PluginManager, first_line
-from rover.signals import Signals
-
-if TYPE_CHECKING:
-    import typer
-
-RUNS = ("run", "replay", "record")
-"""Commands that last until a signal ends them."""
-GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
-"""What a write says to a reader that left, a closed terminal, a descriptor that was never open."""
-
-logger = logging.getLogger("rover")
-
-
-def build(manager: PluginManager, signals: Signals | None = None) -> typer.Typer:
-    """The command with everything the plugins add to it. `signals`: those its process has taken."""
-    # Not above: `main` has taken the signals by the time these imports are made.
-    import typer
-
-    from rover.cli import doctor, plugins, record, replay, run
-    from rover.cli.extensions import extensions
-
-    signals = signals or Signals()
-    app = typer.Typer(
-        name="rover",
-        help="Access logs of every process on this host, read from its sockets.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "obj": manager},
-    )
-    run.register(app, signals)
-    replay.register(app, signals)
-    record.register(app, signals)
-    plugins.register(app)
-    doctor.register(app)
-    for added in extensions(manager, app):
-        app.registered_commands += added.registered_commands
-        app.registered_groups += added.registered_groups
-    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Exits 0 when all went well, 1 when it failed, 2 when it was asked wrongly."""
-    argv = list(sys.argv[1:] if arguments is None else arguments)
-    signals = Signals()
-    open_standard_streams()
-    if next((part for part in argv if part != "--debug"), "") in RUNS:
-        signals.take()
-    debug = "--debug" in argv
-    if debug:
-        argv.remove("--debug")
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="rover: %(message)s" if not debug else "%(asctime)s %(name)s: %(message)s",
-    )
-    if not debug:
-        say_what_nobody_catches()
-    manager = PluginManager()
-    manager.load_entry_points()
-    import typer
+    # Before anything else is imported, which takes a tenth of a second: until then Ctrl-C is an exception
+    # wherever it comes, with Python's traceback. Now it ends the process, as it does others.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from rover.cli.command import command
 
-    try:
-        code = build(manager, signals)(argv, standalone_mode=False, prog_name="rover")
-    except (typer.Abort, KeyboardInterrupt):
-        code = 130
-    except UsageError as error:
-        code = _fail(first_line(error), 2)
-    except RoverError as error:
-        code = _fail(first_line(error), 1)
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in GONE:
-            # Whoever read our output has gone; there is nobody to tell.
-            os._exit(1)
-        # Typer's own errors have no public base class that all its versions share.
-        if message := getattr(error, "format_message", None):
-            sys.exit(_fail(message(), 2))
-        if debug:
-            raise
-        code = _fail(f"internal error: {type(error).__name__}: {first_line(error)} (--debug shows where)", 1)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def open_standard_streams() -> None:
-    """Where one of the three was not open, what this process opens first would be taken for it, and lines
-    would go into a file that is somebody else's. So it is one that cannot be read, or not be written."""
-    for descriptor, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, mode)  # the lowest that is free: this one
-
-
-def _fail(message: str, code: int) -> int:
-    if message:
-        say(message)
-    return code
+    command(arguments)

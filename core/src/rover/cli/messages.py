@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 
@@ -16,6 +17,14 @@ def say(message: str) -> None:
     """A line. Where nobody can read it, on a full disk or in a pipe that was closed, the work goes on."""
     with contextlib.suppress(OSError):
         print(f"rover: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def clear_line() -> None:
+    """On a terminal: what stands on its last line, the progress of a replay or the ^C that was pressed, is
+    no beginning of a message."""
+    if os.isatty(2) and os.environ.get("TERM") != "dumb":
+        with contextlib.suppress(OSError):
+            os.write(2, b"\r\x1b[K")
 
 
 def say_what_nobody_catches() -> None:

@@ -71,7 +71,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
             name = settings["run.source"]
             say(f"recording through {name} to {writer.name}; Ctrl-C ends")
             failure = agent.run() or writer.failure
-            show(agent.report())
+            show(agent.report(), signals)
         say(f"{amount(writer.records, 'records')}, {amount(writer.size, 'bytes')} in {writer.name}")
         if failure:
             say(failure)

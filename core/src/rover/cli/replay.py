@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
 
-from rover.agent import Agent
+from rover.agent import Agent, start_source
 from rover.cli.messages import say
+from rover.cli.opening import opening_of
 from rover.cli.options import Config, Sets, Sinks
 from rover.cli.run import make_source
 from rover.cli.totals import show
 from rover.configuration import Catalogue
 from rover.errors import RoverError, UsageError
 from rover.paced import Paced
-from rover.pipeline.totals import Totals
 from rover.plugins import PluginManager, first_line
-from rover.report import amount
+from rover.report import Report, amount
 from rover.settings import Settings
 from rover.signals import Signals
-from rover.source import SourceSpec
-
-OPENING = 512
-"""Bytes of a file that the sources may look at to know their own."""
+from rover.source import Source, SourceSpec
 
 
 def register(app: typer.Typer, signals: Signals) -> None:
@@ -34,86 +32,131 @@ def register(app: typer.Typer, signals: Signals) -> None:
     @app.command("replay")
     def replay(
         context: typer.Context,
-        files: Annotated[list[str], typer.Argument(help="Captures or recordings; - is standard input.")],
+        files: Annotated[
+            list[str], typer.Argument(metavar="FILE...", help="Captures or recordings; - is standard input.")
+        ],
         config: Config = None,
         sink: Sinks = None,
         speed: Annotated[
-            float, typer.Option(help="1 is as it happened, 2 twice as fast; 0 as fast as possible.", min=0)
+            float,
+            typer.Option(
+                metavar="FACTOR", help="1 is as it happened, 2 twice as fast; 0 as fast as possible.", min=0
+            ),
         ] = 0,
         sets: Sets = None,
     ) -> None:
         """Read captures and recordings, and log every exchange in them."""
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
-        code = 0
-        for file in files:
-            if signals.stopping:
-                break
-            try:
-                spec = source_of(catalogue, file)
-            except RoverError as error:
-                # The others may be what is asked for: rover replay *
-                say(first_line(error))
-                code = max(code, 2 if isinstance(error, UsageError) else 1)
-                continue
-            try:
-                given = {"run.sinks": sink, f"source.{spec.name}.path": file}
-                settings = catalogue.settings(config, sets or (), given)
-                code = max(code, bool(play(catalogue, settings, spec, speed)))
-            except UsageError:
-                raise
-            except RoverError as error:
-                say(first_line(error))
-                code = max(code, 1)
-        if code:
+
+        def settings_with(given: Mapping[str, object]) -> Settings:
+            return catalogue.settings(config, sets or (), {"run.sinks": sink, **given})
+
+        settings = settings_with({})
+        reading = Files(catalogue, files, settings_with, speed)
+        sources = iter(reading)
+        first = next(sources, None)
+        if first is None:
+            raise typer.Exit(reading.code)
+        agent = Agent(catalogue, settings, first, follow=sources, lossless=True, signals=signals)
+        reading.attend = agent.attend
+        with signals.watch(agent.stop_seconds, agent.last_words):
+            # Where access logs go to the terminal, they are the progress.
+            shown = os.isatty(2) and not os.isatty(1)
+            failure = agent.run((lambda: show_progress(agent.report())) if shown else None)
+            show(agent.report(), signals)
+        for message in agent.failures or ([failure] if failure else []):
+            say(message)
+        if code := max(reading.code, bool(failure)):
             raise typer.Exit(code)
 
-    def play(catalogue: Catalogue, settings: Settings, spec: SourceSpec, speed: float) -> str:
-        source = make_source(catalogue, spec, settings)
-        if speed:
-            source = paced = Paced(source, speed)
-            agent = Agent(catalogue, settings, paced, lossless=True, signals=signals)
-            paced.attend = agent.attend
-        else:
-            agent = Agent(catalogue, settings, source, lossless=True, signals=signals)
-        with signals.watch(agent.stop_seconds, agent.last_words):
-            failure = agent.run(show_progress if os.isatty(2) else None)
-            show(agent.report())
-        if failure:
-            say(failure)
-        return failure
 
+class Files:
+    """The files as sources, each started when it is its turn. One that cannot be read is told, and the next
+    one comes: the others may be what is asked for (`rover replay *`)."""
 
-def source_of(catalogue: Catalogue, file: str) -> SourceSpec:
-    """The source that knows the file by its first bytes."""
-    name = "standard input" if file == "-" else file
-    try:
-        if file == "-":
-            if sys.stdin is None:
-                raise RoverError("cannot read standard input: it is not open")
-            opening = sys.stdin.buffer.peek(OPENING)[:OPENING]  # type: ignore[union-attr]
-        elif Path(file).is_fifo():
-            # It can be read once only, and the source opens it by its name again.
-            raise UsageError(f"{file} is a pipe: give it as standard input, rover replay - < {file}")
-        else:
-            with open(file, "rb") as opened:
-                opening = opened.read(OPENING)
-    except OSError as error:
-        raise RoverError(f"cannot read {name}: {error.strerror}") from None
-    for spec in catalogue.sources.values():
-        if not spec.live and spec.opens is not None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        files: Sequence[str],
+        settings_with: Callable[[Mapping[str, object]], Settings],
+        speed: float,
+    ) -> None:
+        """`settings_with`: the run's settings, and some more."""
+        self.code = 0
+        """The exit code that those deserve which could not be read."""
+        self.attend: Callable[[], float] = lambda: math.inf
+        """Called while something is waited for; says until when that may be (time.monotonic)."""
+        self._catalogue = catalogue
+        self._files = files
+        self._settings_with = settings_with
+        self._speed = speed
+
+    def __iter__(self) -> Iterator[Source]:
+        for file in self._files:
             try:
-                if spec.opens(opening):
-                    return spec
-            except BaseException as error:
-                catalogue.manager.blame(f"source {spec.name}").failed("opens", error)
-    known = ", ".join(sorted(n for n, s in catalogue.sources.items() if not s.live)) or "none installed"
-    raise UsageError(f"{name}: neither a capture nor a recording ({known})")
+                source = self._start(file)
+            except RoverError as error:
+                say(first_line(error))
+                self.code = max(self.code, 2 if isinstance(error, UsageError) else 1)
+            else:
+                if source is None:
+                    return
+                yield source
+
+    def _wait(self) -> float:
+        return self.attend()
+
+    def _start(self, file: str) -> Source | None:
+        """None when an end was asked for meanwhile."""
+        spec = self._spec(file)
+        if spec is None:
+            return None
+        source = make_source(self._catalogue, spec, self._settings_with({f"source.{spec.name}.path": file}))
+        if self._speed:
+            source = paced = Paced(source, self._speed)
+            paced.attend = self._wait
+        try:
+            start_source(self._catalogue.manager, source)
+        except RoverError:
+            source.close()
+            raise
+        return source
+
+    def _spec(self, file: str) -> SourceSpec | None:
+        """The source that knows the file by its first bytes. None when an end was asked for before they
+        came. Raises RoverError."""
+        known = {name: spec for name, spec in self._catalogue.sources.items() if not spec.live}
+        found: list[SourceSpec] = []
+
+        def recognised(opening: bytes) -> bool:
+            found.extend(spec for spec in known.values() if self._opens(spec, opening))
+            return bool(found)
+
+        opening = opening_of(file, recognised, self._wait)
+        if opening is None:
+            return None
+        if found:
+            return found[0]
+        name = "standard input" if file == "-" else file
+        if not opening:
+            raise UsageError(f"{name} is empty")
+        readers = ", ".join(sorted(known)) or "none installed"
+        raise UsageError(f"{name}: neither a capture nor a recording ({readers})")
+
+    def _opens(self, spec: SourceSpec, opening: bytes) -> bool:
+        if spec.opens is None:
+            return False
+        try:
+            return bool(spec.opens(opening))
+        except BaseException as error:
+            self._catalogue.manager.blame(f"source {spec.name}").failed("opens", error)
+            return False
 
 
-def show_progress(totals: Totals) -> None:
+def show_progress(report: Report) -> None:
     """Where a long replay stands, on one line of a terminal."""
     sys.stderr.write(
-        f"\r{amount(totals.connections, 'connections')}, {amount(totals.exchanges, 'exchanges')}\x1b[K"
+        f"\r{amount(report.connections, 'connections')}, {amount(report.exchanges, 'exchanges')}\x1b[K"
     )
     sys.stderr.flush()

@@ -11,7 +11,7 @@ from rover.cli.messages import say
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.totals import show
 from rover.configuration import Catalogue, selection
-from rover.errors import RoverError, UsageError
+from rover.errors import NotInstalledError, RoverError
 from rover.plugins import PluginManager, class_name, first_line
 from rover.priority import set_nice, unmet
 from rover.settings import Settings
@@ -42,7 +42,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
         """Watch the sockets of this host and log every exchange. Needs root.
 
         --pid, --comm, --port and --cgroup choose what is watched; a connection must fit every kind
-        given, by any of its values. --debug shows tracebacks.
+        given, by any of its values.
         """
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
@@ -67,17 +67,17 @@ def register(app: typer.Typer, signals: Signals) -> None:
             say(f"watching through {settings['run.source']}; Ctrl-C ends")
 
         if settings["run.workers"] > 1:
-            from rover import workers
+            import rover.workers as workers
 
             count = settings["run.workers"]
             report, failure = workers.run(catalogue, settings, live, count, ready=ready, signals=signals)
-            show(report)
+            show(report, signals)
         else:
             agent = Agent(catalogue, settings, live, signals=signals)
             with signals.watch(agent.stop_seconds, agent.last_words):
                 ready()
                 failure = agent.run()
-                show(agent.report())
+                show(agent.report(), signals)
         if failure:
             say(failure)
             raise typer.Exit(1)
@@ -90,7 +90,7 @@ def live_source(catalogue: Catalogue, settings: Settings) -> Source:
     live = {n: spec for n, spec in catalogue.sources.items() if spec.live}
     if name not in live:
         known = ", ".join(sorted(live)) or "none"
-        raise UsageError(f"unknown source {name!r}; installed: {known}")
+        raise NotInstalledError(f"unknown source {name!r}; installed: {known}", f"source {name}")
     set_nice(settings["run.nice"])
     return make_source(catalogue, live[name], settings)
 

@@ -7,6 +7,7 @@ cdef class Outlet:
     cdef readonly object kernel_logs
     cdef public bint closed
     cdef public object failure
+    cdef readonly bint reader_left
     cdef readonly object lost
     cdef readonly object counters
     cdef object _failed

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rover.access_log import AccessLog
-from rover.errors import RoverError, SinkError
+from rover.errors import ReaderLeftError, RoverError, SinkError
 from rover.plugins import first_line
 from rover.sink import Sink
 
@@ -65,6 +65,8 @@ class Outlet:
         """True when the sink can never take anything again."""
         self.failure = ""
         """The last error, for the end of the run; empty when there was none."""
+        self.reader_left = False
+        """Whether it is closed because its reader left; that is told at the end, if there is more to end."""
         self.lost: Counter[str] = Counter()
         """Access logs of exchanges that were not written, by cause."""
         self.counters: Mapping[str, int] = {}
@@ -270,6 +272,9 @@ class Outlet:
         self.closed |= closes
         if isinstance(error, RoverError):
             self.failure = first_line(error)
+            if isinstance(error, ReaderLeftError):
+                self.reader_left = True
+                return
             self._report(f"sink {self.name}: {self.failure}", error, at_once=closes)
             return
         self.failure = f"{type(error).__name__}: {first_line(error)}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rover.buffer import StreamBuffer
 from rover.connection import Connection
 from rover.decoder import ProtocolSpec, Verdict
-from rover.errors import UsageError
+from rover.errors import NotInstalledError, UsageError
 from rover.guard import found
 from rover.plugins import PluginManager
 
@@ -40,7 +40,9 @@ class Recogniser:
                 raise UsageError(f"ports.{port}: not a port number")
             if name not in by_name:
                 known = ", ".join(sorted(by_name)) or "none"
-                raise UsageError(f"ports.{port} = {name!r}: no such protocol; installed: {known}")
+                raise NotInstalledError(
+                    f"ports.{port} = {name!r}: no such protocol; installed: {known}", f"protocol {name}"
+                )
             self._ports[int(port)] = by_name[name]
         self._upgrades = {token: spec for spec in self._specs for token in spec.upgrades}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rover.gunzip import GZIP, opening_of_packed
 from rover.hookspecs import hookimpl
 from rover.recording.format import MAGIC
 from rover.recording.reader import Recording
@@ -22,7 +23,7 @@ def register_sources() -> Sequence[SourceSpec]:
         SourceSpec(
             "recording",
             _recording,
-            [Setting("path", "-", "file that rover record wrote; - is standard input")],
+            [Setting("path", "-", "file that rover record wrote, also gzip; - is standard input")],
             live=False,
             opens=_opens,
         )
@@ -35,4 +36,6 @@ def _recording(settings: Mapping[str, Any], _selection: Selection) -> Source:
 
 
 def _opens(opening: bytes) -> bool:
+    if opening.startswith(GZIP):
+        opening = opening_of_packed(opening)
     return opening.startswith(MAGIC)

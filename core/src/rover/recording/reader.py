@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+from collections import deque
 from collections.abc import Mapping
-from typing import BinaryIO
 
-from rover.errors import RoverError
+from rover.byte_stream import ByteStream, UnpackError
+from rover.errors import RoverError, UsageError, file_error
 from rover.recording import format as form
 from rover.recording.format import Call, Clock, DamageError, End
 from rover.records import Closed, Loss, Opened, Process, RecordHandler
+
+PATIENCE = 1.0
+"""Seconds a pipe is waited for at a time."""
 
 
 class Recording:
@@ -21,35 +24,46 @@ class Recording:
         """Known when it has started."""
         self._path = path
         self._name = "standard input" if path == "-" else path
-        self._file: BinaryIO | None = None
-        self._offset = 0  # of what is read next from the file
+        self._stream: ByteStream | None = None
+        self._chunks: deque[bytes] = deque()  # read from the stream, and not looked at
+        self._size = 0  # of them all
+        self._file_ended = False
+        self._offset = 0  # of what is looked at next in the file
+        self._block: tuple[int, int] | None = None  # size and checksum of the block whose entries are next
         self._entries = b""
         self._at = 0  # of the next entry in them
+        self._end = 0  # offset of what follows the end, once that was read
         self._clock = 0
         self._gone: frozenset[int] = frozenset()
         self._latest = 0
         self._causes: set[str] = set()
 
     def start(self) -> None:
-        """Reads the header."""
+        """Reads the header. Raises UsageError for an empty file."""
         try:
-            self._file = sys.stdin.buffer if self._path == "-" else open(self._path, "rb")  # noqa: SIM115
+            self._stream = ByteStream(self._path)
         except OSError as error:
-            raise RoverError(f"cannot read {self._name}: {error.strerror}") from None
+            raise file_error(f"cannot read {self._name}", error) from None
         try:
-            self.epoch, self._clock = form.unpack_header(self._read(form.HEADER_SIZE))
+            while not self._has(form.HEADER_SIZE, PATIENCE):
+                pass
+            if not self._size:
+                raise UsageError(f"{self._name} is empty")
+            self.epoch, self._clock = form.unpack_header(self._take(form.HEADER_SIZE))
         except DamageError as damage:
             raise self._error(0, damage) from None
         self._latest = self._clock
 
-    def poll(self, handler: RecordHandler, timeout: float) -> bool:  # noqa: ARG002
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
         """Delivers up to the end of a block, or to where a tick must follow.
 
         Raises RoverError where the file is damaged or cut off; all before it was delivered.
         """
         try:
-            if self._at >= len(self._entries):
-                self._next_block()
+            if self._end:
+                return self._look_after_end(timeout)
+            if self._at >= len(self._entries) and not self._next_block(timeout):
+                return True
             return self._deliver(handler)
         except RoverError:
             self._give_up()
@@ -83,43 +97,87 @@ class Recording:
                 return True
             elif isinstance(record, End):
                 self._clock = record.time
-                end = self._offset - len(entries) + at
-                if at < len(entries) or self._read(1):
-                    raise self._error(end, DamageError("more bytes after the end"))
-                return False
+                self._end = self._offset - len(entries) + at
+                if at < len(entries):
+                    raise self._more()
+                return self._look_after_end(0)
         return True
+
+    def _look_after_end(self, timeout: float) -> bool:
+        """Whether the file, a pipe say, may hold more than it should: False once it has ended."""
+        if not self._has(1, timeout):
+            return True
+        if self._size:
+            raise self._more()
+        return False
+
+    def _more(self) -> RoverError:
+        return self._error(self._end, DamageError("more bytes after the end"))
 
     def _check_cause(self, cause: str) -> None:
         self._causes.add(cause)
         if len(self._causes) > form.MAX_CAUSES:
             raise DamageError(f"more than {form.MAX_CAUSES} causes of loss")
 
-    def _next_block(self) -> None:
-        offset = self._offset
+    def _next_block(self, timeout: float) -> bool:
+        """False when it is not there yet."""
+        self._entries, self._at = b"", 0
+        offset = self._offset - (form.BLOCK_HEADER_SIZE if self._block else 0)
         try:
-            header = self._read(form.BLOCK_HEADER_SIZE)
-            if not header:
-                raise DamageError("no end: the recorder was killed, or the file is cut off here")
-            if len(header) < form.BLOCK_HEADER_SIZE:
+            if self._block is None:
+                if not self._has(form.BLOCK_HEADER_SIZE, timeout):
+                    return False
+                if not self._size:
+                    raise DamageError("no end: the recorder was killed, or the file is cut off here")
+                if self._size < form.BLOCK_HEADER_SIZE:
+                    raise DamageError("cut off within a block")
+                self._block = form.unpack_block_header(self._take(form.BLOCK_HEADER_SIZE))
+            size, checksum = self._block
+            if not self._has(size, timeout):
+                return False
+            if self._size < size:
                 raise DamageError("cut off within a block")
-            size, checksum = form.unpack_block_header(header)
-            entries = self._read(size)
-            if len(entries) < size:
-                raise DamageError("cut off within a block")
+            entries = self._take(size)
             form.check_block(entries, checksum)
         except DamageError as damage:
             raise self._error(offset, damage) from None
-        self._entries, self._at = entries, 0
+        self._entries, self._at, self._block = entries, 0, None
+        return True
 
-    def _read(self, size: int) -> bytes:
-        """Fewer bytes only at the end of the file."""
-        assert self._file is not None  # noqa: S101
-        try:
-            data = self._file.read(size)
-        except OSError as error:
-            raise RoverError(f"cannot read {self._name}: {error.strerror}") from None
-        self._offset += len(data)
-        return data
+    def _has(self, size: int, timeout: float) -> bool:
+        """Whether so many bytes of the file wait here, or all that are left of it. False when they did not
+        come in time."""
+        assert self._stream is not None  # noqa: S101
+        while self._size < size and not self._file_ended:
+            try:
+                chunk = self._stream.read(timeout)
+            except OSError as error:
+                raise file_error(f"cannot read {self._name}", error) from None
+            except UnpackError as damage:
+                raise self._error(damage.offset, DamageError(damage.what)) from None
+            if chunk is None:
+                return False
+            if chunk:
+                self._chunks.append(chunk)
+                self._size += len(chunk)
+            else:
+                self._file_ended = True
+        return True
+
+    def _take(self, size: int) -> bytes:
+        """So many of the bytes that wait, or all there are."""
+        size = min(size, self._size)
+        self._size -= size
+        self._offset += size
+        taken = []
+        while size:
+            chunk = self._chunks.popleft()
+            if len(chunk) > size:
+                self._chunks.appendleft(chunk[size:])
+                chunk = chunk[:size]
+            taken.append(chunk)
+            size -= len(chunk)
+        return b"".join(taken)
 
     def _error(self, offset: int, damage: DamageError) -> RoverError:
         return RoverError(f"{self._name}, byte {offset}: {damage}")
@@ -149,5 +207,5 @@ class Recording:
 
     def close(self) -> None:
         """Closes the file."""
-        if self._file is not None and self._path != "-":
-            self._file.close()
+        if self._stream is not None:
+            self._stream.close()

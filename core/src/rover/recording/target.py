@@ -16,7 +16,7 @@ import select
 import stat
 from collections.abc import Callable
 
-from rover.errors import RoverError, UsageError
+from rover.errors import RoverError, UsageError, file_error
 
 STDOUT, STDERR = 1, 2
 MODE = 0o600
@@ -86,8 +86,10 @@ class Target:
             if isinstance(error, FileExistsError):
                 raise self._exists() from None
             if isinstance(error, OSError):
-                why = "nobody reads it" if error.errno == errno.ENXIO else error.strerror
-                raise RoverError(f"cannot open {self.name} for writing: {why}") from None
+                what = f"cannot open {self.name} for writing"
+                if error.errno == errno.ENXIO:
+                    raise RoverError(f"{what}: nobody reads it") from None
+                raise file_error(what, error) from None
             raise
 
     def write(self, data: bytes | bytearray) -> None:

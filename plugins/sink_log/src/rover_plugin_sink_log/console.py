@@ -1,22 +1,23 @@
-"""One aligned line per exchange, for a person at a terminal."""
+"""One aligned line per exchange, for a person at a terminal.
+
+A terminal shows as much as it has columns for: narrow ones have fewer and narrower columns, and what does
+not fit ends in an ellipsis. In a file or a pipe nothing is cut.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rover import AccessLog, Address, Outcome, Role
+from rover import AccessLog, Outcome, Role
 from rover_plugin_sink_log.clock import SECOND, Clock
+from rover_plugin_sink_log.columns import columns, cut, pad, pad_left
+from rover_plugin_sink_log.layout import WHOLE, Layout, layout_of
 from rover_plugin_sink_log.output import Output
 
 RED, GREEN, YELLOW, CYAN, BOLD, DIM, RESET = (f"\x1b[{n}m" for n in (31, 32, 33, 36, 1, 2, 0))
 STATUS_COLORS = {2: GREEN, 3: CYAN, 4: YELLOW, 5: RED}
-HEADER = (
-    f"{'TIME':12}  {'ROLE':6}  {'PROCESS':20}  {'PEER':21}  {'STATUS':6}  {'DURATION':>8}"
-    f"  {'REQUEST':>8}  {'RESPONSE':>8}  METHOD  TARGET\n"
-)
-MAX_TARGET = 2048
-"""Characters of a target that are shown; the JSON lines have all of it."""
 
 
 class ConsoleSink:
@@ -26,22 +27,38 @@ class ConsoleSink:
 
     def __init__(self, output: Output, *, color: str = "auto", header: bool = True) -> None:
         self._output = output
+        self._terminal = output.isatty()
         self._color = color == "always" or (
-            color == "auto" and output.isatty() and not os.environ.get("NO_COLOR")
+            color == "auto"
+            and self._terminal
+            and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM") != "dumb"
         )
         self._clock = Clock("%H:%M:%S", local=True)
         self._header = header
+        self._layout = WHOLE
+        self._titled: Layout | None = None
+        self._width = 0
+        if not self._terminal:
+            # For a terminal a line is made when it is written: its window may have another size by then.
+            self.prepare = self.line
 
-    def prepare(self, log: AccessLog) -> tuple[bytes, bool]:
+    def line(self, log: AccessLog) -> tuple[bytes, bool]:
         """Its line, and whether it tells of an exchange. Sizes are bodies; the target comes last
         because it is as long as it is."""
         return self._line(log).encode(), bool(log.protocol)
 
-    def write(self, lines: Sequence[tuple[bytes, bool]]) -> None:
-        """As prepared, below a header."""
-        if self._header:
-            self._header = False
-            lines = [(self._paint(HEADER.rstrip(), BOLD).encode() + b"\n", False), *lines]
+    def write(self, logs: Sequence[Any]) -> None:
+        """As prepared, or logs; below a header, which comes again when a terminal has got other columns."""
+        lines: list[tuple[bytes, bool]] = []
+        if self._terminal:
+            self._width = self._output.columns()
+            self._layout = layout_of(self._width)
+        if self._header and self._titled is not self._layout:
+            self._titled = self._layout
+            title = self._fitted(self._layout.header(), self._width)
+            lines.append((self._paint(title, BOLD).encode() + b"\n", False))
+        lines += [self.line(log) for log in logs] if self._terminal else logs
         self._output.write(lines)
 
     def flush(self) -> None:
@@ -62,62 +79,99 @@ class ConsoleSink:
     def _paint(self, text: str, color: str) -> str:
         return f"{color}{text}{RESET}" if self._color else text
 
+    def _fitted(self, text: str, width: int) -> str:
+        """Cut to so many columns, on a terminal."""
+        return cut(text, width) if self._terminal else text
+
     def _line(self, log: AccessLog) -> str:
+        layout = self._layout
         connection = log.connection
         moment = connection.epoch + log.start
-        process = connection.process
-        name = f"{process.name or '?'}[{process.pid}]" if process and process.pid else "-"
-        role = connection.role.value if connection.role else "-"
-        time_ = f"{self._clock.second(moment)}.{moment % SECOND // 1_000_000:03d}"
-        peer = _address(connection.remote)
-        if connection.role is Role.CLIENT or not process or not process.pid:
-            peer = _address(connection.server or connection.remote)
-        start = f"{self._paint(time_, DIM)}  {role:6}  {printable(name):20}  {printable(peer):21}  "
-        if log.outcome is Outcome.BREAK:
-            return start + self._break(log) + "\n"
-        return start + self._exchange(log) + "\n"
+        cells = []
+        if layout.time:
+            time_ = self._clock.second(moment)
+            if layout.time > len(time_):
+                time_ += f".{moment % SECOND // 1_000_000:03d}"
+            cells.append(self._paint(time_, DIM))
+        if layout.role:
+            cells.append(pad(connection.role.value if connection.role else "-", layout.role))
+        cells += [pad(self._process(log), layout.process), pad(self._peer(log), layout.peer)]
+        if layout.host:
+            host = printable(str(log.attributes.get("http.request.header.host") or "-"))
+            cells.append(pad(self._fitted(host, layout.host), layout.host))
+        cells.append(self._break(log) if log.outcome is Outcome.BREAK else self._exchange(log))
+        return (" " * layout.gap).join(cells) + "\n"
+
+    def _process(self, log: AccessLog) -> str:
+        process, width = log.connection.process, self._layout.process
+        if not process or not process.pid:
+            return "-"
+        name = printable(process.name or "?")
+        number = "" if self._layout.short else f"[{process.pid}]"
+        return self._fitted(name, width - len(number)) + number
+
+    def _peer(self, log: AccessLog) -> str:
+        connection = log.connection
+        address = connection.remote
+        if connection.role is Role.CLIENT or not connection.process or not connection.process.pid:
+            address = connection.server or address
+        if address is None:
+            return "-"
+        before, after = ("[", f"]:{address.port}") if ":" in address.host else ("", f":{address.port}")
+        if self._layout.short and connection.role is Role.SERVER and address is connection.remote:
+            before = after = ""
+        room = self._layout.peer - len(before) - len(after)
+        return f"{before}{self._fitted(printable(address.host), room)}{after}"
 
     def _exchange(self, log: AccessLog) -> str:
-        attributes = log.attributes
+        layout, attributes = self._layout, log.attributes
+        gap = " " * layout.gap
         status = attributes.get("http.response.status_code")
-        shown = f"{'-' if status is None else printable(str(status)):<6}"
+        shown = self._fitted("-" if status is None else printable(str(status)), layout.status)
         color = STATUS_COLORS.get(status // 100) if isinstance(status, int) else RED
         if log.outcome is not Outcome.COMPLETE:
             color = RED if log.outcome is Outcome.ABORTED else YELLOW
+        cells = [self._paint(pad(shown, layout.status), color) if color else pad(shown, layout.status)]
+        cells.append(pad_left(duration(log.end - log.start, layout.duration), layout.duration))
+        if layout.sizes:
+            sizes = (attributes.get(f"http.{part}.body.size") for part in ("request", "response"))
+            cells += [pad_left(_size(size), layout.sizes) for size in sizes]
         method = attributes.get("http.request.method")
         if method is None:
             # A protocol of somebody's plugin: its attributes are all there is to show.
-            pairs = " ".join(f"{key}={value}" for key, value in attributes.items())
-            what = f"{log.protocol:6}  {pairs}"
+            first = printable(log.protocol)
+            rest = " ".join(f"{key}={value}" for key, value in attributes.items())
         else:
-            what = f"{method:6}  {attributes.get('url.original', '')}"
-        what = printable(what[:MAX_TARGET])
+            first = printable(str(method))
+            rest = str(attributes.get("url.original", ""))
+        marks = []
         grpc = attributes.get("rpc.grpc.status_code")
         if grpc is not None:
-            what += self._paint(f"  grpc-status {printable(str(grpc))}", GREEN if grpc == 0 else RED)
+            name = "grpc" if layout.short else "grpc-status"
+            marks.append((f"{gap}{name} {printable(str(grpc))}", GREEN if grpc == 0 else RED))
         if log.outcome is not Outcome.COMPLETE:
-            what += self._paint(f"  {log.outcome.value}", color or RED)
-        if color:
-            shown = self._paint(shown, color)
-        sizes = (
-            _size(attributes.get("http.request.body.size")),
-            _size(attributes.get("http.response.body.size")),
-        )
-        return f"{shown}  {duration(log.end - log.start):>8}  {sizes[0]:>8}  {sizes[1]:>8}  {what}"
+            marks.append((f"{gap}{log.outcome.value}", color or RED))
+        first = pad(first, layout.method)
+        if self._terminal:
+            room = self._width - layout.used + layout.method - sum(columns(text) for text, _ in marks)
+            first = cut(first, max(room - 1, 1))  # one is the target's
+            # What is escaped takes more columns, never fewer.
+            rest = cut(printable(rest[: 8 * self._width]), max(room - columns(first), 1))
+        else:
+            rest = printable(rest)
+        return f"{gap.join(cells)}{gap}{first}{gap}{rest}" + "".join(self._paint(*mark) for mark in marks)
 
     def _break(self, log: AccessLog) -> str:
         broken = log.connection.protocol_break
         if broken is None:
             return self._paint("break", RED)
         detail = f" ({broken.detail})" if broken.detail else ""
-        return self._paint(printable(f"break   {broken.protocol} to tcp: {broken.reason}{detail}"), YELLOW)
-
-
-def _address(address: Address | None) -> str:
-    if address is None:
-        return "-"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{host}:{address.port}"
+        what = printable(f"{broken.protocol} to tcp: {broken.reason}{detail}")
+        text = f"{pad('break', self._layout.status)}{' ' * self._layout.gap}{what}"
+        layout = self._layout
+        after = [layout.status, layout.duration, *[layout.sizes] * (2 if layout.sizes else 0), layout.method]
+        room = self._width - layout.used + sum(after) + layout.gap * len(after)
+        return self._paint(self._fitted(text, room), YELLOW)
 
 
 def _size(size: str | int | bool | None) -> str:
@@ -132,13 +186,15 @@ def _size(size: str | int | bool | None) -> str:
     return f"{value:.1f}{units[0]}"
 
 
-def duration(nanoseconds: int) -> str:
-    """ "85us", "1.2ms", "3.41s"."""
+def duration(nanoseconds: int, width: int = 8) -> str:
+    """ "85us", "1.2ms", "3.41s"; where these are wider than `width`, without their last digits."""
     if nanoseconds < 1_000_000:
         return f"{nanoseconds // 1000}us"
     if nanoseconds < SECOND:
-        return f"{nanoseconds / 1e6:.1f}ms"
-    return f"{nanoseconds / 1e9:.2f}s"
+        text, short = f"{nanoseconds / 1e6:.1f}ms", f"{nanoseconds / 1e6:.0f}ms"
+    else:
+        text, short = f"{nanoseconds / 1e9:.2f}s", f"{nanoseconds / 1e9:.0f}s"
+    return text if len(text) <= width else short
 
 
 def printable(text: str) -> str:

@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from rover import ProcessLock, RoverError, SinkError
+from rover.errors import ReaderLeftError, file_error
 
 STDOUT = 1
+UNKNOWN = 80
+"""Columns of a terminal that does not tell."""
 BLOCKED = 1.0
 """Seconds to wait at a time for a reader that does not read."""
 GONE = {
@@ -54,6 +57,14 @@ class Output:
         """Whether a person reads it."""
         return os.isatty(self._descriptor)
 
+    def columns(self) -> int:
+        """Of the terminal that it is, at this moment. One that does not tell is taken for one of 80, as a
+        serial line is."""
+        try:
+            return os.get_terminal_size(self._descriptor).columns or UNKNOWN
+        except OSError:
+            return UNKNOWN
+
     def _open(self) -> int:
         if self.path == "-":
             return STDOUT
@@ -62,10 +73,10 @@ class Output:
             descriptor = os.open(self.path, flags | os.O_NONBLOCK, 0o640)
             os.set_blocking(descriptor, True)
         except OSError as error:
-            reason = error.strerror
+            what = f"cannot open {self.path} for writing"
             if error.errno == errno.ENXIO:
-                reason = "it is a pipe or a device that nobody reads"
-            raise RoverError(f"cannot open {self.path} for writing: {reason}") from None
+                raise RoverError(f"{what}: it is a pipe or a device that nobody reads") from None
+            raise file_error(what, error) from None
         return descriptor
 
     def _use(self, descriptor: int) -> None:
@@ -182,6 +193,8 @@ class Output:
                 select.select([], [self._descriptor], [], BLOCKED)
             except OSError as error:
                 reason = GONE.get(error.errno or 0)
+                if error.errno == errno.EPIPE and self.path == "-":
+                    raise ReaderLeftError(f"{self.name} {reason}") from None
                 if reason and not (error.errno == errno.EIO and self._regular):
                     raise SinkError(f"{self.name} {reason}", closed=True) from None
                 raise SinkError(f"cannot write to {self.name}: {error.strerror}") from None

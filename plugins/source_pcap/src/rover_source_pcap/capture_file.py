@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rover.errors import RoverError
-from rover_source_pcap import foreign, gunzip, pcap, pcapng
-from rover_source_pcap.byte_stream import ByteStream
+from rover.byte_stream import ByteStream, UnpackError
+from rover.errors import RoverError, UsageError, file_error
+from rover.gunzip import GZIP, opening_of_packed
+from rover_source_pcap import foreign, pcap, pcapng
 from rover_source_pcap.reader import Damage, Packet, Reader
 
 _MAGIC = 4
@@ -27,7 +28,8 @@ class CaptureFile:
         self._first = b""
 
     def open(self) -> None:
-        """Opens the file and recognises its format. Raises RoverError.
+        """Opens the file and recognises its format. Raises RoverError, and UsageError for
+        what is no capture.
 
         On a pipe it waits for the first four bytes: there is nothing to do before them.
         """
@@ -40,20 +42,20 @@ class CaptureFile:
                     break
                 first += chunk or b""
         except OSError as error:
-            raise RoverError(f"cannot read {self._name}: {error.strerror or error}") from None
-        except Damage as damage:
-            raise RoverError(f"{self._name} is not a capture: {damage.what}") from None
+            raise file_error(f"cannot read {self._name}", error) from None
+        except UnpackError as damage:
+            raise UsageError(f"{self._name} is not a capture: {damage.what}") from None
         reader = reader_for(first)
         if reader is None:
             what = foreign.describe(first) or "is not a capture: neither pcap nor pcapng"
-            raise RoverError(f"{self._name} {what}")
+            raise UsageError(f"{self._name} {what}")
         self._reader = reader
         self._first = first
 
     def packets(self, timeout: float) -> Iterator[Packet]:
         """A bounded number of packets; none when nothing came in `timeout` seconds.
 
-        Exhaust it before the next call. Raises RoverError, once, behind the last whole packet
+        Exhaust it before the next call. Raises RoverError, once, after the last whole packet
         before a damage.
         """
         stream, reader = self._stream, self._reader
@@ -73,13 +75,13 @@ class CaptureFile:
             else:
                 self.ended = True
                 reader.end()
-        except Damage as damage:
+        except (Damage, UnpackError) as damage:
             self.ended = True
             raise RoverError(f"{self._name} is damaged at byte {damage.offset}: {damage.what}") from None
         except OSError as error:
             self.ended = True
             raise RoverError(
-                f"cannot read {self._name} behind byte {stream.offset}: {error.strerror or error}"
+                f"cannot read {self._name} after byte {stream.offset}: {error.strerror or error}"
             ) from None
 
     def close(self) -> None:
@@ -101,8 +103,8 @@ def reader_for(opening: bytes) -> Reader | None:
 def is_ours(opening: bytes) -> bool:
     """Whether a file that begins with these bytes (512 are enough) is a capture, or something else that
     `open` refuses by name."""
-    if opening.startswith(gunzip.MAGIC):
-        opening = gunzip.opening(opening)
+    if opening.startswith(GZIP):
+        opening = opening_of_packed(opening)
     if not opening:
         return False
     return reader_for(opening) is not None or foreign.describe(opening) is not None

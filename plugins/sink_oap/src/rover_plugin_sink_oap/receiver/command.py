@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rover import RoverError, UsageError
+from rover import UsageError
+from rover.errors import file_error
 
 PATIENCE = 0.2
 """Seconds waited at a time for the end."""
@@ -94,7 +95,7 @@ def _credentials(cert: Path | None, key: Path | None, client_ca: Path | None) ->
         pair = (key.read_bytes(), cert.read_bytes())
         roots = client_ca.read_bytes() if client_ca is not None else None
     except OSError as error:
-        raise RoverError(f"cannot read {error.filename}: {error.strerror}") from None
+        raise file_error(f"cannot read {error.filename}", error) from None
     return grpc.ssl_server_credentials([pair], roots, roots is not None)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import zlib
 
-MAGIC = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
+"""How such a file begins."""
 PIECE = 65_536
 """Bytes unpacked at once: a file packed a thousandfold must not come out in one piece."""
-_GZIP = 16 + zlib.MAX_WBITS  # zlib.h, inflateInit2: 16 more is gzip
+_WINDOW = 16 + zlib.MAX_WBITS  # zlib.h, inflateInit2: 16 more is gzip
 
 
 class Gunzip:
     """Members one after the other, as gzip -d reads them."""
 
     def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(_GZIP)
+        self._inflate = zlib.decompressobj(_WINDOW)
         self._packed = b""
         self._error: zlib.error | None = None
 
@@ -25,7 +26,7 @@ class Gunzip:
     def take(self) -> bytes:
         """The next unpacked bytes, at most PIECE; empty when more must be fed.
 
-        Raises zlib.error behind the last byte that could be unpacked.
+        Raises zlib.error after the last byte that could be unpacked.
         """
         while self._packed:
             if self._error is not None:
@@ -35,7 +36,7 @@ class Gunzip:
                 self._packed = self._packed.lstrip(b"\0")
                 if not self._packed:
                     break
-                self._inflate = zlib.decompressobj(_GZIP)
+                self._inflate = zlib.decompressobj(_WINDOW)
             if unpacked := self._unpack():
                 return unpacked
         return b""
@@ -71,9 +72,9 @@ def _salvage(inflate: zlib._Decompress, packed: bytes) -> bytes:
     return bytes(unpacked)
 
 
-def opening(packed: bytes) -> bytes:
+def opening_of_packed(packed: bytes) -> bytes:
     """What the first bytes of a gzip file hold, as far as they reach."""
     try:
-        return zlib.decompressobj(_GZIP).decompress(packed, PIECE)
+        return zlib.decompressobj(_WINDOW).decompress(packed, PIECE)
     except zlib.error:
         return b""

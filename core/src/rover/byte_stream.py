@@ -1,4 +1,7 @@
-"""A file or standard input, read on as chunks of bytes and unpacked where it is gzip."""
+"""A file or standard input, read on as chunks of bytes and unpacked where it is gzip.
+
+For sources that are files: what they read may be a pipe, whose writer takes its time.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,20 @@ import sys
 import zlib
 from typing import BinaryIO
 
-from rover_source_pcap import gunzip
-from rover_source_pcap.reader import Damage
+from rover.gunzip import GZIP, Gunzip
 
 CHUNK = 65_536
-"""Bytes read at once. It bounds a batch: at most 4,096 of the smallest packets, some 60 full ones."""
+"""Bytes read at once. It bounds what a source delivers between two looks at signals: of a capture at most
+4,096 of the smallest packets, some 60 full ones."""
+
+
+class UnpackError(Exception):
+    """The file cannot be unpacked further: what was found, at which offset of the unpacked bytes."""
+
+    def __init__(self, offset: int, what: str) -> None:
+        super().__init__(what)
+        self.offset = offset
+        self.what = what
 
 
 class ByteStream:
@@ -28,12 +40,12 @@ class ByteStream:
         self._file: BinaryIO = open(path, "rb") if self._owned else sys.stdin.buffer  # noqa: SIM115
         self._waits = _may_wait(self._file)
         self._opening: bytes | None = None
-        self._gunzip: gunzip.Gunzip | None = None
+        self._gunzip: Gunzip | None = None
 
     def read(self, timeout: float) -> bytes | None:
         """The next bytes, at most CHUNK; empty at the end, None when nothing came in time.
 
-        Raises Damage for what cannot be unpacked, OSError for what cannot be read.
+        Raises UnpackError for what cannot be unpacked, OSError for what cannot be read.
         """
         if self._opening is None:
             self._opening = self._look()
@@ -47,13 +59,13 @@ class ByteStream:
         # Without asking whether something is there to be read: who looked at the beginning of
         # standard input before us left it in Python's buffer, which select() does not know of.
         opening = b""
-        while len(opening) < len(gunzip.MAGIC) and (chunk := self._read_some()):
+        while len(opening) < len(GZIP) and (chunk := self._read_some()):
             opening += chunk
-        if opening.startswith(gunzip.MAGIC):
-            self._gunzip = gunzip.Gunzip()
+        if opening.startswith(GZIP):
+            self._gunzip = Gunzip()
         return opening
 
-    def _unpack(self, packed: gunzip.Gunzip, timeout: float) -> bytes | None:
+    def _unpack(self, packed: Gunzip, timeout: float) -> bytes | None:
         try:
             while not (unpacked := packed.take()):
                 received = self._receive(timeout)
@@ -63,9 +75,9 @@ class ByteStream:
                     return packed.end()
                 packed.feed(received)
         except zlib.error:
-            raise Damage(self.offset, "what follows cannot be unpacked") from None
+            raise UnpackError(self.offset, "what follows cannot be unpacked") from None
         except EOFError:
-            raise Damage(self.offset, "the compressed file is cut off") from None
+            raise UnpackError(self.offset, "the compressed file is cut off") from None
         return unpacked
 
     def _receive(self, timeout: float) -> bytes | None:

@@ -1,0 +1,25 @@
+"""Which package brings what: for whoever names what is not installed.
+
+The core knows no protocol, capture technology or backend; this is a table of names, for a message.
+"""
+
+from __future__ import annotations
+
+from rover.errors import NotInstalledError, UsageError
+
+PACKAGES = {
+    "source ebpf": "rover-source-ebpf",
+    "source pcap": "rover-source-pcap",
+    "protocol http1": "rover-plugin-http1",
+    "protocol http2": "rover-plugin-http2",
+    "sink console": "rover-plugin-sink-log",
+    "sink jsonl": "rover-plugin-sink-log",
+    "sink oap": "rover-plugin-sink-oap",
+}
+"""Rover's own; tests/test_workspace.py holds it to what they register."""
+
+
+def hint(error: UsageError) -> str:
+    """What to install, to stand after the error's message; empty when that is not known."""
+    package = PACKAGES.get(error.named) if isinstance(error, NotInstalledError) else None
+    return f"; pip install {package}" if package else ""
