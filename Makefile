@@ -91,10 +91,10 @@ STEP := workspace/step
 DEBIAN := workspace/debian
 PIP = $(VENV)/bin/pip install -q --disable-pip-version-check
 
-# $(1) says what is installed, $(2) is what pip is told. Where pip is interrupted nobody knows what is installed: the
-# next set-up starts with an empty environment, as if there were none.
-define pip
-@mv $(VENV)/.venv $(VENV)/.unsure; $(STEP) "$(1)" $(PIP) $(2); code=$$?; \
+# $(1) says what is installed, $(2) is the command that does it with pip. Where pip is interrupted nobody knows what
+# is installed: the next set-up starts with an empty environment, as if there were none.
+define install
+@mv $(VENV)/.venv $(VENV)/.unsure; $(STEP) "installing $(1)" $(2); code=$$?; \
   test $$code -ge 128 || mv $(VENV)/.unsure $(VENV)/.venv; exit $$code
 endef
 
@@ -105,8 +105,8 @@ $(VENV)/.venv:
 
 $(VENV)/.run: $(VENV)/.venv pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
 	@$(VENV)/bin/python -m workspace.members >$(VENV)/run.txt
-	$(call pip,installing Python packages that rover needs,-r $(VENV)/run.txt)
-	@$(STEP) "installing rover's own packages" $(VENV)/bin/python -m workspace.editable
+	$(call install,Python packages that rover needs,$(PIP) -r $(VENV)/run.txt)
+	$(call install,rover's own packages,$(VENV)/bin/python -m workspace.editable)
 	@touch $@
 
 # What is hot, compiled where it changed. Until then, and without a compiler, the Python beside it runs. The stamp
@@ -116,7 +116,7 @@ $(VENV)/.compiled: $(VENV)/.run $(HOT)
 
 $(VENV)/.dev: $(VENV)/.run
 	@$(VENV)/bin/python -m workspace.members dev >$(VENV)/dev.txt
-	$(call pip,installing tools for development,-r $(VENV)/dev.txt)
+	$(call install,tools for development,$(PIP) -r $(VENV)/dev.txt)
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev

@@ -24,7 +24,10 @@ DEADLINE = 100.0
 
 def steps(*arguments: str) -> list[str]:
     """The commands that make would run in this checkout."""
-    make = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    make = subprocess.run(
+        ["make", "-n", *arguments], cwd=ROOT, env=bare, capture_output=True, text=True, check=True
+    )
     return make.stdout.splitlines()
 
 
