@@ -41,6 +41,7 @@ mount --bind {installed} {root}/opt/rover
 mount --bind {results} {root}/results
 chroot {root} sh -ec 'cd {checkout}; {installing}'
 sed -i 's/^sinks = .*/sinks = ["jsonl", "oap"]/' {root}/etc/rover/rover.toml
+sed -i 's/^.select.*/[select]\\nport = [{port}]/' {root}/etc/rover/rover.toml
 printf '[sink.oap]\naddress = ["127.0.0.1:{oap_port}"]\nflush_period = 0.5\n' >> {root}/etc/rover/rover.toml
 cp {results}/check.service {results}/check.target {root}/etc/systemd/system/
 mkdir -p {root}/etc/systemd/journald.conf.d
