@@ -17,7 +17,7 @@ build)
     cd "$2"
     /opt/rover/bin/pip install -q --disable-pip-version-check --no-cache-dir ./core ./bpf ./plugins/* .
     # Nothing is installed later, and what is not there needs no updates.
-    /opt/rover/bin/pip uninstall -q -y setuptools pip
+    /opt/rover/bin/pip uninstall -qq -y setuptools pip
     ;;
 final)
     # python3-bpfcc brings LLVM, which compiles the programs for the kernel they meet.

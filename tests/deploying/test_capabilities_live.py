@@ -114,7 +114,9 @@ def start(tmp_path: Path, start_agent: Callable[..., RunningAgent]) -> Callable[
     subprocess.run(["chown", "nobody:nogroup", place], check=True)
 
     def begin(capabilities: list[str], port: int) -> RunningAgent:
-        return start_agent("--port", str(port), directory=place, before=deployment.as_nobody(capabilities))
+        # Maps are the memory cgroup's affair from Linux 5.11 on, and not the limit's on locked memory.
+        before = ["prlimit", "--memlock=0", *deployment.as_nobody(capabilities)]
+        return start_agent("--port", str(port), directory=place, before=before)
 
     return begin
 

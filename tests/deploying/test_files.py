@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,11 @@ def test_logrotate_takes_the_rotation(tmp_path: Path) -> None:
     assert ran.returncode == 0, said
     assert "error" not in said.lower(), said
     assert "copytruncate" not in [line.strip() for line in path.read_text().splitlines()]
+
+
+def test_the_images_tag_is_the_version() -> None:
+    version = tomllib.loads((deployment.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    places = [CONTAINER / "Containerfile", deployment.PACKAGING / "kubernetes/daemonset.yaml"]
+    for path in [*places, deployment.ROOT / "docs/deploy.md"]:
+        tags = set(re.findall(r"\brover:(\d[\w.]*\w)", path.read_text()))
+        assert tags == {version}, path
