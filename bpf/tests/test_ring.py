@@ -206,3 +206,17 @@ def test_nothing_is_lost_doubled_or_out_of_order(steps: list[Step], window: int)
         got += read(ring)
     assert got == expected
     assert writer.consumed == writer.produced
+
+
+def test_a_length_that_no_window_holds_ends_the_reading() -> None:
+    """The kernel writes none; whatever does, the reader neither leaves its memory nor goes round for ever."""
+    for before in (0, PAGE - 24, PAGE - 16, PAGE):
+        writer = Writer()
+        ring = writer.ring()
+        assert writer.write(bytes(before))
+        read(ring)
+        at = writer.reserve(bytes(2 * PAGE))
+        assert at is not None
+        writer.finish(at, 2 * PAGE)
+        assert read(ring) == []
+        assert read(ring) == []

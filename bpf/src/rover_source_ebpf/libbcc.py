@@ -39,7 +39,7 @@ def die_with(parent: int) -> None:
 
 
 def keep_memory() -> None:
-    """Has malloc ask the kernel seldom and give nothing back: a tenth less time, for what ends soon."""
+    """Has malloc ask the kernel seldom and give nothing back: it takes a tenth less time."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_TOP_PAD, TOP_PAD)

@@ -20,5 +20,6 @@ cdef class Ring:
     @cython.locals(records=list, base="unsigned long long", window="unsigned long long",
                    produced="unsigned long long", consumed="unsigned long long", last="unsigned long long",
                    offset="unsigned long long", end="unsigned long long", length="unsigned long long",
+                   busy="unsigned long long", discard="unsigned long long", header="unsigned long long",
                    limit="long")
     cpdef list take(self, limit)

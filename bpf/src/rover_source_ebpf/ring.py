@@ -69,6 +69,7 @@ class Ring:
         until the next `take`."""
         records: list[tuple[int, int]] = []
         lengths, base, window = self._lengths, self._base, self._window
+        busy, discard, header = BUSY, DISCARD, HEADER  # machine integers where this is compiled
         # The kernel writes a record's length, with its busy bit, before it moves the producer's
         # position over it: what lies below the position read here is a record or busy.
         produced = self._producer[0]
@@ -76,15 +77,16 @@ class Ring:
         if consumed == produced:
             return records
         while consumed < produced and limit > 0:
-            offset = consumed - base
-            end = offset + HEADER
+            offset = consumed - base + header
+            end = offset
+            length = 0
             if end <= window:
-                length = lengths[offset >> 2]
-                if length & BUSY:
+                length = lengths[(offset - header) >> 2]
+                if length & busy:
                     break
-                end += length & ~DISCARD
+                end += length & ~discard
             if end > window:
-                if records or offset < PAGE:
+                if records or offset - header < PAGE:  # it begins with this page already
                     break
                 self._consumed = consumed
                 self._move()
@@ -92,8 +94,8 @@ class Ring:
                 continue
             limit -= 1
             last = consumed
-            if not length & DISCARD:
-                records.append((offset + HEADER, length))
+            if not length & discard:
+                records.append((offset, length))
             consumed = base + ((end + 7) & ~7)
         self._consumed = consumed
         self._kept = last
