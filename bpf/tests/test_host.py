@@ -241,3 +241,20 @@ def test_what_the_kernel_refuses_is_one_line(live: None, monkeypatch: pytest.Mon
             source.start()
         assert said in one_line(caught.value)
         source.close()
+
+
+@pytest.mark.live
+def test_the_doctor_gives_the_programs_to_the_kernel(live: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    (check,) = checks.rehearse(DEFAULTS, Selection(ports=(80,)))
+    assert check.ok, check.finding
+    assert check.tried
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    given = EbpfSource._macros
+    monkeypatch.setattr(EbpfSource, "_macros", lambda self: given(self) | {"ARGUMENT4": 60})
+    (check,) = checks.rehearse(DEFAULTS, Selection())
+    assert not check.ok
+    assert "stack" in check.finding
+    assert "the verifier's last lines: " in check.finding
+    assert " / " in check.finding
+    assert check.mend
+    assert len(list(Path("/proc/self/fd").iterdir())) == before, "nothing is left open"

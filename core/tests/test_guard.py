@@ -712,6 +712,7 @@ SPECS = [
     ("register_sources", SourceSpec("x", None)),
     ("register_sources", SourceSpec("x", print, opens=b"magic")),
     ("register_sources", SourceSpec("x", print, check=7)),
+    ("register_sources", SourceSpec("x", print, rehearse="yes")),
     ("register_sources", SourceSpec("x", print, settings="path")),
 ]
 

@@ -221,7 +221,7 @@ def check_spec(spec: object, kind: type) -> None:
         _check_settings(what, spec.settings)
     elif isinstance(spec, SourceSpec):
         _check_callable(what, make=spec.make)
-        _check_optional(what, check=spec.check, opens=spec.opens)
+        _check_optional(what, check=spec.check, rehearse=spec.rehearse, opens=spec.opens)
         _check_settings(what, spec.settings)
     elif isinstance(spec, SinkSpec):
         _check_callable(what, make=spec.make)

@@ -106,10 +106,9 @@ def stems(directory: Path, *suffixes: str) -> Iterator[str]:
     """Modules of a package that have a file of such a name, by their names below it."""
     for path in directory.rglob("*"):
         for suffix in suffixes:
-            if path.name.endswith(suffix):
-                yield ".".join(
-                    (*path.relative_to(directory).parts[:-1], path.name[: -len(suffix)].partition(".")[0])
-                )
+            stem = path.name.removesuffix(suffix)
+            if stem != path.name and "." not in stem:  # else it is another interpreter's
+                yield ".".join((*path.relative_to(directory).parts[:-1], stem))
                 break
 
 
