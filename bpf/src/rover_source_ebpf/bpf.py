@@ -11,7 +11,6 @@ import ctypes
 import errno
 import mmap
 import os
-import platform
 import struct
 import sys
 from collections.abc import Iterator
@@ -54,15 +53,19 @@ LOG_END = 1 << 20
 CLOSING, LAST = "processed ", 1000
 """What the account ends with, and the characters it does so within (print_verification_stats)."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+NUMBER = NUMBERS.get(os.uname().machine, -1)
+"""Elsewhere there is no such call (ENOSYS)."""
+
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class _Element(ctypes.Structure):
     _fields_ = (
         ("map_fd", ctypes.c_uint32),
         ("key", ctypes.c_char_p),
-        ("value", ctypes.c_void_p),
+        ("value", ctypes.c_char_p),
         ("flags", ctypes.c_uint64),
     )
 
@@ -78,10 +81,7 @@ class VerifierError(OSError):
 
 def _call(command: int, attributes: object, size: int) -> int:
     """Raises OSError."""
-    number = NUMBERS.get(platform.machine())
-    if number is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    result: int = _libc.syscall(number, command, attributes, size)
+    result: int = _syscall(NUMBER, command, attributes, size)
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
@@ -163,7 +163,7 @@ def recursion_misses(program: int) -> int:
     return int.from_bytes(info.raw[-8:], sys.byteorder)
 
 
-def _element(command: int, descriptor: int, key: bytes | None, value: int, flags: int = 0) -> None:
+def _element(command: int, descriptor: int, key: bytes | None, value: object, flags: int = 0) -> None:
     element = _Element(descriptor, key, value, flags)
     _call(command, ctypes.byref(element), ctypes.sizeof(element))
 
@@ -180,13 +180,12 @@ def lookup(descriptor: int, key: bytes, size: int) -> bytes | None:
 
 def update(descriptor: int, key: bytes, value: bytes, flags: int = 0) -> None:
     """Sets a value. Raises OSError: EEXIST and ENOENT where NOEXIST and EXIST say so."""
-    held = ctypes.create_string_buffer(value, len(value))
-    _element(MAP_UPDATE_ELEM, descriptor, key, ctypes.addressof(held), flags)
+    _element(MAP_UPDATE_ELEM, descriptor, key, value, flags)
 
 
 def delete(descriptor: int, key: bytes) -> None:
     """Removes a key. Raises OSError, ENOENT when it is not there."""
-    _element(MAP_DELETE_ELEM, descriptor, key, 0)
+    _element(MAP_DELETE_ELEM, descriptor, key, None)
 
 
 def keys(descriptor: int, size: int) -> Iterator[bytes]:
