@@ -21,7 +21,6 @@ NUMBERS = {"x86_64": 321, "aarch64": 280}
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY = range(5)
 PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 5, 15, 17
 
-MAP_TYPE_RINGBUF = 27
 PROG_TYPE_RAW_TRACEPOINT = 17
 NOEXIST, EXIST = 1, 2
 """Flags of an update: only a new key, only one that is there."""
@@ -45,9 +44,10 @@ LICENSE = b"GPL"
 
 TRIES = 10
 """A signal to this process may interrupt the verifier (EAGAIN); libbpf tries five times."""
-LOG_SIZES = (1 << 20, 1 << 24, 1 << 28)
+LOG_SIZES = (1 << 20, (1 << 24) - 1, 1 << 28)
 """Bytes of room for the verifier's account, tried in turn. It has a line per instruction that was looked at,
-hundreds of thousands of them. Only what is written takes memory."""
+hundreds of thousands of them. Only what is written takes memory. The second is the most that kernels before
+Linux 5.16 take."""
 LOG_END = 1 << 20
 """Bytes of its end that are kept: what is wrong is told last."""
 CLOSING, LAST = "processed ", 1000
@@ -108,9 +108,12 @@ def load_raw_tracepoint(name: str, instructions: bytes) -> int:
             try:
                 return _load(name, instructions, room)
             except OSError as error:
+                found = _end_of(room)
+                if log and not found:
+                    break  # more room than this kernel gives
+                log = found
                 if error.errno != errno.ENOSPC:
                     refusal = error
-                log = _end_of(room)
                 # Without room for all of it, the kernel keeps the end since Linux 6.4, the beginning before.
                 if error.errno != errno.ENOSPC or CLOSING in log[-LAST:]:
                     break
