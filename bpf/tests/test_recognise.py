@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover.pipeline.proxy_header import Header, read_header
-from rover_source_ebpf.loader import C
+from rover_source_ebpf.programs import C
 
 WINDOW = 2048
 """RECOGNISE_WINDOW: the buffer is always that large, its rest is what earlier calls left there."""

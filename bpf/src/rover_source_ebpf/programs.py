@@ -39,8 +39,8 @@ STAGES = (
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 
 SPARED = ("-g0", "-Xclang", "-disable-llvm-passes")
-"""Spares the compiler what nobody needs, and a third of the time: line numbers, which the kernel is not given,
-and clang's own optimisation, which bcc does again on what clang made."""
+"""Spares the compiler a third of the time, and what nobody needs: line numbers, which the kernel is not given
+(-g0), and clang's own optimisation, which bcc does again on what clang made."""
 
 
 def source_text() -> str:
