@@ -144,12 +144,14 @@ def test_a_directory_that_others_may_write_to_is_not_used(
     assert "others may write to it" in caplog.text
 
 
-def test_a_directory_behind_a_link_is_not_used(cache: Cache, tmp_path: Path) -> None:
+def test_a_directory_behind_a_link_is_judged_as_any_other(cache: Cache, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "rover")
     behind = Cache(tmp_path / "link")
-    assert behind.get(KEY) is None
+    assert behind.get(KEY) == CONTENT
     behind.put(OTHER, b"")
-    assert cache.get(OTHER) is None
+    assert cache.get(OTHER) == b""
+    (tmp_path / "rover").chmod(0o777)
+    assert behind.get(KEY) is None
 
 
 @pytest.mark.parametrize("place", ["/proc/rover", "/dev/null/rover", "/proc/self/fd/rover"])

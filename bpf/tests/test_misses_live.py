@@ -15,7 +15,6 @@ import rover_source_ebpf.kernel
 import rover_source_ebpf.source
 from rover.records import Direction
 from rover.source import Selection
-from rover_source_ebpf import bpf
 from rover_source_ebpf.bpf import recursion_misses
 from rover_source_ebpf.compiler import Compiler
 from rover_source_ebpf.loader import Program
@@ -27,8 +26,8 @@ PR_SET_NAME = 15  # include/uapi/linux/prctl.h
 # The helper that prints fires a tracepoint itself. A program that prints there would be run inside itself,
 # which the kernel skips: once for each time that the other program prints.
 TEXT = """
-int printed(struct bpf_raw_tracepoint_args *ctx) { bpf_trace_printk("inside"); return 0; }
-int renamed(struct bpf_raw_tracepoint_args *ctx) { bpf_trace_printk("outside"); return 0; }
+int on_bpf_trace_printk(struct bpf_raw_tracepoint_args *ctx) { bpf_trace_printk("inside"); return 0; }
+int on_task_rename(struct bpf_raw_tracepoint_args *ctx) { bpf_trace_printk("outside"); return 0; }
 """
 
 
@@ -54,14 +53,10 @@ def nested(live: None) -> Iterator[tuple[int, int]]:
     with Compiler() as compiler:
         program = Program(compiler.compile(TEXT, [], C / "headers"))
     program.load()
-    loaded = program.programs()
-    links = [
-        bpf.open_raw_tracepoint("bpf_trace_printk", loaded["printed"]),
-        bpf.open_raw_tracepoint("task_rename", loaded["renamed"]),
-    ]
-    yield loaded["printed"], loaded["renamed"]
-    for link in links:
-        os.close(link)
+    program.attach("bpf_trace_printk")
+    program.attach("task_rename")
+    attached = program.programs()
+    yield attached["bpf_trace_printk"], attached["task_rename"]
     program.close()
 
 

@@ -105,7 +105,9 @@ class Cache:
         if self.path is None:
             return None
         try:
-            place = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # A link is followed: systemd makes one for a service with DynamicUser=. Wherever it leads, the
+            # directory has to be ours.
+            place = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as error:

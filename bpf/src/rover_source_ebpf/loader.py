@@ -39,6 +39,7 @@ class Program:
         self._maps: dict[str, int] = {}
         self._programs: dict[str, int] = {}
         self._attached: dict[str, int] = {}
+        self._links: dict[str, int] = {}
         for each in image.maps:
             try:
                 self._maps[each.name] = bpf.create_map(
@@ -93,22 +94,24 @@ class Program:
             self.put("stages", number.to_bytes(4, "little"), self._programs[name].to_bytes(4, "little"))
 
     def attach(self, name: str) -> None:
-        """The program `on_NAME` to its raw tracepoint: what stands before the `__` of a copy's number.
-        Raises RoverError."""
+        """The program `on_NAME` to its raw tracepoint: what stands before a `__` in the name. Raises
+        RoverError."""
+        program = self._programs[f"on_{name}"]
         try:
-            tracepoint = name.partition("__")[0]
-            self._attached[name] = bpf.open_raw_tracepoint(tracepoint, self._programs[f"on_{name}"])
+            self._links[name] = bpf.open_raw_tracepoint(name.partition("__")[0], program)
         except OSError as error:
             raise refusal(name, error) from None
+        self._attached[name] = program
 
     def programs(self) -> Mapping[str, int]:
-        """The loaded programs' descriptors, by name. They stay this object's."""
-        return dict(self._programs)
+        """Descriptors of the programs that were attached, by the names they were attached by. They stay this
+        object's, until it is closed."""
+        return self._attached
 
-    def at_tracepoints(self) -> Mapping[str, int]:
-        """Those of the loaded programs that are there to be attached, by the names they are attached by."""
-        found = ((name, self._programs.get(f"on_{name}")) for name in self._image.tracepoints)
-        return {name: program for name, program in found if program is not None}
+    @property
+    def loaded(self) -> int:
+        """How many programs the kernel has taken."""
+        return len(self._programs)
 
     def descriptor(self, table: str) -> int:
         """A map's file descriptor. Raises KeyError."""
@@ -139,11 +142,12 @@ class Program:
 
     def detach(self) -> None:
         """Runs no more, unless a process that was forked from this one still holds the descriptors."""
-        close_all(self._attached)
+        close_all(self._links)
 
     def close(self) -> None:
         """Detaches and unloads everything."""
-        for descriptors in (self._attached, self._programs, self._maps):
+        self._attached.clear()
+        for descriptors in (self._links, self._programs, self._maps):
             close_all(descriptors)
 
 

@@ -113,7 +113,7 @@ class EbpfSource:
         """Does what may fail at `start`, and lets go of it: until the agent has told who it is, the programs
         watch nobody. Returns how many programs there are. Raises RoverError."""
         try:
-            return len(self._attached().programs())
+            return self._attached().loaded
         finally:
             self.close()
 
@@ -262,7 +262,7 @@ class EbpfSource:
         for number, name in enumerate(COUNTERS):
             values = program.get("counters", number.to_bytes(4, "little"), 8 * cpus) or b""
             totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
-        totals["skipped"] = skipped(program.at_tracepoints())
+        totals["skipped"] = skipped(program.programs())
         return totals
 
     def _report_losses(self, handler: RecordHandler) -> None:
