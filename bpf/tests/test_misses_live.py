@@ -18,7 +18,7 @@ from rover.source import Selection
 from rover_source_ebpf.bpf import recursion_misses
 from rover_source_ebpf.compiler import Compiler
 from rover_source_ebpf.loader import Program
-from rover_source_ebpf.misses import COPIES, preempted, skipped
+from rover_source_ebpf.misses import COPIES, Misses, preempted
 from rover_source_ebpf.programs import C
 
 PR_SET_NAME = 15  # include/uapi/linux/prctl.h
@@ -83,15 +83,38 @@ def test_what_the_kernel_skipped_is_counted(nested: tuple[int, int]) -> None:
     assert recursion_misses(outer) == 0
 
 
-def test_an_event_is_lost_where_every_copy_missed_it(nested: tuple[int, int]) -> None:
+def test_the_programs_are_looked_at_by_name(nested: tuple[int, int]) -> None:
     inner, outer = nested
     take_a_name()
     missed = recursion_misses(inner)
-    assert skipped({"a": outer}) == 0
-    assert skipped({"a": inner}) >= missed
-    assert skipped({"a": inner, "a__1": outer}) == 0
-    assert skipped({"a": outer, "a__1": inner}) == 0
-    assert skipped({"a": inner, "b": outer, "a__1": inner, "c": inner}) >= 2 * missed
+    assert Misses().look({"a": outer}) == 0
+    assert Misses().look({"a": inner}) >= missed
+    assert Misses().look({"a": inner, "a__1": outer}) == 0
+    assert Misses().look({"a": inner, "b": outer, "a__1": inner, "c": inner}) >= 2 * missed
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([{"a": 0, "b": 0}], 0),
+        ([{"a": 2, "b": 1}], 3),
+        ([{"a": 2, "b": 1}, {"a": 2, "b": 1}, {"a": 5, "b": 1}], 6),
+        # copies
+        ([{"a": 9, "a__1": 0}], 0),
+        ([{"a": 9, "a__1": 4, "a__2": 5}], 4),
+        ([{"a": 9, "a__1": 4, "b": 1, "b__1": 2}], 5),
+        # each missed some, but never at the same time
+        ([{"a": 9, "a__1": 0}, {"a": 9, "a__1": 7}, {"a": 20, "a__1": 7}], 0),
+        ([{"a": 9, "a__1": 0}, {"a": 12, "a__1": 2}, {"a": 12, "a__1": 7}], 2),
+    ],
+)
+def test_what_was_lost_is_what_every_copy_missed_between_two_looks(
+    looks: list[dict[str, int]], expected: int
+) -> None:
+    misses = Misses()
+    told = [misses.add(look) for look in looks]
+    assert told == sorted(told)
+    assert told[-1] == expected
 
 
 def test_what_is_no_program_says_so() -> None:
@@ -104,7 +127,7 @@ def test_skipped_events_are_told_as_lost(
 ) -> None:
     watch = start_watch(Selection(ports=tuple(ports(1))))
     lost = watch.source.counters()["records_lost"]
-    monkeypatch.setattr(rover_source_ebpf.source, "skipped", lambda programs: 3 * bool(programs))
+    monkeypatch.setattr(Misses, "look", lambda self, programs: 3 * bool(programs))
     watch.until(lambda: watch.recorder.losses, "the loss to be told")
     assert watch.recorder.losses == {"skipped": 3}
     assert watch.source.counters()["records_lost"] == lost + 3

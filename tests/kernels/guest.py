@@ -33,7 +33,7 @@ CURLS, REQUESTS = 3, 20
 """curl processes at once, requests of each one after the other."""
 LOAD, CONNECTIONS = 2000, 16
 """Requests of the heavier load, connections they are made on at once."""
-START = 300.0
+START = 900.0
 """Seconds the agent may take to start: an emulated machine is some thirty times as slow."""
 ROVER = (sys.executable, "-m", "rover")
 

@@ -26,24 +26,27 @@ def preempted(release: str) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= PREEMPTED
 
 
-def skipped(programs: Mapping[str, int]) -> int:
-    """Events that may have passed without any program: at most so many, and none when it is 0.
+class Misses:
+    """Events that passed without any program, as far as the kernel's figures tell: at most so many.
 
-    `programs`: descriptors, by the names that rover_source_ebpf.kernel gives them. An event is lost where
-    every copy was skipped, so no more are lost than the copy has missed that missed the fewest. Raises
-    OSError.
+    An event is lost where every copy of a program was skipped. So of the events between two looks no more are
+    lost than the copy missed that missed the fewest. The more often somebody looks, the closer it is to what
+    was lost; 0 is exact, but for an event that a look falls into the middle of.
     """
-    copies: dict[str, list[int]] = defaultdict(list)
-    for name, descriptor in programs.items():
-        copies[name.partition("__")[0]].append(descriptor)
-    return sum(fewest_misses(descriptors) for descriptors in copies.values())
 
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+        self._skipped = 0
 
-def fewest_misses(descriptors: list[int]) -> int:
-    """Of the copies of one program. The last one does the least and misses the least: often it is enough."""
-    fewest = recursion_misses(descriptors[-1])
-    for descriptor in descriptors[-2::-1]:
-        if fewest == 0:
-            break
-        fewest = min(fewest, recursion_misses(descriptor))
-    return fewest
+    def look(self, programs: Mapping[str, int]) -> int:
+        """All so far. `programs`: descriptors by the names that rover_source_ebpf.kernel gives them. Raises OSError."""
+        return self.add({name: recursion_misses(descriptor) for name, descriptor in programs.items()})
+
+    def add(self, missed: Mapping[str, int]) -> int:
+        """All so far, where `missed` is what each program has missed since it was loaded."""
+        copies: dict[str, list[int]] = defaultdict(list)
+        for name, count in missed.items():
+            copies[name.partition("__")[0]].append(count - self._before.get(name, 0))
+        self._before = dict(missed)
+        self._skipped += sum(map(min, copies.values()))
+        return self._skipped

@@ -17,7 +17,7 @@ from rover_source_ebpf import host, machine, programs, selection
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
-from rover_source_ebpf.misses import skipped
+from rover_source_ebpf.misses import Misses
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
 from rover_source_ebpf.programs import STAGES
@@ -81,6 +81,7 @@ class EbpfSource:
         self._reader: Reader | None = None
         self._role_of = Listeners(self.now).role
         self._decoder = self._make_decoder()
+        self._misses = Misses()
         self._totals = dict.fromkeys((*COUNTERS, "skipped"), 0)
         self._told = dict.fromkeys(LOSSES, 0)
         self._looked = 0
@@ -262,7 +263,7 @@ class EbpfSource:
         for number, name in enumerate(COUNTERS):
             values = program.get("counters", number.to_bytes(4, "little"), 8 * cpus) or b""
             totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
-        totals["skipped"] = skipped(program.programs())
+        totals["skipped"] = self._misses.look(program.programs())
         return totals
 
     def _report_losses(self, handler: RecordHandler) -> None:
