@@ -78,7 +78,9 @@ static inline u32 copy_vector(struct scratch *scratch, struct call *call, u64 me
         asm volatile("" : "+r"(size)); /* the bound below is for the verifier: keep it */
         if (size > PAYLOAD_LIMIT)
             return taken;
-        if (read_user(scratch->data + (taken & (PAYLOAD_LIMIT - 1)), size, (void *)segment.base))
+        u64 at = taken;
+        asm volatile("" : "+r"(at)); /* and this mask */
+        if (read_user(scratch->data + (at & (PAYLOAD_LIMIT - 1)), size, (void *)segment.base))
             return taken;
         walk->taken = taken + size;
         walk->left = left - size;
