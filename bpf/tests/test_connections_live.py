@@ -226,6 +226,45 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); s.cl
     assert seen.closed[0].detail is not None
 
 
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("exactly(s, 1)", False),
+        ("exactly(s, 1); linger(5)", False),
+        ("exactly(s, 1); linger(0)", True),
+        ("select.select([s], [], [])", True),  # the byte is there and is not read
+        ("exactly(s, 1); s.shutdown(socket.SHUT_WR)", False),
+        ("exactly(s, 1); s.send(b'end'); exactly(s, 3); assert s.recv(1) == b''", False),
+        ("exactly(s, 1); s.send(b'end'); exactly(s, 3); assert s.recv(1) == b''; linger(0)", True),
+    ],
+)
+def test_a_close_that_resets(watch: Any, run: Start, listen: Start, before: str, expected: bool) -> None:
+    """tcp(7), and the kernel's tcp_close(): what was never read, and no time to linger, end in a reset."""
+    port = watch.port()
+
+    def answer(peer: socket.socket) -> None:
+        while (data := peer.recv(3)) and data != b"end":
+            peer.sendall(data)
+        if data == b"end":
+            peer.sendall(data)
+            peer.shutdown(socket.SHUT_WR)
+            peer.recv(1)
+
+    listen(port, answer)
+    child = run(
+        f"""
+def linger(seconds):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+s = connect(int(sys.argv[1])); s.send(b"x"); {before}; s.close()
+""",
+        port,
+    )
+    assert child.end() == 0
+    (seen,) = watch.ended(port)
+    assert seen.closed[0].reset == expected
+    assert seen.closed[0].detail is not None
+
+
 def test_a_close_while_another_thread_reads(watch: Any, run: Start, listen: Start) -> None:
     """The reader keeps the socket; it ends, once, when the reader lets go."""
     port = watch.port()
