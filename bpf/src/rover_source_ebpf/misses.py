@@ -39,7 +39,8 @@ class Misses:
         self._skipped = 0
 
     def look(self, programs: Mapping[str, int]) -> int:
-        """All so far. `programs`: descriptors by the names that rover_source_ebpf.kernel gives them. Raises OSError."""
+        """All so far. `programs`: descriptors, by the names that rover_source_ebpf.kernel gives them. Raises
+        OSError."""
         return self.add({name: recursion_misses(descriptor) for name, descriptor in programs.items()})
 
     def add(self, missed: Mapping[str, int]) -> int:
