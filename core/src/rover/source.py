@@ -127,4 +127,4 @@ class Check:
     """What to do about it, when not ok."""
     required: bool = True
     tried: bool = True
-    """False: nobody knows, `ok` says nothing, and `finding` says why."""
+    """False: it could not be tried here. Then `ok` says nothing, and `finding` says why."""
