@@ -44,7 +44,7 @@ def sink_spec(catalogue: Catalogue, name: str) -> SinkSpec:
 def factory_for_workers(spec: SinkSpec) -> Callable[[Mapping[str, Any], Worker], Sink]:
     """What opens the sink in one of several processes. Raises UsageError if nothing does."""
     if spec.make_for_worker is None:
-        raise UsageError(f"sink {spec.name} runs in one process: leave --workers away")
+        raise UsageError(f"sink {spec.name} runs in one process: run it without --workers")
     return spec.make_for_worker
 
 

@@ -90,7 +90,7 @@ def check(
     if not 1 <= count <= MAX_WORKERS:
         raise UsageError(f"run.workers = {count}: must be from 1 to {MAX_WORKERS}")
     if not isinstance(source, DivisibleSource):
-        raise UsageError(f"source {settings['run.source']} is read by one process: leave --workers away")
+        raise UsageError(f"source {settings['run.source']} is read by one process: run it without --workers")
     for name in names:
         factory_for_workers(sink_spec(catalogue, name))
     Recogniser(catalogue.manager, list(catalogue.protocols.values()), settings.section("ports"))
