@@ -155,7 +155,7 @@ def load() -> None:
 def tests(files: list[str]) -> None:
     """pytest over these files, with time enough for an emulated machine."""
     environment = {**os.environ, "ROVER_REQUIRE_LIVE": "1", "ROVER_TEST_PATIENCE": "10"}
-    options = ("-q", "--no-header", "-p", "no:cacheprovider", "-o", "timeout=1200")
+    options = ("-v", "--no-header", "-p", "no:cacheprovider", "-o", "timeout=1200")
     with subprocess.Popen(
         [sys.executable, "-m", "pytest", *options, *files],
         stdout=subprocess.PIPE,
