@@ -74,6 +74,37 @@ def test_wrong_use(arguments, code, message):
     assert done.stdout == ""
 
 
+FILES = {
+    "replayed": ["replay", "{}"],
+    "a configuration": ["run", "--config", "{}"],
+    "a configuration of another command": ["replay", "capture", "--config", "{}"],
+    "to be written": ["replay", "capture", "--sink", "jsonl", "--set", "sink.jsonl.path={}"],
+}
+"""Everywhere a user can name a file."""
+
+
+@pytest.mark.parametrize("arguments", FILES.values(), ids=FILES)
+@pytest.mark.parametrize(
+    ("path", "code", "why"),
+    [
+        ("nowhere/x", 2, "No such file or directory"),
+        ("capture/x", 2, "Not a directory"),
+        (".", 2, "Is a directory"),
+        ("x" * 300, 2, "File name too long"),
+        ("private", 1, "Permission denied"),
+    ],
+    ids=["missing", "below a file", "a directory", "too long", "private"],
+)
+def test_the_same_mistake_has_the_same_exit_code(tmp_path, arguments, path, code, why):
+    (tmp_path / "capture").write_bytes(CAPTURE)
+    (tmp_path / "private").touch(mode=0)
+    filled = [part.format(path) for part in arguments]
+    done = rover(*filled, cwd=tmp_path, unprivileged=True)
+    assert done.returncode == code, done.stderr
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_file_that_may_not_be_read(tmp_path):
     file = tmp_path / "capture"
     file.write_bytes(b"x")

@@ -90,7 +90,7 @@ def test_a_broken_rule_is_told_and_is_exit_code_1(start: Start) -> None:
     [
         (["--refuse", "MAYBE"], 2, "MAYBE"),
         (["--cert", "x"], 2, "--key"),
-        (["--cert", "/nowhere/x", "--key", "/nowhere/y"], 1, "/nowhere/"),
+        (["--cert", "/nowhere/x", "--key", "/nowhere/y"], 2, "/nowhere/"),
         (["--listen", "192.0.2.1:1"], 1, "cannot listen on 192.0.2.1:1"),
     ],
 )

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file; docs/configuration.md lists the keys.")
+    Path | None,
+    typer.Option("--config", readable=False, help="TOML file; docs/configuration.md lists the keys."),
 ]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, such as sink.jsonl.path=/tmp/log. Repeatable.")
