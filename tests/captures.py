@@ -1,4 +1,4 @@
-"""Captures as lists of TCP segments: read from any file, cut anew, thinned out, written, replayed."""
+"""Captures as lists of TCP segments: read from any file, cut again, thinned out, written, replayed."""
 
 from __future__ import annotations
 

@@ -400,7 +400,7 @@ def test_turns_lose_only_what_the_gap_explains(
 ) -> None:
     """What ended before the loss is there; what was hit, and a few that follow, may not be.
 
-    With methods that everybody knows: behind a gap, another one is only believed at the beginning of a
+    With methods that everybody knows: after a gap, another one is only believed at the beginning of a
     line, which a body without a line end hides.
     """
     kept, _, chosen = dropping(capture, drops, seed)

@@ -1,4 +1,4 @@
-"""Captures that nobody here made, from the directory that ROVER_CAPTURES names: cut anew, thinned out,
+"""Captures that nobody here made, from the directory that ROVER_CAPTURES names: cut again, thinned out,
 cut short, damaged. What they hold is not known; what must not change is."""
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def ends_of(segment: Segment) -> Ends:
 
 def begins_otherwise(segments: list[Segment]) -> set[Ends]:
     """Connections that open with something else (SOCKS, a banner): how far recognition goes into them
-    is counted in calls, of which a capture that is cut anew has more."""
+    is counted in calls, of which a capture that is cut again has more."""
     seen: set[bytes] = set()
     found: set[Ends] = set()
     for segment in segments:
@@ -113,7 +113,7 @@ def test_thinned_out_it_holds_nothing_new(segments, replayer, tmp_path, seed):
     share = (0.01, 0.05, 0.2, 0.5)[seed % 4]
     kept, dropped = thin(segments, lambda _: generator.random() < share)
     replayed = replayer(write_capture(tmp_path / "x", kept))
-    # Behind a break there is another protocol, or a tunnel with HTTP in it: whoever misses what led
+    # After a break there is another protocol, or a tunnel with HTTP in it: whoever misses what led
     # there reads on.
     known = Counter((ends, row[:3]) for ends, row in whole.rows)
     found = Counter(

@@ -1,4 +1,4 @@
-"""The command line: every error is one line that says what and the mend, with exit code 1 or 2."""
+"""The command line: every error is one line that names the thing and the fix, with exit code 1 or 2."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What `make test-distributions` goes by, where it can be told without a root."""
+"""The rules of `make test-distributions`, as far as they can be tested without a root."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What a proxy puts in front of a connection, in captures: however the segments are cut, the exchanges of
-HTTP/1.x and HTTP/2 behind it are those of a connection without it."""
+HTTP/1.x and HTTP/2 after it are those of a connection without it."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_a_kernel_without_btf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         kernel.Kernel.running()
     check = checks.types()
     assert not check.ok
-    assert check.mend
+    assert check.fix
 
 
 class Partial:
@@ -168,7 +168,7 @@ def test_kernel_versions(release: str, ok: bool, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(checks.platform, "release", lambda: release)
     check = checks.kernel()
     assert check.ok == ok
-    assert bool(check.mend) != ok
+    assert bool(check.fix) != ok
 
 
 def test_no_warning_where_programs_are_not_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_every_failing_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> 
     assert not found["privileges"].ok
     for check in found.values():
         assert isinstance(check, Check)
-        assert check.ok or check.mend or not check.tried
+        assert check.ok or check.fix or not check.tried
 
 
 def test_programs_are_not_tried_without_privileges(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,5 +256,5 @@ def test_the_doctor_gives_the_programs_to_the_kernel(live: None, monkeypatch: py
     assert "stack" in check.finding
     assert "the verifier's last lines: " in check.finding
     assert " / " in check.finding
-    assert check.mend
+    assert check.fix
     assert len(list(Path("/proc/self/fd").iterdir())) == before, "nothing is left open"

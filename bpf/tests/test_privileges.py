@@ -75,7 +75,7 @@ def test_a_user_namespace_is_an_error(given: pytest.MonkeyPatch) -> None:
     (found,) = (check for check in privileges.checks() if check.subject == "user namespace")
     assert found.required
     assert not found.ok
-    assert found.mend
+    assert found.fix
 
 
 def test_doctor_warns_of_what_costs_a_detail(given: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_doctor_warns_of_what_costs_a_detail(given: pytest.MonkeyPatch) -> None:
     for check in found.values():
         assert not check.ok
         assert not check.required
-        assert check.mend
+        assert check.fix
         assert "\n" not in check.finding
     assert set(found) <= {check.subject for check in checks.check()}
 

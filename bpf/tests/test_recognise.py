@@ -92,7 +92,7 @@ HTTP1 = {
     "15 bytes": (b"GET / HTTP/1.1\r", NOTHING),
     "15 bytes of a response": (b"HTTP/1.1 200 OK", NOTHING),
     "no bytes": (b"", NOTHING),
-    "no space behind the method": (b"GETTING / HTTP/1.1\r\n", NOTHING),
+    "no space after the method": (b"GETTING / HTTP/1.1\r\n", NOTHING),
     "a method of another case": (b"get / HTTP/1.1\r\n", NOTHING),
     "another method": (b"PROPFIND / HTTP/1.1\r\n", NOTHING),
     "HTTP without a version": (b"HTTP is a protocol of", NOTHING),
@@ -148,7 +148,7 @@ HTTP2 = {
     "stream 0": (headers(b"\x82", stream=0), NOTHING),
     "the largest stream": (headers(b"\x82", stream=0x7FFF_FFFF), ("http2", "request")),
     "stream 256": (headers(b"\x82", stream=256), ("http2", "request")),
-    "the header block begins behind what was captured": (headers(b"\x82")[:9], NOTHING),
+    "the header block begins after what was captured": (headers(b"\x82")[:9], NOTHING),
     "cut frame header": (headers(b"\x82")[:8], NOTHING),
     "type 0x09 is skipped": (frame(9, b"x") + headers(b"\x82"), ("http2", "request")),
     "type 0x0a": (frame(10, b"x") + headers(b"\x82"), NOTHING),
@@ -306,7 +306,7 @@ def test_false_alarms_on_random_bytes(recognise: Recognise, capsys: pytest.Captu
 
 
 def test_false_alarms_on_random_frames(recognise: Recognise, capsys: pytest.CaptureFixture[str]) -> None:
-    """Random bytes behind a plausible length: the rules on type, flags and first field alone."""
+    """Random bytes after a plausible length: the rules on type, flags and first field alone."""
     generator = random.Random(7541)
     calls, alarms = 100_000, 0
     for _ in range(calls):

@@ -98,7 +98,7 @@ def test_everything_once_it_is_recognised(opening: bytes, sender: Sender) -> Non
 PROXY_V1 = b"PROXY TCP4 10.0.0.1 10.0.0.2 40000 80\r\n"
 PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12)
 PROXY_LONG = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x08\0" + bytes(2048)
-"""With TLVs: what follows lies behind the window that is looked at."""
+"""With TLVs: what follows lies after the window that is looked at."""
 
 
 @pytest.mark.parametrize("opening", [HTTP1_REQUEST, HTTP2_REQUEST], ids=["http1", "http2"])

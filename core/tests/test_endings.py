@@ -522,7 +522,7 @@ def find(program: str) -> list[int]:
 
 
 class MuteError(Exception):
-    """Its text cannot be had."""
+    """Its text cannot be made."""
 
     def __str__(self) -> str:
         raise SystemExit(3)

@@ -111,7 +111,7 @@ def check_reader(file: bytes, seed: int) -> None:
 
 
 def read_packets(file: bytes, chunks: Iterable[bytes]) -> tuple[list[Any], tuple[int, str] | None]:
-    """Every packet, and the damage behind them."""
+    """Every packet, and the damage after them."""
     reader = reader_for(file)
     assert reader is not None
     found: list[Any] = []

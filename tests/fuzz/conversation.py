@@ -103,7 +103,7 @@ PIECES = (1000, 1 << 20, 1)
 
 
 def runs(decoder_of: Callable[[bytes], tuple[Decoder, Sequence[Step]]]) -> tuple[Callable[[bytes], Any], ...]:
-    """What is measured: calls as one reads them, large ones, and such of one byte. `decoder_of` gives the
+    """What is measured: calls as one reads them, large ones, and calls of one byte. `decoder_of` gives the
     decoder of an input, and its steps."""
 
     def run(piece: int) -> Callable[[bytes], Any]:

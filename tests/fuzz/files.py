@@ -1,4 +1,4 @@
-"""Bytes as a file that costs no disk, where that can be had."""
+"""Bytes as a file that costs no disk, where the system has such files."""
 
 from __future__ import annotations
 

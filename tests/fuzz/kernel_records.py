@@ -1,8 +1,8 @@
 """Records of the kernel's ring buffer, from its memory to access logs, in every form that is there.
 
 The first setting is how many records are taken at a time, the second nothing. A step is a record. Its
-control: bits 0 to 2 the kind, 3 that its writer gave it up, 4 that the payload is the record behind
-its kind; else header and addresses are made to fit, bit 5 being the direction, 6 which of two
+control: bits 0 to 2 the kind, 3 that its writer gave it up, 4 that the payload is the record from
+after its kind on; else header and addresses are made to fit, bit 5 being the direction, 6 which of two
 connections it is, 7 that more was moved than captured; and of the payload the first byte is the flags.
 """
 

@@ -1,7 +1,7 @@
 """Recordings, from their bytes to access logs.
 
 The first setting is where the file is cut off once more. Bit 0 of the second: the rest is the file,
-behind its header. Else it is a script, of which each step is an entry of a block; its control: bits 0
+after its header. Else it is a script, of which each step is an entry of a block; its control: bits 0
 to 2 the type, 3 that a block ends with it, 4 that the checksum of that block is wrong, 5 that the
 payload is the entry as it is; else it is made to fit, bit 6 being the direction and 7 which of two
 connections it is.

@@ -27,7 +27,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class MissingError(Exception):
-    """Something cannot be had here; the text says what to do."""
+    """Something is missing here and cannot be fetched; the text says what to do."""
 
 
 def run(*command: str | Path, **options: object) -> str:

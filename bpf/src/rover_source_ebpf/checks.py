@@ -12,7 +12,7 @@ from rover.errors import RoverError
 from rover.source import Check, Selection
 from rover_source_ebpf import host, tls_libraries
 from rover_source_ebpf import privileges as details
-from rover_source_ebpf.compiler import MEND, Compiler
+from rover_source_ebpf.compiler import FIX, Compiler
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.loader import RefusedError
 from rover_source_ebpf.machine import MACHINES
@@ -62,8 +62,8 @@ def kernel() -> Check:
     except ValueError:
         return Check("kernel", True, found)
     enough = version >= needed
-    mend = "" if enough else f"Linux {needed[0]}.{needed[1]} or later is needed"
-    return Check("kernel", enough, found, mend)
+    fix = "" if enough else f"Linux {needed[0]}.{needed[1]} or later is needed"
+    return Check("kernel", enough, found, fix)
 
 
 def processor() -> Check:
@@ -108,7 +108,7 @@ def bcc() -> Check:
         with Compiler() as compiler:
             files = compiler.describe()
     except RoverError as error:
-        return Check("bcc", False, str(error).removesuffix(f"; {MEND}"), MEND)
+        return Check("bcc", False, str(error).removesuffix(f"; {FIX}"), FIX)
     names = ", ".join(sorted(os.path.basename(os.path.realpath(file.path)) for file in files))
     return Check("bcc", True, f"{names} from {os.path.dirname(files[0].path) if files else 'nowhere'}")
 
@@ -126,8 +126,8 @@ def lockdown() -> Check:
     """kernel_lockdown(7): integrity allows what is done here, confidentiality does not."""
     mode = host.lockdown()
     forbidden = mode == "confidentiality"
-    mend = "boot with lockdown=integrity or without" if forbidden else ""
-    return Check("lockdown", not forbidden, mode, mend)
+    fix = "boot with lockdown=integrity or without" if forbidden else ""
+    return Check("lockdown", not forbidden, mode, fix)
 
 
 def tls() -> Check:

@@ -18,7 +18,7 @@ from rover_source_ebpf.verdict import useful_line
 
 logger = logging.getLogger("rover.ebpf")
 
-MEND = "on Debian: apt-get install python3-bpfcc"
+FIX = "on Debian: apt-get install python3-bpfcc"
 PROGRAM = Path(__file__).with_name("libbcc.py")
 PATIENCE = 600.0
 """Seconds: it takes one on hardware, and forty where a processor is emulated."""
@@ -91,7 +91,7 @@ class Compiler:
             raise RoverError(f"the compiler {how}" + (f": {said}" if said else "")) from None
         if "missing" in result:
             missing = printable(str(result["missing"]))
-            raise RoverError(f"the BPF Compiler Collection cannot be loaded: {missing}; {MEND}")
+            raise RoverError(f"the BPF Compiler Collection cannot be loaded: {missing}; {FIX}")
         return result, printed
 
 

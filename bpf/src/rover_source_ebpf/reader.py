@@ -19,7 +19,7 @@ PAUSE = 0.001
 the watched processes more than all the rest of the capture."""
 LONGEST_PAUSE = 0.002
 """Seconds between two looks while many come. After each pause the processor's caches have to be filled
-anew, and the watched processes pay, too: with half of this an exchange costs 3 % more, with eight times
+again, and the watched processes pay, too: with half of this an exchange costs 3 % more, with eight times
 as much 6 % less, but then it is in the file 25 ms after its end instead of 6."""
 MANY = 32
 """Records that a pause has brought for which the next is longer: below four a millisecond they come

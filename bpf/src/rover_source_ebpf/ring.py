@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 BUSY = 1 << 31
-"""Reserved, and being written still: nothing behind it can be read either."""
+"""Reserved, and being written still: nothing after it can be read either."""
 DISCARD = 1 << 30
 """Given up by its writer."""
 HEADER = 8

@@ -7,7 +7,7 @@ from rover.settings import Setting
 SETTINGS = (
     Setting(
         "payload_limit",
-        524288,  # what programs write at once: bodies of HTTP/2 hide the frames behind them if cut
+        524288,  # what programs write at once: bodies of HTTP/2 hide the frames after them if cut
         "bytes captured of one call at most, a power of two up to 1048576",
         minimum=4096,
     ),

@@ -36,7 +36,7 @@ LOSS_INTERVAL = 100_000_000
 MAX_RINGS = 8
 """c/maps.c declares as many."""
 MAX_PROCESSES = 16384
-"""Verdicts remembered, the least recently used one is forgotten first: to judge anew costs a microsecond."""
+"""Verdicts remembered, the least recently used one is forgotten first: to judge again costs a microsecond."""
 MAX_THREADS = 32768
 """Threads of watched processes that have made a socket call. Some 200 bytes each, allocated at start."""
 SEGMENTS = 80
@@ -99,7 +99,7 @@ class EbpfSource:
         return [Part(self, number, self._make_decoder) for number in range(count)]
 
     def start(self) -> None:
-        """Compiles, loads and attaches. Raises RoverError: what is missing and the mend."""
+        """Compiles, loads and attaches. Raises RoverError: what is missing and the fix."""
         tell()
         missing = host.missing_capabilities(host.effective_capabilities())
         if missing:
@@ -350,7 +350,7 @@ class EbpfSource:
             if not os.path.exists(f"/proc/{int.from_bytes(key, 'little')}"):
                 program.remove("ignored", key)
         program.put("ignored", pid.to_bytes(4, "little"), b"\1")
-        for key in program.keys("verdicts", 4):  # all are judged anew: the key is the kernel's number
+        for key in program.keys("verdicts", 4):  # all are judged again: the key is the kernel's number
             program.remove("verdicts", key)
 
 

@@ -87,7 +87,7 @@ class Agent:
         `sinks`: names instead of the setting `run.sinks`, for a run that has another purpose
         (a recording): there may be none, and it outlives them. `workers`: what each sink is to know,
         by its name, when this process is one of several. `signals`: what may end the run and have its
-        files opened anew; see `Signals.watch`.
+        files opened again; see `Signals.watch`.
         """
         manager = catalogue.manager
         names: Sequence[str] = settings["run.sinks"] if sinks is None else sinks
@@ -105,7 +105,7 @@ class Agent:
         self._past = Report()
         """What the sources came to that are read, without the sinks."""
         self.failures: list[str] = []
-        """What went wrong, but for what the sinks say."""
+        """What went wrong, except for what the sinks say."""
         self.broken = False
         """Whether an internal error ended it."""
         self._deadline: float | None = None

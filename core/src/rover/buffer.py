@@ -2,7 +2,7 @@
 
 The unread bytes up to the first gap lie in one object, `data`, from index `offset` on: a
 decoder parses in place. A message that arrives in one call is never copied: `data` is then the
-captured payload itself. Behind the first gap everything waits in a list until the gap has been
+captured payload itself. After the first gap everything waits in a list until the gap has been
 dealt with. Each call's detail travels along with its bytes and leaves as they are consumed.
 """
 
@@ -19,7 +19,7 @@ only one that waits for what never comes gets near it: four times the largest he
 configures. The core breaks the connection there (reason `overflow`)."""
 
 PIECE_MEMORY = 160
-"""Bytes that a piece behind a gap takes besides what was captured of it."""
+"""Bytes that a piece after a gap takes besides what was captured of it."""
 MAX_PIECES = 256
 """Captured pieces between gaps that wait after the first gap. Decoders pass over gaps as they come; one
 that waits for the other direction first may see bytes by ones, each of which would cost 130. Of more
@@ -60,7 +60,7 @@ class StreamBuffer:
         """Holds the unread bytes, from `offset` to its end. Read it, never keep or change it."""
         self.offset = 0
         self.gap = 0
-        """Bytes missing right behind `data`; 0 when nothing is known to be missing there."""
+        """Bytes missing right after `data`; 0 when nothing is known to be missing there."""
         self.gap_moved = 0
         """A sequence number: calls of that number or higher were made after the gap's bytes had moved."""
         self.gap_records = 0
@@ -76,12 +76,12 @@ class StreamBuffer:
         self.position = position
         """Absolute stream position of the next unread byte, captured or missing."""
         self.end = position
-        """Position behind the last byte known of, captured or not."""
+        """Position after the last byte known of, captured or not."""
         self.size = 0
-        """Captured bytes held, also those behind gaps."""
+        """Captured bytes held, also those after gaps."""
         self.ended = False
         """True when no byte will follow `end`."""
-        self._behind: list[tuple[bytearray, int, int, int]] = []  # payload; the gap behind it, as above
+        self._behind: list[tuple[bytearray, int, int, int]] = []  # payload; the gap after it, as above
         self._ledger = ledger
         self._incoming = not direction  # which is INGRESS's number
         self._calls: list[Detail] = []  # whose bytes are not all consumed, oldest first
@@ -199,7 +199,7 @@ class StreamBuffer:
             self._miss(size, ledger.missing, records)
 
     def _grow(self, payload: bytes) -> None:
-        # A message that trickles in must not be copied anew for each call: a bytearray grows
+        # A message that trickles in must not be copied again for each call: a bytearray grows
         # in place, and gives its consumed front back when that is most of it.
         data = self.data
         if not isinstance(data, bytearray):

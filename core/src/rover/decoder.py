@@ -50,7 +50,7 @@ class Decoder(Protocol):
     Fed whole or byte by byte, it yields the same exchanges. Any exception, and any result of
     another type, is a bug of the plugin: the core counts it and breaks the connection (reason `plugin`).
 
-    It may have one more method, `unneeded(direction) -> int`: how many bytes, behind all that came
+    It may have one more method, `unneeded(direction) -> int`: how many bytes, after all that came
     so far, it will pass over whatever they are. The core asks in the middle of large bodies, and
     has the source leave them out: a gap of known size takes their place.
     """

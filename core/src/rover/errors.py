@@ -17,7 +17,7 @@ class UsageError(RoverError):
 
 
 class NotInstalledError(UsageError):
-    """Nothing installed goes by this name."""
+    """Nothing installed has this name."""
 
     def __init__(self, message: str, named: str) -> None:
         """`named`: what kind of thing and its name, such as "sink jsonl"."""

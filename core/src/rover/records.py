@@ -30,7 +30,7 @@ class Role(enum.Enum):
 
 
 class Syscall(enum.IntEnum):
-    """The socket call behind a detail. The numbers are shared with bpf/ and with recordings."""
+    """The socket call of a detail. The numbers are shared with bpf/ and with recordings."""
 
     NONE = 0
     """No call at all: a segment from a packet capture."""

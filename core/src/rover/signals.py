@@ -38,7 +38,7 @@ class Running(Protocol):
         """Ends soon; what is not finished at the deadline (time.monotonic) is lost."""
 
     def reopen(self) -> None:
-        """Opens the files anew."""
+        """Opens the files again."""
 
 
 class Signals:

@@ -37,7 +37,7 @@ class Sink(Protocol):
         """Passes on what is held; called whenever the queue is empty. Raises like `write`."""
 
     def reopen(self) -> None:
-        """On SIGHUP: files are opened anew, after their rotation."""
+        """On SIGHUP: files are opened again, after their rotation."""
 
     def counters(self) -> Mapping[str, int]:
         """Further figures for the totals, by name; asked for once, after `close`."""
@@ -65,8 +65,8 @@ class SinkSpec:
 
     name: str
     make: Callable[[Mapping[str, Any]], Sink]
-    """Opens the sink. Raises RoverError: one line, what failed and the mend."""
+    """Opens the sink. Raises RoverError: one line, what failed and the fix."""
     settings: Sequence[Setting] = ()
     """Configured as `sink.NAME.SETTING`."""
     make_for_worker: Callable[[Mapping[str, Any], Worker], Sink] | None = None
-    """Like `make`, for `rover run --workers`. None: this sink cannot be had by several processes."""
+    """Like `make`, for `rover run --workers`. None: several processes cannot share this sink."""

@@ -36,7 +36,7 @@ class Source(Protocol):
     """Unix time (ns) of the zero of this source's clock."""
 
     def start(self) -> None:
-        """Begins to capture. Raises RoverError: one line, what is missing and the mend."""
+        """Begins to capture. Raises RoverError: one line, what is missing and the fix."""
 
     def poll(self, handler: RecordHandler, timeout: float) -> bool:
         """Delivers what is there, waiting up to `timeout` seconds for something.
@@ -86,7 +86,7 @@ class DivisibleSource(Source, Protocol):
 
         Every connection is one part's, chosen by its id; each part is told of the processes it hears
         from. A part's `start` and everything after it are called in a process of its own, forked when
-        the whole has started. The whole stays behind: it delivers nothing any more but losses, and
+        the whole has started. The whole stays where it is: it delivers only losses from then on, and
         these are told, and counted, by it or by a part, never by both. Its `stop` comes first: it ends
         the capture for all parts, whose `stop` then delivers what was captured before.
         """
@@ -123,8 +123,8 @@ class Check:
     ok: bool
     finding: str
     """What was found."""
-    mend: str = ""
+    fix: str = ""
     """What to do about it, when not ok."""
     required: bool = True
     tried: bool = True
-    """False: nobody knows, `ok` says nothing, and `finding` says why."""
+    """False: it could not be tried here. Then `ok` says nothing, and `finding` says why."""

@@ -480,7 +480,7 @@ def test_behind_a_gap_no_method_is_made_up(talk, rest, logged, pieces):
         b"PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r",
         b"PUT /a HTTP/1.1\r\nX: " + b"y" * 1005,
     ],
-    ids=["behind a chunk", "in its line end", "behind the largest head"],
+    ids=["after a chunk", "in its line end", "after the largest head"],
 )
 @pytest.mark.parametrize("behind", [b"", b"SHUT"])
 def test_the_rest_of_a_line_is_no_request_of_an_unknown_method(talk_as, opening, behind):

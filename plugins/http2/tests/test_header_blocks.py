@@ -200,7 +200,7 @@ UNDECODABLE = {
     "a value that ends": "400161056162",
     "a length that ends": "4001617f",
     "a table larger than announced": "3fe21f",
-    "a table size behind a field": "8220",
+    "a table size after a field": "8220",
     "Huffman that ends inside a code": "4081ff0161",
     "NUL in a name": "4003610062" + "0161",
 }
@@ -257,7 +257,7 @@ def test_an_entry_larger_than_the_table_empties_it():
         ("88", "response"),  # :status 200
         ("48", "response"),
         ("8e", "response"),
-        ("2082", "request"),  # behind a table size update
+        ("2082", "request"),  # after a table size update
         ("3fe11f88", "response"),
         ("3fe11f2082", "request"),
         ("8f", ""),  # accept-charset

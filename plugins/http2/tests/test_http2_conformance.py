@@ -460,11 +460,11 @@ NOT_SENT = {
     "HEADERS padded beyond its end": (1, 3, b"\x05\x82", 12),
     "HEADERS too short for its priority": (1, 3, b"\0\0\0", 0x24),
     "a request on an even stream": (1, 2, b"\x82\x84\x86", 5),
-    "a request behind a later one": (1, 1, b"\x82\x84\x86", 5),
+    "a request after a later one": (1, 1, b"\x82\x84\x86", 5),
     "PUSH_PROMISE from the client": (5, 1, b"\0\0\0\2\x82\x84\x86", 4),
     "a status from the client": (1, 1, b"\x88", 5),
-    "DATA behind END_STREAM": (0, 5, b"x", 0),
-    "trailers behind END_STREAM": (1, 5, b"\0\1a\1b", 5),
+    "DATA after END_STREAM": (0, 5, b"x", 0),
+    "trailers after END_STREAM": (1, 5, b"\0\1a\1b", 5),
     "HEADERS that open nothing": (1, 9, b"\0\1a\1b", 5),
 }
 

@@ -72,7 +72,7 @@ def test_every_syscall_is_sent_or_left_out_by_decision() -> None:
 @pytest.mark.parametrize(("error", "success"), [(0, True), (111, False)])
 def test_success_of_connect_and_close(traffic: Any, syscall: Syscall, error: int, success: bool) -> None:
     encoder = Encoder()
-    for _ in range(2):  # what one call left behind is not the next one's
+    for _ in range(2):  # what one call left is not the next one's
         other = traffic.call(traffic.connection(), syscall, error=5 if success else 0)
         assert getattr(message(encoder, other).kernelLogs[0], syscall.name.lower()).success is not success
         log = traffic.call(traffic.connection(), syscall, error=error)

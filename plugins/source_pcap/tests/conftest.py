@@ -156,7 +156,7 @@ class Build:
     def enhanced(
         cls, packet: bytes, *, ticks: int = 0, interface: int = 0, length: int | None = None, order: str = "<"
     ) -> bytes:
-        """An enhanced packet block, with a comment behind the packet."""
+        """An enhanced packet block, with a comment after the packet."""
         length = len(packet) if length is None else length
         head = struct.pack(order + "IIIII", interface, ticks >> 32, ticks & 0xFFFFFFFF, len(packet), length)
         padded = packet + bytes(-len(packet) % 4)
@@ -187,7 +187,7 @@ class Talk:
         seq: int | None = None,
         ack: int | None = None,
     ) -> bytes:
-        """One segment; the stream goes on behind it unless `seq` puts it elsewhere."""
+        """One segment; the stream goes on after it unless `seq` puts it elsewhere."""
         peer = "server" if end == "client" else "client"
         ports = self._ports if end == "client" else self._ports[::-1]
         addresses = (CLIENT, SERVER) if end == "client" else (SERVER, CLIENT)
@@ -332,7 +332,7 @@ def run(source: PcapSource) -> Recorded:
             while source.poll(recorded, 0.1):
                 pass
         finally:
-            assert not source.poll(recorded, 0.1), "behind the end, or an error, nothing follows"
+            assert not source.poll(recorded, 0.1), "after the end, or an error, nothing follows"
     except RoverError as error:
         recorded.error = str(error)
     finally:

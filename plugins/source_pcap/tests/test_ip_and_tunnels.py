@@ -35,7 +35,7 @@ def segments_of(*packets: bytes, cut: int = 0) -> tuple[list[tuple[bytes, bytes,
     network = Network(segments)
     for packet in packets:
         kind = 0x86DD if packet[0] >> 4 == 6 else 0x0800
-        # Other packets lie before and behind, as in a chunk of a file.
+        # Other packets lie before and after it, as in a chunk of a file.
         network.packet(0, kind, b"\xff" * 7 + packet + b"\xee" * 40, 7, 7 + len(packet), cut)
     network.give_up()
     skipped = dict(network.skipped)

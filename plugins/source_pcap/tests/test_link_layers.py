@@ -162,7 +162,7 @@ def test_frames_cut_anywhere_are_no_error(build: Any, read: Any, link_type: int,
     packet = header + build.ipv4(build.tcp(b"hello"))
     recorded = read([packet[:size] for size in range(len(packet))], link_type=link_type)
     assert recorded.error == ""
-    # Nothing lies behind the end of a frame: what is delivered was in it.
+    # Nothing lies after the end of a frame: what is delivered was in it.
     assert set(recorded.egress.data) <= set(b"hello")
 
 
@@ -183,7 +183,7 @@ def test_what_is_read_has_a_name() -> None:
 @settings(max_examples=60)
 @given(frame=st.binary(max_size=80), before=st.integers(0, 20), behind=st.binary(max_size=80))
 def test_no_link_looks_outside_its_frame(link_type: int, frame: bytes, before: int, behind: bytes) -> None:
-    """Whatever lies behind it, and wherever the frame lies."""
+    """Whatever lies after it, and wherever the frame lies."""
     decode = LINK_TYPES[link_type]
     alone = decode(frame, 0, len(frame))
     kind, offset = decode(bytes(before) + frame + behind, before, before + len(frame))

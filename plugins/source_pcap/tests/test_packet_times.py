@@ -42,7 +42,7 @@ def judged(seconds: list[int]) -> tuple[list[int], int]:
         ([0, -NOW, 1], [0, 0, 1]),
         ([0, YEAR_2116 - NOW, 1], [0, 0, 1]),
         ([0, DAY, -DAY, 1], [0, 0, 0, 1]),
-        # A pause, and captures put together, the older one behind.
+        # A pause, and captures put together, the older one last.
         ([0, DAY, DAY + 1], [0, DAY, DAY + 1]),
         ([0, DAY, 2 * DAY, 3 * DAY], [0, DAY, 2 * DAY, 3 * DAY]),
         ([0, -DAY, 1 - DAY], [0, -DAY, 1 - DAY]),

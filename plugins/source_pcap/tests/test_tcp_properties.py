@@ -258,7 +258,7 @@ def test_what_follows_a_number_left_out_was_sent_after_the_lost_bytes_had_moved(
     begin: tuple[int, int],
 ) -> None:
     """Whatever was not captured (`keep`), also from the beginning (`joined`), and whatever changed places
-    in the file (`moves`): unless calls overlap, the records behind the number of a gap arrived at the
+    in the file (`moves`): unless calls overlap, the records after the number of a gap arrived at the
     other end after that had sent what the gap hides."""
     captured = [s for n, s in enumerate(conversation) if keep >> n & 1][joined:]
     for at, by in moves:

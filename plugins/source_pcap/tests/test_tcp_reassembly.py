@@ -522,7 +522,7 @@ def test_each_loss_that_is_acknowledged_leaves_a_number_out(talk: Any, read: Any
 
 
 def test_lost_beyond_what_was_acknowledged(talk: Any, read: Any) -> None:
-    """Two responses are missing, one of them behind the request that acknowledges the first."""
+    """Two responses are missing, one of them after the request that acknowledges the first."""
     conversation = talk().open().client(b"r1").server(b"s1").client(b"r2").server(b"s2").server(b"s3")
     packets = [p for n, p in enumerate(conversation.packets) if n not in (4, 6)]
     recorded = read([*packets, conversation.segment("client")])

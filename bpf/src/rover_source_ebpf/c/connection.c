@@ -187,7 +187,7 @@ static inline u64 beyond(struct conn *conn, u32 advanced, u64 total, u64 positio
 
 /* Bytes that the process moved and no record tells of: by calls that are not watched (io_uring), or of
  * processes that are not. To be asked at the end, before the connection is forgotten. 0 where nobody can
- * know: the socket was connected anew or disconnected, or it encrypts by itself (kTLS), which changes the
+ * know: the socket was connected again or disconnected, or it encrypts by itself (kTLS), which changes the
  * number of bytes. */
 static inline u64 unseen(u64 sk, struct conn *conn)
 {
@@ -276,7 +276,7 @@ static inline struct conn *track(u64 sk, u8 role, u8 direction, u64 moved)
 }
 
 /* The connection that a socket has now: known, or new with this role. One that is known by other ports
- * has ended: the socket was connected anew (connect(2), AF_UNSPEC). */
+ * has ended: the socket was connected again (connect(2), AF_UNSPEC). */
 static inline struct conn *connection(u64 sk, u8 role, u8 direction, u64 moved)
 {
     struct conn *conn = conns.lookup(&sk);

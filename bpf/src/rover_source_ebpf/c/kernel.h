@@ -40,7 +40,7 @@
     })
 
 /* From the current task on, the verifier knows the types by BTF and lets plain loads through, which
- * cost next to nothing. It loses track behind the descriptor table, a pointer to pointers. */
+ * cost next to nothing. It loses track past the descriptor table, a pointer to pointers. */
 #define current_task ((void *(*)(void))BPF_FUNC_get_current_task_btf)
 #define TYPED(type, base, offset) (*(type *)((base) + (offset)))
 
@@ -71,7 +71,7 @@ static inline u64 sock_of(u64 file)
     return KERNEL(u64, KERNEL(u64, file, OFF_FILE_PRIVATE), OFF_SOCKET_SK);
 }
 
-/* Both port numbers: they differ once the socket is connected anew. Not skc_num, the local port the
+/* Both port numbers: they differ once the socket is connected again. Not skc_num, the local port the
  * kernel looks sockets up by: it is 0 again as soon as both directions are closed. */
 static inline u32 ports_of(u64 sk)
 {

@@ -106,11 +106,11 @@ struct walk {
     u64 size;     /* bytes the whole call moved */
     u32 answer;   /* of recognise() */
     u32 unfinished; /* there is more to copy than one program may loop over */
-    u32 header;     /* bytes here that begin with a PROXY protocol header nobody looked behind yet */
+    u32 header;     /* bytes here that begin with a PROXY protocol header; what follows it is not examined yet */
     u32 unused;
 };
 
-/* A record under construction. Twice the limit, so that a bounded length behind a bounded offset
+/* A record under construction. Twice the limit, so that a bounded length after a bounded offset
  * stays inside, which is all the verifier can follow. */
 struct scratch {
     struct header header;

@@ -122,7 +122,7 @@ static inline int opens_requests(struct conn *conn, u8 direction)
 
 /* Puts the first bytes of the call into the scratch, as many as are wanted of this connection;
  * returns how many. Where it begins with a PROXY protocol header, scratch->walk.header tells how many
- * there are so far, and the program leave_proxied has to look behind it first. */
+ * there are so far, and the program leave_proxied has to look at what follows it first. */
 static inline u32 capture(struct scratch *scratch, struct call *call, int segmented, struct conn *conn, u64 size,
                           u64 messages)
 {

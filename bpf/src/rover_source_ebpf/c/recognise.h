@@ -45,7 +45,7 @@
 #define PROXY_V1_LONGEST 107 /* bytes of the line with its end; proxy-protocol.txt, section 2.1 */
 #define PROXY_V1_SHORTEST 15 /* "PROXY UNKNOWN\r\n" */
 #define PROXY_V2_FIXED 16    /* section 2.2: signature 12, version and command 1, family 1, length 2 */
-#define PROXY_HEADERS 4096   /* a power of two; longer ones are looked behind by user space alone */
+#define PROXY_HEADERS 4096   /* a power of two; only user space looks at what follows a longer one */
 
 /* The index is hidden from the compiler: what it knows of its bounds would make it drop the mask, which is
  * all that the verifier knows of them. */
@@ -65,7 +65,7 @@
                data[(at) + 5], data[(at) + 6], data[(at) + 7])
 #define ROVER_FIRST(characters) (~0ULL >> (64 - 8 * (characters)))
 
-/* HTTP/1.x: the version of a status line, or a method with the space behind it. */
+/* HTTP/1.x: the version of a status line, or a method with the space after it. */
 static inline __attribute__((always_inline)) unsigned recognise_http1(const unsigned char *data,
                                                                       unsigned size)
 {
@@ -164,7 +164,7 @@ static inline __attribute__((always_inline)) unsigned recognise_headers(const un
     return RECOGNISED_HTTP2 | (index <= HPACK_LAST_REQUEST ? RECOGNISED_REQUEST : RECOGNISED_RESPONSE);
 }
 
-/* HTTP/2: whole frames, with or without the preface, up to the first HEADERS. Behind a preface they
+/* HTTP/2: whole frames, with or without the preface, up to the first HEADERS. After a preface they
  * may be missing still, or come after more frames than are looked at (clients that open with a tree
  * of PRIORITY): those 24 bytes are nobody else's (RFC 9113 section 3.4). */
 static inline __attribute__((always_inline)) unsigned recognise_http2(const unsigned char *data,

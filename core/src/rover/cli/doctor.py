@@ -40,8 +40,8 @@ def register(app: typer.Typer) -> None:
         checks.extend(plugin_checks(catalogue))
         width = max(len(check.subject) for check in checks)
         for check in checks:
-            mend = f"; {check.mend}" if check.mend and not check.ok else ""
-            typer.echo(f"{verdict(check):4}  {check.subject:{width}}  {check.finding}{mend}")
+            fix = f"; {check.fix}" if check.fix and not check.ok else ""
+            typer.echo(f"{verdict(check):4}  {check.subject:{width}}  {check.finding}{fix}")
         if any(check.tried and check.required and not check.ok for check in checks):
             raise typer.Exit(1)
 
@@ -97,9 +97,9 @@ def compiled_check(package: str) -> Check:
         )
     if running == len(hot):
         return Check(subject, True, f"yes, {amount(running, 'modules')}", required=False)
-    mend = "install a C compiler and the headers of Python (python3-dev), then rover again"
+    fix = "install a C compiler and the headers of Python (python3-dev), then rover again"
     finding = f"{running} of {len(hot)} hot modules; the others run as plain Python"
-    return Check(subject, False, finding, mend, required=False)
+    return Check(subject, False, finding, fix, required=False)
 
 
 def stems(directory: Path, *suffixes: str) -> Iterator[str]:
@@ -133,9 +133,9 @@ def plugin_checks(catalogue: Catalogue) -> list[Check]:
         ("sinks", catalogue.sinks),
     ):
         found = ", ".join(sorted(specs))
-        mend = f"pip install a plugin with {kind}, such as the packages of rover itself"
-        checks.append(Check(kind, bool(specs), found or "none installed", mend))
+        fix = f"pip install a plugin with {kind}, such as the packages of rover itself"
+        checks.append(Check(kind, bool(specs), found or "none installed", fix))
     for name, kind, _ in catalogue.manager.failures():
-        mend = "mend it, or pip uninstall its package"
-        checks.append(Check(f"plugin {name}", False, kind, mend, required=False))
+        fix = "fix it, or pip uninstall its package"
+        checks.append(Check(f"plugin {name}", False, kind, fix, required=False))
     return checks

@@ -50,7 +50,7 @@ SWEEP_SLICE = 1024
 MAX_PROCESSES = 32_768
 """Process names kept, the least recently used one goes first: the default of kernel.pid_max."""
 LARGE = 8192
-"""Bytes of a call behind which the decoder is asked what it needs: bodies that are worth it come in
+"""Bytes of a call after which the decoder is asked what it needs: bodies that are worth it come in
 pieces of this size and more, heads do not."""
 WORTH_TELLING = 1 << 18
 """Bytes to come from which on the source is told that they are unneeded: to copy fewer costs less than

@@ -137,7 +137,7 @@ class Outlet:
             self.wake()
 
     def wake(self) -> None:
-        """Has written what was put, if nobody is at it; call it after a batch of records.
+        """Has what was put written, if no write is under way; call it after a batch of records.
 
         Not at every `put`: the thread would run at once, and both would fight for the interpreter.
         """

@@ -1,6 +1,6 @@
 """A live source that is recorded while it is watched.
 
-The pipeline behind it is the one that always runs: it recognises protocols and breaks, and by
+The pipeline that follows it is the one that always runs: it recognises protocols and breaks, and by
 that decides what the source uploads. What it was told is written down: the records, the times
 of its ticks, and which connections the source said were gone. A replay tells it the same.
 """

@@ -167,7 +167,7 @@ class Target:
 
 
 def _again(descriptor: int) -> int:
-    """The same file, pipe or device. A pipe is opened anew where that goes: so writes to it need not wait,
+    """The same file, pipe or device. A pipe is opened again where that works: so writes to it need not wait,
     and who shares the old descriptor notices nothing."""
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         with contextlib.suppress(OSError):

@@ -196,7 +196,7 @@ class Http1Decoder:
                 if buffer.position != before:
                     out.append(RESYNCHRONISED)
             elif event is FAILED:
-                self._break(reader, "framing", "no message begins here, and none was found behind it")
+                self._break(reader, "framing", "no message begins here, and none was found after it")
             elif reader.state is DOUBTED and not self._pairing.whole:
                 reader.disbelieve()
                 continue
@@ -375,7 +375,7 @@ class Http1Decoder:
     def _believe(self, start: int) -> bool:
         """Takes a doubtful line for a request when nothing else can be what a response answers.
 
-        Nothing that came behind the response's first byte can (RFC 9112 section 9.2).
+        Nothing that came after the response's first byte can (RFC 9112 section 9.2).
         """
         requests, pairing = self._requests, self._pairing
         if requests is None or requests.state is not DOUBTED or pairing.waiting or not pairing.whole:

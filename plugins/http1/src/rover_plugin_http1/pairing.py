@@ -11,7 +11,7 @@ may have been lost with them, and counting goes on with bounds:
 - Where the bounds meet, those that are over are known, and what follows is proven again.
 - Where they do not, the likeliest is taken, and the pairs are *assumed*. `low` is negative when requests
   that were taken to be over may not be.
-- A gap among the requests hides nobody knows how many: pairs of the requests behind it are assumed until
+- How many a gap among the requests hides is not known: pairs of the requests after it are assumed until
   the connection ends. So are all of a connection whose beginning was not seen.
 
 The likeliest: a client that was never seen with two requests open has taken turns, so all but its newest

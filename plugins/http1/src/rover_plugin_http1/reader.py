@@ -203,7 +203,7 @@ class Reader:
 
     @property
     def unneeded(self) -> int:
-        """Bytes behind all that came that will be passed over, captured or not."""
+        """Bytes after all that came that will be passed over, captured or not."""
         if self.optional or (self.state is not LENGTH and self.state is not CHUNK):
             return 0
         return max(0, self._left - self.unread)
@@ -553,7 +553,7 @@ class Reader:
         return None
 
     def _read_chunk_end(self) -> Event | None:
-        """The line end behind a chunk: by length where it is missing, so that a gap may span it."""
+        """The line end after a chunk: by length where it is missing, so that a gap may span it."""
         buffer = self.buffer
         while self._left:
             if buffer.offset < len(buffer.data):
@@ -651,7 +651,7 @@ class Reader:
     # -- losses ------------------------------------------------------------------------------
 
     def _wait_or_search(self) -> Event | None:
-        """A head waits for more, unless a gap hides the rest of it: then search goes on behind it."""
+        """A head waits for more, unless a gap hides the rest of it: then search goes on after it."""
         buffer = self.buffer
         if not buffer.gap:
             return NEED_MORE

@@ -118,7 +118,7 @@ def split_request_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | 
 def split_doubtful_line(line: bytes | bytearray) -> tuple[bytes, bytes, bytes] | None:
     """(method, target, version) of what may have been meant as a request line, else None.
 
-    A known method and anything, or one in capitals, a path, and somewhere in or behind it "HTTP/";
+    A known method and anything, or one in capitals, a path, and somewhere in or after it "HTTP/";
     but no line that ends in the version of another protocol, as those of RTSP and SIP do. The
     target may be empty. The version is empty when none was sent, or none that looks like one.
     """

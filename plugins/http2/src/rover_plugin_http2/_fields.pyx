@@ -29,7 +29,7 @@ def split(list lines not None):
     second = PyBytes_FromStringAndSize(NULL, others)
     at = PyBytes_AS_STRING(first)
     for line in lines:
-        if pseudo == 0:  # once: behind that it is negative
+        if pseudo == 0:  # once: after that it is negative
             at = PyBytes_AS_STRING(second)
         size = PyBytes_GET_SIZE(line)
         at[0] = 10

@@ -212,7 +212,7 @@ cdef class HeaderBlocks:
                 line = <bytes>STATIC[index - 1] if index <= STATIC_COUNT else self._entry(index)
             elif first & 0xE0 == 0x20:  # a change of the table's size
                 if lines:
-                    raise Undecodable("hpack", "a table size update behind a field")
+                    raise Undecodable("hpack", "a table size update after a field")
                 self._resize(integer(&left, 0x1F))
                 continue
             else:  # a literal: added to the table, or not, or never

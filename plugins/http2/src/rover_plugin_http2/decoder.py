@@ -242,7 +242,7 @@ class Http2Decoder:
     def _begin(self, side: Side, buffer: StreamBuffer) -> bool:
         """The first bytes of a direction; False when there are too few to tell."""
         if buffer.at_gap:
-            # Joined behind bytes that were lost, which is as good as any other moment.
+            # Joined after bytes that were lost, which is as good as any other moment.
             buffer.skip(buffer.gap)
             side.late = True
             self._streams.hide(side.direction, True)
@@ -524,7 +524,7 @@ class Http2Decoder:
             if len(payload) % 6 == 0:
                 self._settings(client, payload)
         except (binascii.Error, ValueError, Undecodable):
-            # Not worth a break: the SETTINGS frame behind the client's preface says it again.
+            # Not worth a break: the SETTINGS frame after the client's preface says it again.
             return
 
 

@@ -26,7 +26,7 @@ still fit beside each other."""
 
 
 def pack(lines: Iterable[bytes]) -> bytes:
-    """Field lines in one `bytes`, each behind a line feed. Cookie crumbs are joined."""
+    """Field lines in one `bytes`, each after a line feed. Cookie crumbs are joined."""
     lines = list(lines)
     packed = b"\n".join([b"", *lines])
     if packed.count(b"\n") != len(lines):

@@ -7,7 +7,7 @@ Joining late. The dynamic table is indexed from its newest entry, so entries see
 have the right index whatever was added before them. Both tables, the endpoints' and ours, are
 the newest entries of the same sequence, and end somewhere in it; where theirs ends earlier,
 nobody refers to the rest of ours; where ours ends earlier (joined late, or a table larger than
-we keep), a reference behind its end is found out. Decoding is never wrong, it only ends.
+we keep), a reference past its end is found out. Decoding is never wrong, it only ends.
 
 After a loss. Header blocks that were lost may have added entries: every older entry has moved by
 an unknown number, while those added since have the right index again. The older ones are in
@@ -117,7 +117,7 @@ class HeaderBlocks:
                     raise Undecodable("hpack", "index 0")
             elif first & 0xE0 == 0x20:  # a change of the table's size
                 if lines:
-                    raise Undecodable("hpack", "a table size update behind a field")
+                    raise Undecodable("hpack", "a table size update after a field")
                 size = first & 0x1F
                 if size == 0x1F:
                     size, position = _integer(block, position, 0x1F)
@@ -184,7 +184,7 @@ class HeaderBlocks:
 
 
 def _integer(block: bytes, position: int, value: int) -> tuple[int, int]:
-    """An integer that filled its prefix with `value` (section 5.1), and the position behind it."""
+    """An integer that filled its prefix with `value` (section 5.1), and the position after it."""
     shift = 0
     while True:
         byte = block[position]
@@ -198,7 +198,7 @@ def _integer(block: bytes, position: int, value: int) -> tuple[int, int]:
 
 
 def _string(block: bytes, position: int, end: int) -> tuple[bytes, int]:
-    """A string literal (section 5.2), and the position behind it."""
+    """A string literal (section 5.2), and the position after it."""
     first = block[position]
     position += 1
     length = first & 0x7F

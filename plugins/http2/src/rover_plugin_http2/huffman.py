@@ -15,7 +15,7 @@ _COMPLETE, _BRANCHES = 16, 17
 _Row = list[Any]
 """A prefix of codes. At 0 to 15: what the next four bits complete, and the row of the prefix that they
 leave; None until that has been worked out. At _COMPLETE: whether a string may end here: padding
-is at most 7 bits, all of them 1. At _BRANCHES: what stands behind a 0 and behind a 1, the row of
+is at most 7 bits, all of them 1. At _BRANCHES: what follows a 0 and what follows a 1, the row of
 a longer prefix or the symbol that is complete.
 
 A string is decoded four bits per step: all 4,096 steps there are take less than 1 MB, whatever is sent.

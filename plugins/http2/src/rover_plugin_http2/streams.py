@@ -169,7 +169,7 @@ class Streams:
         self.preface = False
         """Whether the client's beginning was seen."""
         self.opened = [False, False]
-        """By direction: whether its first frame was SETTINGS. A client's never is, behind the
+        """By direction: whether its first frame was SETTINGS. A client's never is, after the
         preface; a server's may be one from the middle, so that it tells only with the preface."""
         self.lost = [False, False]
         """By direction: whether frames of it may be missing."""
@@ -360,7 +360,7 @@ class Streams:
 
     def _check_open(self, message: Message) -> None:
         if message.ended:
-            raise Undecodable("framing", "sent behind END_STREAM")
+            raise Undecodable("framing", "sent after END_STREAM")
 
     def _requested(self, number: int, now: int) -> Stream:
         if not number & 1:
@@ -370,7 +370,7 @@ class Streams:
         stream = self._open.get(number)
         if stream is None or not stream.request.known:
             if number <= self._last_request:
-                raise Undecodable("framing", f"opened behind stream {self._last_request}")
+                raise Undecodable("framing", f"opened after stream {self._last_request}")
             self._last_request = number
             self._last_odd = max(self._last_odd, number)
         # The answer may have been recorded first: a reader's call returned before the writer's.
@@ -416,7 +416,7 @@ class Streams:
         """A PUSH_PROMISE: the request that stream `number` will answer, complete."""
         self.found_client(_opposite(direction))
         if number & 1 or number <= self._last_promise:
-            raise Undecodable("framing", f"stream {number} promised behind stream {self._last_promise}")
+            raise Undecodable("framing", f"stream {number} promised after stream {self._last_promise}")
         self._last_promise = number
         pseudo, fields = split(lines)
         if not _well_formed(pseudo, value_of(pseudo, ":method")):

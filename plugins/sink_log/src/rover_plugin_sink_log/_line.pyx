@@ -20,7 +20,7 @@ from rover_plugin_sink_log.clock import Clock
 
 cdef long long SECOND = 1_000_000_000
 # Connections whose constant parts are kept, at some 2 kB with all they hold. Many will have been closed:
-# with four times as many, 7 MB stayed behind when everybody had gone.
+# with four times as many, 7 MB were still taken when every connection had ended.
 cdef Py_ssize_t MAX_KEPT = 1024
 cdef Py_ssize_t MAX_KEYS = 1024  # attribute names kept encoded; plugins have a few dozen
 cdef long long FAR = 1 << 61  # ns: times beyond (or before minus) this could overflow in a sum
@@ -80,7 +80,7 @@ cdef class Lines:
     cdef bytes _stamp  # and what precedes its fraction
     cdef bint _syscalls
     cdef dict _connections  # its address: (connection, what precedes the attributes, what follows them)
-    cdef dict _keys  # attribute name: encoded, with the comma before and the colon behind it
+    cdef dict _keys  # attribute name: encoded, with the comma before and the colon after it
     cdef char *_out
     cdef Py_ssize_t _size
     cdef Py_ssize_t _room

@@ -200,7 +200,7 @@ class Output:
                 raise SinkError(f"cannot write to {self.name}: {error.strerror}") from None
 
     def reopen(self) -> None:
-        """Opens the path anew, after a rotation. If that fails the old file stays in use, and as long as
+        """Opens the path again, after a rotation. If that fails the old file stays in use, and as long as
         a line of it is half written."""
         self._reopen = self._half
         if self.path != "-" and not self._half:

@@ -211,7 +211,7 @@ class Sender:
         return longest * self._random.uniform(0.5, 1.0)
 
     def _say_away(self, why: str) -> None:
-        """Once per outage, and not each minute anew."""
+        """Once per outage, and not again each minute."""
         if not self._said_away:
             self._said_away = self._say(
                 "away",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rover_source_pcap.pieces import Pieces
 
 MAX_DATAGRAM = 65_535
-"""Bytes: a fragment that ends behind it is nonsense (RFC 791), and an old attack."""
+"""Bytes: a fragment that ends past it is nonsense (RFC 791), and an old attack."""
 MAX_DATAGRAMS = 1024
 """Incomplete ones kept: many times what one host's traffic has under way in half a minute."""
 MAX_COST = 16 << 20
@@ -20,7 +20,7 @@ class _Datagram:
     def __init__(self, begun: int) -> None:
         self.begun = begun
         self.end = 0
-        """Behind the last byte that came."""
+        """The position after the last byte that came."""
         self.size = MAX_DATAGRAM
         """When complete; as good as unknown until the last fragment has come."""
         self.pieces = Pieces()

@@ -37,7 +37,7 @@ class SegmentHandler(Protocol):
     """What takes the TCP segments."""
 
     def segment(self, time: int, key: bytes, data: bytes, offset: int, end: int, cut: int) -> None:
-        """`data[offset:end]` from the TCP header on; `cut` bytes behind `end` were not captured.
+        """`data[offset:end]` from the TCP header on; `cut` bytes after `end` were not captured.
 
         `key`: both addresses and both ports as they lie in the headers, 12 or 36 bytes.
         """
@@ -146,7 +146,7 @@ class Network:
         cut: int,
         nesting: int,
     ) -> None:
-        """What an IP packet carries, behind its extension headers."""
+        """What an IP packet carries, after its extension headers."""
         for _ in range(MAX_EXTENSIONS):
             if protocol == _TCP:
                 if start + 4 > end:

@@ -29,7 +29,7 @@ class Reader(Protocol):
     def feed(self, chunk: bytes) -> Iterator[Packet]:
         """The packets that `chunk` completes. Exhaust it before the next call.
 
-        Raises Damage behind the last packet that is whole.
+        Raises Damage after the last packet that is whole.
         """
 
     def end(self) -> None:

@@ -24,7 +24,7 @@ with contextlib.suppress(ImportError):  # not compiled
 logger = logging.getLogger("rover.source")
 
 CHUNKS = 8
-"""Of the file, taken at once: half a megabyte, some milliseconds. Behind each poll the sinks are woken,
+"""Of the file, taken at once: half a megabyte, some milliseconds. After each poll the sinks are woken,
 which costs as much as an exchange."""
 SECOND = 1_000_000_000
 """ns of the capture's clock after which a poll ends anyway, for the time is looked at between two."""
@@ -53,7 +53,7 @@ class PcapSource:
         self._file.open()
 
     def poll(self, handler: RecordHandler, timeout: float) -> bool:
-        """Some chunks of the file. Raises RoverError, once, when it is damaged: behind all that
+        """Some chunks of the file. Raises RoverError, once, when it is damaged: after all that
         precedes the damage. Then and at the end every connection is closed."""
         if self._over:
             return False

@@ -7,7 +7,7 @@ when the receiver could read them. Bytes that never come become a gap: the posit
 The sequence numbers of the records tell by when lost bytes had moved: what was sent after that cannot
 be answered by them. A segment that acknowledges bytes of the other direction was sent by somebody who
 had them; where the capture does not have them, one number is left out right before the record of that
-segment. Where nothing acknowledged them before, it is left out right before the record behind the gap.
+segment. Where nothing acknowledged them before, it is left out right before the record after the gap.
 Bytes that come after all, later in the file than a record that acknowledges them, show that the file is
 not in the order of things: their record begins (`start`) before that one ended, as calls that overlap do.
 
@@ -31,7 +31,7 @@ MAX_CONNECTIONS = 32_768
 """Kept at once, ended ones included; at about 1.2 kB some 40 MB. The longest silent quarter makes
 room."""
 MAX_HELD = 1 << 20
-"""Bytes one direction keeps behind a hole: a second's delay at 8 Mbit/s, a tenth at 80. A faster
+"""Bytes one direction keeps after a hole: a second's delay at 8 Mbit/s, a tenth at 80. A faster
 sender that lost a segment loses it here too, and nothing else."""
 MAX_HELD_TOTAL = 32 << 20
 """The same for all connections: 32 that are full, or thousands with a usual hole."""
@@ -127,7 +127,7 @@ class _Half:
         self.orderly = False
         """Nothing is held or proven, no FIN was seen: a segment at `next` can go out."""
         self.held: Pieces | None = None
-        """What lies behind a hole."""
+        """What lies after a hole."""
         self.stalled = 0
         """When the hole appeared (ns)."""
         self.fin = _UNKNOWN
@@ -390,7 +390,7 @@ class Assembler:
         if acknowledged == _UNKNOWN or half.ended or half.connection.closed:
             return
         if half.next == _UNKNOWN:
-            # Behind a SYN the first acknowledgement tells where the stream begins. Joined late, what
+            # After a SYN the first acknowledgement tells where the stream begins. Joined late, what
             # it acknowledges was before our time, and all that follows is ours to see.
             half.next = acknowledged
             half.orderly = True
@@ -515,7 +515,7 @@ class Assembler:
         self._close(time, connection)
 
     def _close(self, time: int, connection: _Connection) -> None:
-        """The end of a connection; what still waits for a hole is delivered behind a gap."""
+        """The end of a connection; what still waits for a hole is delivered after a gap."""
         client = connection.client or connection.first
         for half in (client, client.other):
             while not connection.closed and (half.held is not None or half.fin != _UNKNOWN):

@@ -48,7 +48,7 @@ def ieee802_11(data: bytes, offset: int, end: int, padded: bool = False) -> Step
 
 def radiotap(data: bytes, offset: int, end: int) -> Step:
     """A header whose length it tells; its field of flags tells of padding. A frame check sequence
-    behind the packet needs no notice: IP tells its own length."""
+    after the packet needs no notice: IP tells its own length."""
     if offset + 8 > end or data[offset]:
         return _NOT_IP
     frame = offset + _U16(data, offset + 2)[0]
