@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from rover import AccessLog, Connection, Process
 from rover.cli.command import build
+from rover.configuration import Catalogue
 from rover.plugins import PluginManager
 from rover.report import Report, SinkReport
 from rover_plugin_sink_log.layout import LAYOUTS, layout_of
@@ -33,9 +35,10 @@ def blocks(document: Path) -> Iterator[str]:
 
 
 def shown() -> Iterator[tuple[str, list[str]]]:
-    """Every `rover COMMAND ...` in them, to the end of the command, by document."""
+    """Every `rover COMMAND ...` in them, to the end of the command, by document. A line that ends in a
+    backslash goes on in the next."""
     for document in DOCUMENTS:
-        for line in "\n".join(blocks(document)).splitlines():
+        for line in "\n".join(blocks(document)).replace("\\\n", " ").splitlines():
             if re.search(r"rover \S+  |[\[']", line):  # a synopsis, or words about a command
                 continue
             words = shlex.split(line, comments=True)
@@ -64,6 +67,101 @@ def test_a_command_that_is_shown_is_taken(document, command):
     """Its options and arguments are read, and nothing is run."""
     name, *arguments = command
     COMMANDS[name].make_context(name, arguments, obj=MANAGER)
+
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def anchors(document: Path) -> set[str]:
+    """Of its headings, as GitHub makes them: words of small letters, joined by hyphens."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_document
+def test_a_link_leads_somewhere(document):
+    for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if not link.startswith("https://"):
+            path, _, anchor = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_leads_to_every_document():
+    """Once to each. That of the package is its description on an index."""
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    documents = {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} - {"docs/rover-agent.md"}
+    assert documents <= set(links)
+    assert len(links) == len(set(links))
+
+
+@each_document
+def test_a_target_that_is_shown_is_made(document):
+    """`make TARGET` in code of either kind. With a variable alone it is the first target."""
+    code = [*blocks(document), *re.findall(r"`([^`\n]+)`", document.read_text())]
+    shown = [name for each in code for name in re.findall(r"^make ([a-z][a-z-]*)", each, re.MULTILINE)]
+    targets = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(shown) <= set(targets)
+
+
+@each_document
+def test_a_file_that_is_named_is_there(document):
+    """From the top of the repository: in text between backquotes, and what commands read."""
+    places = r"(?:core|bpf|docs|packaging|plugins|tests|workspace)/"
+    text = document.read_text()
+    named = re.findall(rf"`({places}[\w./-]+)`", text)
+    read = re.findall(rf"(?<=[ ]){places}[\w./-]+", "\n".join(blocks(document)))
+    assert not [path for path in [*named, *read] if not path.endswith("/") and not (ROOT / path).exists()]
+
+
+@each_document
+def test_a_setting_that_is_named_is_known(document):
+    known = set(Catalogue(MANAGER).declared)
+    heads = {setting.rpartition(".")[0] for setting in known}
+    named = re.findall(r"(?:`|--set )([a-z]\w*(?:\.[a-z]\w*)+)(?==\S|`)", document.read_text())
+    assert not [name for name in named if name.rpartition(".")[0] in heads and name not in known]
+
+
+def python(document: Path) -> list[str]:
+    """Its programs."""
+    return re.findall(r"^```python\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_protocol_that_the_guide_shows_passes_the_test_it_shows():
+    protocol, *_, test = python(ROOT / "docs/plugins.md")
+    program: dict[str, Any] = {}
+    exec(protocol + test, program)
+    (spec,) = program["register_protocols"]()
+    assert spec.name == "lines"
+    program["test_a_question_and_its_answer"]()
+
+
+def test_the_sink_that_the_guide_shows_counts(tmp_path):
+    _, sink, *_ = python(ROOT / "docs/plugins.md")
+    program: dict[str, Any] = {}
+    exec(sink, program)
+    (spec,) = program["register_sinks"]()
+    made = spec.make({"path": str(tmp_path / "count")})
+    made.write([object(), object()])
+    made.flush()
+    assert (tmp_path / "count").read_text() == "2"
+
+
+def test_the_sink_that_the_readme_shows_prints_errors(capsys):
+    (sink,) = python(ROOT / "README.md")
+    program: dict[str, Any] = {}
+    exec(sink, program)
+    (spec,) = program["register_sinks"]()
+    connection = Connection(1, None, None, None, Process(7, "nginx"), 0, 0)
+    logs = [
+        AccessLog(
+            connection, 0, 1, attributes={"http.response.status_code": status, "url.original": f"/{status}"}
+        )
+        for status in (200, 503)
+    ]
+    spec.make({}).write(logs)
+    assert capsys.readouterr().out == "nginx /503\n"
 
 
 def test_the_readme_shows_the_console():
