@@ -75,11 +75,14 @@ constraints: $(VENV)/.dev
 	{ $(VENV)/bin/python -m workspace.members dev; printf '%s\n' $(RELEASE_TOOLS); } \
 	  | $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate - >> constraints.txt
 
-# The one version of all packages: make version VERSION=0.2.0
+IMAGE_NAMED := docs/deploy.md packaging/container/Containerfile packaging/kubernetes/daemonset.yaml
+
+# The one version of all packages, and of the image: make version VERSION=0.2.0
 version:
 	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?' || { echo 'make version VERSION=0.2.0'; exit 2; }
 	sed -i -E -e 's/^version = ".*"$$/version = "$(VERSION)"/' -e 's/"(rover-[a-z0-9-]+)(==|~=)[^"]+"/"\1\2$(VERSION)"/' \
 	  pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
+	sed -i -E 's/\brover:[0-9][0-9.abrc]*/rover:$(VERSION)/' $(IMAGE_NAMED)
 
 clean:
 	rm -rf $(VENV) dist build/compiled $(addsuffix /build,$(COMPILED)) .mypy_cache .pytest_cache .ruff_cache .hypothesis

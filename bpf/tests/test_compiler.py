@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -208,16 +207,22 @@ def test_the_key_has_everything_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path:
 # -- interrupted ------------------------------------------------------------------------------------
 
 
-def compilers(parent: int) -> list[int]:
-    """The compilers that a process is the parent of."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError, IndexError):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            if b"libbcc.py" in command and int(status[1]) == parent:
-                found.append(int(pid))
-    return found
+SLOW = """
+import os, runpy, sys, time
+program = runpy.run_path({program!r})
+program["die_with"](int(sys.argv[1]))
+with open({said!r}, "w") as said:
+    said.write(str(os.getpid()))
+time.sleep(1000)
+"""
+"""A compiler that never comes to an end."""
+AGENT = """
+import pathlib, sys
+from rover_source_ebpf import compiler
+compiler.PROGRAM = pathlib.Path({program!r})
+from rover.cli import main
+main(["run"])
+"""
 
 
 @pytest.mark.live
@@ -228,17 +233,18 @@ def compilers(parent: int) -> list[int]:
 )
 def test_an_end_while_it_compiles(live: None, tmp_path: Path, number: signal.Signals, to_group: bool) -> None:
     """At once, without a word, without a process or a piece of a file left over."""
-    environment = {**os.environ, "CACHE_DIRECTORY": str(tmp_path / "cache")}
+    program, said = tmp_path / "slow.py", tmp_path / "said"
+    os.mkfifo(said)
+    program.write_text(SLOW.format(program=str(compiler.PROGRAM), said=str(said)))
     agent = subprocess.Popen(
-        [sys.executable, "-m", "rover", "run"],
+        [sys.executable, "-c", AGENT.format(program=str(program))],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment,
+        env={**os.environ, "CACHE_DIRECTORY": str(tmp_path / "cache")},
         start_new_session=True,
     )
     try:
-        until(lambda: compilers(agent.pid) or agent.poll() is not None, "the compiler to start")
-        (child,) = compilers(agent.pid)
+        child = int(said.read_text())
         (os.killpg if to_group else os.kill)(agent.pid, number)
         out, err = agent.communicate(timeout=DEADLINE)
     finally:
