@@ -6,8 +6,8 @@ it. The modules of a package are put in use, beside their sources, only when all
 half written is ever imported, nor old modules with new ones, and an interrupted compilation goes on where it
 was.
 
-With `--beside` the caller does not wait: a process with a session of its own compiles in processor time that is
-idle, and puts nothing in use. The next start does. The stamp is made when all is in use.
+With `--beside` the caller does not wait: a process with a session of its own compiles in idle processor
+time, and puts nothing in use. The next start does. The stamp is made when all is in use.
 """
 
 from __future__ import annotations
