@@ -1,11 +1,11 @@
 # Everything a newcomer or CI calls. `make run` and `make test` set up what they need, once.
 
 VENV := .venv
-# The distribution's own where it is new enough: bcc is made for it, and it is built with care for speed.
+# The distribution's own Python where it is new enough: bcc is made for it, and it is built with care for speed.
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && echo /usr/bin/python3 || echo python3)
 FUZZ_SECONDS ?= 60
-# pip takes what packages do not fix in these versions, also for their builds.
+# pip installs what packages do not pin in these versions, also for their builds.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
@@ -56,8 +56,8 @@ fuzz: $(VENV)/.fuzz $(VENV)/.compiled
 
 compile: $(VENV)/.compiled
 
-# Of every package a source distribution and a wheel for every Python, built from it; of what is compiled also a
-# wheel for this Python and this machine. `make dist COMPILED=` leaves those out.
+# Makes of every package a source distribution, and from it a wheel for every Python. Of what is compiled it also makes
+# a wheel for this Python and this machine. `make dist COMPILED=` leaves those out.
 dist: $(VENV)/.dev
 	rm -rf dist
 	@set -e; for member in $(MEMBERS) .; do echo "packing $$member"; \
@@ -94,7 +94,7 @@ STEP := workspace/step
 DEBIAN := workspace/debian
 PIP = $(VENV)/bin/pip install -q --disable-pip-version-check
 
-# $(1) says what is installed, $(2) is the command that does it with pip. Where pip is interrupted nobody knows what
+# $(1) says what is installed, $(2) is the command that does it with pip. When pip is interrupted, it is not known what
 # is installed: the next set-up starts with an empty environment, as if there were none.
 define install
 @mv $(VENV)/.venv $(VENV)/.unsure; $(STEP) "installing $(1)" $(2); code=$$?; \
@@ -112,8 +112,8 @@ $(VENV)/.run: $(VENV)/.venv pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS
 	$(call install,rover's own packages,$(VENV)/bin/python -m workspace.editable)
 	@touch $@
 
-# What is hot, compiled where it changed. Until then, and without a compiler, the Python beside it runs. The stamp
-# is made when all of it is in use.
+# Compiles the hot modules that changed. Until then, and without a compiler, the Python beside them runs. The stamp
+# is made when all of them are in use.
 $(VENV)/.compiled: $(VENV)/.run $(HOT)
 	@$(VENV)/bin/python -m workspace.compile $(BESIDE) $@
 

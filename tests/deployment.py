@@ -124,8 +124,8 @@ exec chroot "$root" "$@"
 def in_a_pod(image: Path, directory: Path, capabilities: Iterable[str]) -> list[str]:
     """Begins a command that runs as the container of packaging/kubernetes/daemonset.yaml does.
 
-    That is the root user with these capabilities, in namespaces of its own but for the host's process
-    numbers, with files that cannot be written to but for /tmp, /var/cache and /var/lib. `directory` has a
+    That is the root user with these capabilities, in namespaces of its own except for the host's process
+    numbers, with files that cannot be written to except for /tmp, /var/cache and /var/lib. `directory` has a
     folder `srv`, which is /srv there.
     """
     mounted = directory / "mounted"

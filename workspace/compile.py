@@ -6,8 +6,8 @@ it. The modules of a package are put in use, beside their sources, only when all
 half written is ever imported, nor old modules with new ones, and an interrupted compilation goes on where it
 was.
 
-With `--beside` nobody waits: a process with a session of its own compiles in processor time that is idle, and
-puts nothing in use. The next start does. The stamp is made when all is in use.
+With `--beside` the caller does not wait: a process with a session of its own compiles in idle processor
+time, and puts nothing in use. The next start does. The stamp is made when all is in use.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 def tidy(modules: list[Module]) -> None:
-    """Deletes what nobody needs any more: of former sources, of interrupted processes."""
+    """Deletes what is not needed any more: of former sources, of interrupted processes."""
     needed = {module.kept for module in modules}
     for path in KEPT.iterdir():
         if path.is_dir():

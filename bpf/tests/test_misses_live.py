@@ -137,7 +137,7 @@ def test_skipped_events_are_told_as_lost(
 
 
 class OnlyCopy(rover_source_ebpf.kernel.Kernel):
-    """A kernel that skips every copy of a program all the time but for one and the last, which sees it."""
+    """A kernel that skips every copy of a program all the time except one and the last, which sees it."""
 
     spared: int | None = None
     """The copy's number; None spares all."""

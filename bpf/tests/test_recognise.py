@@ -216,7 +216,7 @@ PROXY_HEADERS = {
     "v2 without its length": (V2[:15], 0),
     "version 1 in the form of version 2": (SIGNATURE + b"\x11\x11\0\x0c" + bytes(12), 0),
     "version 3": (SIGNATURE + b"\x31\x11\0\x0c" + bytes(12), 0),
-    "a command that is none": (SIGNATURE + b"\x22\x11\0\x0c" + bytes(12), 0),
+    "an unknown command": (SIGNATURE + b"\x22\x11\0\x0c" + bytes(12), 0),
     "another signature": (b"\r\n\r\n\0\r\nQUIT\r" + V2[12:], 0),
     "a request": (b"POST / HTTP/1.1\r\n\r\n", 0),
     "no bytes": (b"", 0),

@@ -139,7 +139,7 @@ def test_a_server_that_answers_by_io_uring(watch: Any, run: Start, uring: str) -
 def test_only_what_was_moved_since_it_was_first_seen(
     watch: Any, start_watch: Start, run: Start, listen: Start, uring: str
 ) -> None:
-    """Of a connection joined late, whatever was moved before is none of it."""
+    """Of a connection joined late, what was moved before does not count."""
     port = watch.port()
     listen(port, echo)
     child = run(

@@ -206,7 +206,7 @@ def test_calls_beyond_the_bound_go_alone_and_never_vanish():
 def test_pieces_between_gaps_are_bounded_and_positions_stay(size):
     stream, ledger = buffer()
     number = 3 * MAX_PIECES
-    calls = [call(i * 5, size, i) for i in range(number)]  # each after a gap, but for the first
+    calls = [call(i * 5, size, i) for i in range(number)]  # each after a gap, except for the first
     for each in calls:
         stream.append(each, b"x" * size)
     assert stream.size == (MAX_PIECES + 1) * size  # the first one lies before its gap

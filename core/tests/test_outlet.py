@@ -214,7 +214,7 @@ def test_a_thread_that_dies_is_told(sink, until, caplog):
 
 
 class Prepared(Scripted):
-    """Makes a text of each log, but of odd numbers only."""
+    """Makes a text of each log with an odd number."""
 
     def __init__(self) -> None:
         super().__init__()

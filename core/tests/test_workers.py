@@ -555,8 +555,8 @@ class Whole:
     [
         ([], 9, "run.workers = 9: must be from 1 to 8"),
         ([], 0, "run.workers = 0: must be from 1 to 8"),
-        (["run.sinks=alone"], 2, "sink alone runs in one process: leave --workers away"),
-        (["run.sinks=lines,alone"], 2, "sink alone runs in one process: leave --workers away"),
+        (["run.sinks=alone"], 2, "sink alone runs in one process: run it without --workers"),
+        (["run.sinks=lines,alone"], 2, "sink alone runs in one process: run it without --workers"),
         (["run.sinks=nowhere"], 2, "unknown sink 'nowhere'; installed: alone, lines"),
         (["run.sinks="], 2, "no sink; name one with --sink"),
         (["ports.80=nowhere"], 2, "no such protocol"),
@@ -571,7 +571,7 @@ def test_wrong_use_is_told_before_anything_starts(
 
 
 def test_a_source_that_cannot_be_divided(stage: Stage) -> None:
-    with pytest.raises(UsageError, match="source ebpf is read by one process: leave --workers away"):
+    with pytest.raises(UsageError, match="source ebpf is read by one process: run it without --workers"):
         stage.run(Whole())
 
 

@@ -16,7 +16,7 @@ build)
     python3 -m venv /opt/rover
     cd "$2"
     /opt/rover/bin/pip install -q --disable-pip-version-check --no-cache-dir ./core ./bpf ./plugins/* .
-    # Nothing is installed later, and what is not there needs no updates.
+    # Nothing is installed later, and what is removed needs no updates.
     /opt/rover/bin/pip uninstall -qq -y setuptools pip
     ;;
 final)

@@ -141,7 +141,7 @@ def first_line(root: Root, checkout: str, log: IO[str]) -> FirstLine:
 
 
 def end_of(line: str) -> set[str]:
-    """Of which end of the request a line of output is an access log; empty when it is none."""
+    """The end of the request of which a line of output is an access log; empty when it is no access log."""
     try:
         log = json.loads(line)
         return {log["rover.role"]} if log["url.original"] == "/?first" else set()

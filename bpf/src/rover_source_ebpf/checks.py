@@ -31,7 +31,7 @@ def rehearse(settings: Mapping[str, Any], selected: Selection) -> Sequence[Check
     """Whether this kernel takes the programs, by giving them to it."""
     if missing := host.missing_capabilities(host.effective_capabilities()):
         why = f"not tried without {' and '.join(missing)}"
-        return [Check("programs", False, why, host.PRIVILEGE_MEND, tried=False)]
+        return [Check("programs", False, why, host.PRIVILEGE_FIX, tried=False)]
     from rover_source_ebpf.source import EbpfSource
 
     began = time.monotonic()
@@ -98,7 +98,7 @@ def privileges() -> Check:
     missing = host.missing_capabilities(host.effective_capabilities())
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if missing:
-        return Check("privileges", False, f"{who} without {' and '.join(missing)}", host.PRIVILEGE_MEND)
+        return Check("privileges", False, f"{who} without {' and '.join(missing)}", host.PRIVILEGE_FIX)
     return Check("privileges", True, f"{who}, with what is needed")
 
 

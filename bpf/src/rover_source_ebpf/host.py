@@ -8,7 +8,7 @@ from pathlib import Path
 # include/uapi/linux/capability.h. CAP_SYS_ADMIN stands for both others; before Linux 5.8 it was
 # the only one.
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
-PRIVILEGE_MEND = "run it as root (sudo rover run), or with CAP_BPF and CAP_PERFMON"
+PRIVILEGE_FIX = "run it as root (sudo rover run), or with CAP_BPF and CAP_PERFMON"
 
 # The inode numbers of the host's own namespaces, include/linux/proc_ns.h.
 NAMESPACES = {"pid": 0xEFFFFFFC, "user": 0xEFFFFFFD}

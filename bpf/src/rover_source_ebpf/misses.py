@@ -31,7 +31,7 @@ class Misses:
 
     An event is lost where every copy of a program was skipped. So of the events between two looks no more are
     lost than the copy missed that missed the fewest. The more often somebody looks, the closer it is to what
-    was lost; 0 is exact, but for an event that a look falls into the middle of.
+    was lost; 0 is exact, except for an event that a look falls into the middle of.
     """
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ def host(raw: bytes) -> str:
 
 
 class Decoder:
-    """Hands each record to a RecordHandler. Stateless but for its count."""
+    """Hands each record to a RecordHandler. Stateless except for its count."""
 
     def __init__(self, role_of: Callable[[int, int], Role | None]) -> None:
         """`role_of(pid, local port)` guesses where the kernel could not tell."""

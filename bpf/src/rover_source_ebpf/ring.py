@@ -102,7 +102,7 @@ class Ring:
         return records
 
     def release(self) -> None:
-        """Gives the space of what was taken back to the kernel, but for the last record's.
+        """Gives the space of what was taken back to the kernel, except for the last record's.
 
         A record whose writer finds that everything before it is given back wakes the reader, at the
         cost of several microseconds for the process it tells of. A reader that looks again by

@@ -103,7 +103,7 @@ class EbpfSource:
         tell()
         missing = host.missing_capabilities(host.effective_capabilities())
         if missing:
-            raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_MEND}")
+            raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_FIX}")
         program = self._attached()
         level = self._introduce_self(program)
         if level == 0:  # else this process knows others by numbers that are not the kernel's

@@ -42,9 +42,9 @@ def sink_spec(catalogue: Catalogue, name: str) -> SinkSpec:
 
 
 def factory_for_workers(spec: SinkSpec) -> Callable[[Mapping[str, Any], Worker], Sink]:
-    """What opens the sink in one of several processes. Raises UsageError if nothing does."""
+    """The factory that opens the sink in one of several processes. Raises UsageError if it has none."""
     if spec.make_for_worker is None:
-        raise UsageError(f"sink {spec.name} runs in one process: leave --workers away")
+        raise UsageError(f"sink {spec.name} runs in one process: run it without --workers")
     return spec.make_for_worker
 
 
@@ -55,7 +55,7 @@ def make_sink(spec: SinkSpec, settings: Settings, worker: Worker | None) -> Sink
 
 
 def start_source(manager: PluginManager, source: Source) -> None:
-    """Starts it. Raises RoverError, whatever its plugin raises."""
+    """Starts the source. Raises RoverError for whatever its plugin raises."""
     try:
         source.start()
     except RoverError:
@@ -103,11 +103,11 @@ class Agent:
         self.stop_seconds: int = settings["limits.stop_seconds"]
         self._counted: Mapping[str, int] = {}
         self._past = Report()
-        """What the sources came to that are read, without the sinks."""
+        """The figures of the sources that have been read, without the sinks."""
         self.failures: list[str] = []
         """What went wrong, except for what the sinks say."""
         self.broken = False
-        """Whether an internal error ended it."""
+        """Whether an internal error ended the run."""
         self._deadline: float | None = None
         self._reopen = False
         self.outlets: list[Outlet] = []
@@ -138,8 +138,8 @@ class Agent:
     def _open(
         self, catalogue: Catalogue, settings: Settings, name: str, worker: Worker | None, lossless: bool
     ) -> None:
-        """A sink's outlet. A sink that says why it cannot be refuses the run; one that is broken is left
-        out, which is a failure of its plugin."""
+        """The outlet of a sink. A sink that says why it cannot be opened refuses the run. A broken one is
+        left out, and that is a failure of its plugin."""
         spec = sink_spec(catalogue, name)
         owner = catalogue.manager.owner(f"sink {name}")
         try:
@@ -165,7 +165,7 @@ class Agent:
         )
 
     def _pipeline(self) -> Pipeline:
-        """For the source that is read now."""
+        """The pipeline of the source that is read now."""
         settings, source = self._settings, self._source
         return Pipeline(
             self._manager,
@@ -182,7 +182,7 @@ class Agent:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether the run was asked to end."""
         return self._deadline is not None
 
     def stop(self, deadline: float | None = None) -> None:
@@ -192,13 +192,16 @@ class Agent:
             self._deadline = self._latest() if deadline is None else deadline
 
     def reopen(self) -> None:
-        """Has every sink reopen its files; from any thread."""
+        """Makes every sink reopen its files; from any thread."""
         self._reopen = True
 
     def attend(self) -> float:
-        """Sees to what is asked of the run, and wakes the sinks; for whoever waits in the main thread.
-        Returns until when it may wait (time.monotonic): as long as it wants, while nobody asked for an
-        end."""
+        """Does what signals ask of the run, and wakes the sinks. Code that waits in the main thread calls
+        it.
+
+        Returns until when that code may wait (time.monotonic): as long as it wants, while no end was asked
+        for.
+        """
         if self._signals is not None:
             self._signals.pass_on(self)
         if self._reopen:
@@ -213,7 +216,8 @@ class Agent:
         return time.monotonic() + ORDERLY * self.stop_seconds
 
     def run(self, progress: Callable[[], None] | None = None, interval: float = PROGRESS_INTERVAL) -> str:
-        """Until the last source ends, `stop` is called, or no sink is left. Everything is flushed.
+        """Runs until the last source ends, `stop` is called, or no sink is left. Then everything is
+        flushed.
 
         `progress` is called each `interval` seconds. Returns what went wrong, empty if nothing did.
         """
@@ -242,11 +246,11 @@ class Agent:
 
     @property
     def _over(self) -> bool:
-        """Whether nothing more is to be read: it was asked to end, or nobody takes access logs any more."""
+        """Whether nothing more is to be read: an end was asked for, or no sink takes access logs any more."""
         return self.stopping or (not self._outlives_sinks and all(outlet.closed for outlet in self.outlets))
 
     def _go_on(self) -> bool:
-        """Takes the source that follows. False when there is none, or it is not wanted any more."""
+        """Takes the source that follows. False when there is no other, or it is not wanted any more."""
         self.attend()
         source = None if self._follow is None or self._over else next(self._follow, None)
         if source is None:
@@ -267,8 +271,8 @@ class Agent:
         self.failures.append(message)
 
     def _attempt(self, step: Callable[[], T], otherwise: T, asked: str = "") -> T:
-        """A step of the ending: whatever it raises, the next one follows. `asked`: what of the source's it
-        is alone; then its plugin is named."""
+        """A step of the ending. Whatever it raises, the next step follows. `asked`: the method of the
+        source that it calls, if it calls nothing else; then the source's plugin is named."""
         try:
             return step()
         except BaseException as error:
@@ -297,11 +301,11 @@ class Agent:
             outlet.stop(deadline)
 
     def report(self, before: Iterable[PluginFailure] = ()) -> Report:
-        """What it came to; after `run`, or so far. Plugins' failures of `before` are another process's to
-        tell."""
+        """The figures of the run; after `run`, or so far. Another process tells the plugins' failures of
+        `before`."""
         failures = failures_of(self._manager.plugins, before)
         return self._past + Report.of(self.pipeline.totals, self._counted, self.outlets, failures)
 
     def last_words(self) -> list[str]:
-        """The totals as far as they are known; from any thread, without a call of a plugin's."""
+        """The totals as far as they are known; from any thread, without calling a plugin."""
         return self.report().with_rest_lost("unfinished").lines()

@@ -50,9 +50,9 @@ class Decoder(Protocol):
     Fed whole or byte by byte, it yields the same exchanges. Any exception, and any result of
     another type, is a bug of the plugin: the core counts it and breaks the connection (reason `plugin`).
 
-    It may have one more method, `unneeded(direction) -> int`: how many bytes, after all that came
-    so far, it will pass over whatever they are. The core asks in the middle of large bodies, and
-    has the source leave them out: a gap of known size takes their place.
+    It may have one more method, `unneeded(direction) -> int`: how many of the bytes that come
+    next it will pass over whatever they are. The core asks in the middle of large bodies, and
+    tells the source to leave those bytes out: a gap of known size takes their place.
     """
 
     role: Role | None
@@ -61,30 +61,31 @@ class Decoder(Protocol):
     def decode(
         self, direction: Direction, buffer: StreamBuffer, now: int
     ) -> AnyExchange | Outcomes | ProtocolBreak:
-        """One step over the unread bytes of a direction; called again until NEED_MORE.
+        """One step over the unread bytes of a direction; called again until it returns NEED_MORE.
 
-        Consumes what it understood. `now` (ns) is when the newest bytes were seen. Called
-        also when `buffer.ended` became true, so that a message ended by close can finish.
+        It consumes what it understood. `now` (ns) is when the newest bytes were seen. It is also
+        called when `buffer.ended` became true, so that a message that a close ends can finish.
         """
 
     def expire(self, now: int) -> Iterable[AnyExchange]:
-        """Called every few seconds: exchanges that took too long, as `split` or `aborted`."""
+        """Called every few seconds; returns exchanges that took too long, as `split` or `aborted`."""
 
     def close(self, now: int) -> Iterable[AnyExchange]:
-        """The connection is over: whatever was under way, as `aborted`."""
+        """Called when the connection is over; returns the exchanges under way, as `aborted`."""
 
 
 class WeighedDecoder(Decoder, Protocol):
-    """A decoder that tells what it keeps, so that `limits.memory` can hold for it.
+    """A decoder that tells how much it keeps, so that `limits.memory` can hold for it.
 
-    One that does not tell keeps little: less than a kilobyte beyond the bytes it left unread.
+    A decoder that does not tell keeps little: less than a kilobyte beyond the bytes it left unread.
     """
 
     @property
     def memory(self) -> int:
-        """Bytes that it keeps now, about, besides what is unread in its buffers.
+        """About how many bytes it keeps now, in addition to what is unread in its buffers.
 
-        Asked after each call's bytes: a sum that is kept up to date, not one that is made each time.
+        The core reads it after each call's bytes, so keep the sum up to date instead of adding it up
+        each time.
         """
 
 
@@ -97,7 +98,7 @@ class ProtocolSpec:
     sniff: Callable[[bytes | bytearray], Verdict]
     """Do these bytes, the first of a direction, open a message of this protocol? Called on
     the beginning of a connection (after a PROXY protocol header, if it has one), and on that of later
-    calls while nothing has been recognised: a greeting may come first, or it was joined late."""
+    calls while nothing has been recognised: a greeting may come first, or the connection was joined late."""
     make: Callable[[Connection, Mapping[str, Any], ProtocolBreak | None], Decoder]
     """(connection, settings, upgrade): a decoder. `upgrade` is the break of the protocol
     before, when this one was claimed by its `upgrade` token, else None."""
@@ -108,4 +109,4 @@ class ProtocolSpec:
     upload: int = UPLOAD_ALL
     """Bytes of each call the source should deliver once the protocol is recognised."""
     priority: int = 0
-    """Higher sniffs first."""
+    """The protocol with the highest one sniffs first."""

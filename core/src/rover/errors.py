@@ -1,19 +1,19 @@
-"""What a user is told when it does not work. One line: the thing, and what to do about it."""
+"""What a user is told when something does not work. One line: the thing, and what to do about it."""
 
 from __future__ import annotations
 
 import errno
 
 WRONG_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""What opening says where the name is wrong, and not the file or the disk (open(2))."""
+"""Errors of open(2) that mean that the name is wrong, and not the file or the disk."""
 
 
 class RoverError(Exception):
-    """It failed. Exit code 1."""
+    """Something failed. Exit code 1."""
 
 
 class UsageError(RoverError):
-    """It was asked wrongly: an option, a setting, a name, a file that is not there. Exit code 2."""
+    """The user asked wrongly: an option, a setting, a name, a file that does not exist. Exit code 2."""
 
 
 class NotInstalledError(UsageError):
@@ -34,8 +34,8 @@ class SinkError(RoverError):
 
 
 class ReaderLeftError(SinkError):
-    """Whoever read what the sink writes has left: it is closed. A run whose other sinks are closed like this,
-    too, ends as quietly as other programs in a pipe do."""
+    """The reader of what the sink writes has left, and the sink is closed. A run whose other sinks are
+    closed like this, too, ends as quietly as other programs in a pipe do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, closed=True)

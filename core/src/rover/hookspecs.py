@@ -1,7 +1,7 @@
 """The whole plugin contract: every hook the core calls.
 
-A plugin is a module (or object) named by an entry point of the group `rover`; its functions
-marked `@rover.hookimpl` and named as below are called. An implementation may leave out
+A plugin is a module (or object) named by an entry point of the group `rover`. The core calls its
+functions that are marked `@rover.hookimpl` and named as below. An implementation may leave out
 arguments it has no use for. Hooks that return an access log are asked in turn until one does.
 """
 

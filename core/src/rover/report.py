@@ -1,4 +1,4 @@
-"""What a run came to, as a value: of one process, or of several added up."""
+"""The figures of a run as a value: of one process, or of several added up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SinkReport:
     """Exchanges it never passed on, by cause."""
     counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
     reader_left: bool = False
-    """Whether it was closed because whoever read what it wrote has left."""
+    """Whether it was closed because the reader of what it wrote has left."""
 
     def __add__(self, other: SinkReport) -> SinkReport:
         return SinkReport(
@@ -130,8 +130,8 @@ class Report:
     # -- in words ------------------------------------------------------------------------------
 
     def lines(self) -> list[str]:
-        """All there is to tell, the totals among it: a fact per line, each short enough for 80 columns but
-        those of plugins' failures, which are as long as the plugin's message."""
+        """Everything there is to tell, the totals included: a fact per line, each short enough for 80
+        columns, except for plugins' failures, which are as long as the plugin's message."""
         return [
             *self.counters(),
             *self.totals(),
@@ -142,7 +142,7 @@ class Report:
         ]
 
     def counters(self) -> list[str]:
-        """What there is beside of workers, source and sinks: "jsonl: a 1, b 2"; zeros are left out."""
+        """Further figures of workers, source and sinks: "jsonl: a 1, b 2"; zeros are left out."""
         sinks = [(sink.name, sink.counters) for sink in self.sinks]
         parts = [("workers", self.workers), ("source", self.source), *sinks]
         nonzero = [(name, Counter({k: v for k, v in figures.items() if v})) for name, figures in parts]
@@ -170,7 +170,7 @@ class Report:
 
     @property
     def read_by_nobody(self) -> bool:
-        """Whether nobody reads what any of its sinks would write: whoever did has left."""
+        """Whether the readers of all its sinks have left."""
         return bool(self.sinks) and all(sink.reader_left for sink in self.sinks)
 
     def with_rest_lost(self, cause: str) -> Report:

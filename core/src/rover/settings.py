@@ -45,7 +45,7 @@ class Setting:
     maximum: int | None = None
     items: type[str | int] = str
     environment: str = ""
-    """Variable that overrides the file; the command line overrides both. Empty is none."""
+    """Variable that overrides the file; the command line overrides both. Empty: there is no variable."""
     seconds: bool = False
     """A time in seconds; it may be given with units, as in `1m30s`."""
     size: bool = False

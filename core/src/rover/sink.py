@@ -11,14 +11,14 @@ from rover.settings import Setting
 
 
 class Sink(Protocol):
-    """Exports access logs. Everything is called from the sink's own thread, one at a time. Whatever it
-    raises but a RoverError, and whatever it returns that is of another type, is a failure of its plugin.
+    """Exports access logs. Everything is called from the sink's own thread, one at a time. Any
+    exception except a RoverError, and any result of another type, is a failure of its plugin.
 
     A sink may have one more method, `prepare(log)`. It is called in the pipeline's thread, as soon
-    as there is a log: what it returns waits in the queue in the log's place, and `write` gets that.
-    For what is made fast and small, like a line of text: made at once, from values that the
-    processor's caches still hold, it costs a third of what it does a thousand exchanges later. It must
-    not block; when it raises, the log is lost, counted.
+    as there is a log. What it returns waits in the queue in place of the log, and `write` gets it. This
+    suits something small that is made fast, like a line of text. Made at once, from values that the
+    processor's caches still hold, it costs a third of what it costs a thousand exchanges later. It must
+    not block. When it raises, the log is lost, and counted.
     """
 
     kernel_logs: bool
@@ -40,7 +40,7 @@ class Sink(Protocol):
         """On SIGHUP: files are opened again, after their rotation."""
 
     def counters(self) -> Mapping[str, int]:
-        """Further figures for the totals, by name; asked for once, after `close`."""
+        """Further figures for the totals, by name; called once, after `close`."""
 
     def close(self) -> int:
         """The end. Returns how many logs were taken and never passed on."""
@@ -54,7 +54,7 @@ class Worker:
     """From 0. The sinks of worker 0 are open before any other worker opens its own."""
     count: int
     lock: ProcessLock
-    """Of this sink, for what only one of its workers may do at a time."""
+    """The lock of this sink, for what only one of its workers may do at a time."""
     again: bool = False
     """It takes the place of one that died."""
 

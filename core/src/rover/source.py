@@ -27,9 +27,9 @@ class Selection:
 class Source(Protocol):
     """Delivers records. Everything is called from one thread.
 
-    A source may have one more method, `set_unneeded(connection, direction, position)`: of calls that
-    end at or before this position of the direction's stream, nothing but their details is needed
-    from now on. It is told in the middle of large bodies; a connection that is gone is no error.
+    A source may have one more method, `set_unneeded(connection, direction, position)`: from now on only
+    the details are needed of calls that end at or before this position of the direction's stream. The
+    core calls it in the middle of large bodies. A connection that is gone is no error.
     """
 
     epoch: int
@@ -39,7 +39,7 @@ class Source(Protocol):
         """Begins to capture. Raises RoverError: one line, what is missing and the fix."""
 
     def poll(self, handler: RecordHandler, timeout: float) -> bool:
-        """Delivers what is there, waiting up to `timeout` seconds for something.
+        """Delivers what there is, or waits up to `timeout` seconds for something.
 
         Returns after a bounded batch. False when nothing will ever follow (a file's end).
         """
@@ -54,7 +54,7 @@ class Source(Protocol):
         """
 
     def is_open(self, connection: int) -> bool:
-        """Whether the connection still exists; asked when it has been silent for long."""
+        """Whether the connection still exists; the core asks when it has been silent for long."""
 
     def counters(self) -> Mapping[str, int]:
         """Figures for the totals, by name: `uploaded_bytes`, `records_lost`."""
@@ -63,17 +63,17 @@ class Source(Protocol):
         """Captures nothing more, and delivers everything that was captured before."""
 
     def close(self) -> None:
-        """Lets go of everything; called once, also after a failed start."""
+        """Frees everything; called once, also after a failed start."""
 
 
 class DescribingSource(Source, Protocol):
-    """A source that can tell again of a connection it has told of before."""
+    """A source that can describe a connection again which it has delivered before."""
 
     def describe(self, connection: int) -> Opened | None:
-        """What `opened` was told when it began; None when it is not known (any more).
+        """What `opened` was given when it began; None when it is not known (any more).
 
-        Asked when there is data of a connection that the core does not know: one that was given up
-        for room (`limits.connections`) and goes on, or one of a worker that died.
+        The core asks when data comes of a connection that it does not know: one that was given up
+        to make room (`limits.connections`) and goes on, or one of a worker that died.
         """
 
 
@@ -84,15 +84,15 @@ class DivisibleSource(Source, Protocol):
     def divide(self, count: int) -> Sequence[Source]:
         """Called once, before `start`: a part for each of `count` processes.
 
-        Every connection is one part's, chosen by its id; each part is told of the processes it hears
-        from. A part's `start` and everything after it are called in a process of its own, forked when
-        the whole has started. The whole stays where it is: it delivers only losses from then on, and
-        these are told, and counted, by it or by a part, never by both. Its `stop` comes first: it ends
-        the capture for all parts, whose `stop` then delivers what was captured before.
+        Every connection belongs to one part, chosen by its id. Each part delivers the processes whose
+        records it delivers. A part's `start` and everything after it are called in a process of its own,
+        which is forked when the whole has started. From then on the whole delivers only losses. Each loss
+        is delivered, and counted, by the whole or by a part, never by both. The `stop` of the whole comes
+        first: it ends the capture for all parts, whose `stop` then delivers what was captured before.
         """
 
     def ignore(self, pid: int) -> None:
-        """Never captures what this process does: one that a part is used in. Called after `start`."""
+        """Captures nothing of this process, in which a part is read. Called after `start`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class SourceSpec:
     check: Callable[[], Sequence[Check]] | None = None
     """For `rover doctor`: can this host run it?"""
     rehearse: Callable[[Mapping[str, Any], Selection], Sequence[Check]] | None = None
-    """For `rover doctor`, of the source that `run.source` names: does what `start` does with these settings,
-    and undoes it. What it may not do here is a Check that was not tried."""
+    """For `rover doctor`, called for the source that `run.source` names: does what `start` does with these
+    settings, and undoes it. It returns a Check with `tried=False` for what it may not do here."""
     opens: Callable[[bytes], bool] | None = None
     """For files: do these first bytes belong to this source? (`rover replay` asks in turn.)"""
 

@@ -36,7 +36,7 @@ class Figures:
         self._which = 0
 
     def write(self, report: Report) -> None:
-        """In the worker. One that is too long stays away."""
+        """Writes a report; in the worker. A report that is too long is left out."""
         text = report.to_json().encode()
         if len(text) > SLOT - 4:
             return
@@ -46,7 +46,7 @@ class Figures:
         self._memory[0] = self._which
 
     def read(self) -> Report:
-        """In the parent. An empty one when there was none yet."""
+        """Reads the newest report; in the parent. It is empty when none was written yet."""
         start = 1 + (self._memory[0] & 1) * SLOT
         length = int.from_bytes(self._memory[start : start + 4], "little")
         return Report.from_json(self._memory[start + 4 : start + 4 + length]) if length else Report()
@@ -83,12 +83,12 @@ class Child:
     # -- in the parent -------------------------------------------------------------------------
 
     def tell(self, command: bytes) -> None:
-        """BEGIN, REOPEN or END. Never waits: one that does not listen is not told."""
+        """Sends BEGIN, REOPEN or END. It never waits: a worker that does not listen is not told."""
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._command_end, command)
 
     def hear(self) -> list[list[Any]] | None:
-        """What it has said, waiting for a part of it; None when it has ended."""
+        """What the worker has said, waiting for a part of it; None when it has ended."""
         data = os.read(self.said, 1 << 16)
         if not data:
             return None
@@ -101,8 +101,8 @@ class Child:
         os.set_blocking(self._command_end, False)
 
     def wait(self, seconds: float = 0) -> None:
-        """Until it has ended, which it does now if it has not after so many seconds. One that said nothing
-        of its end died."""
+        """Waits until it has ended, and kills it if it has not after so many seconds. A worker that said
+        nothing of its end has died."""
         if not self.pid:
             return
         deadline = time.monotonic() + seconds
@@ -123,7 +123,7 @@ class Child:
     # -- in the child --------------------------------------------------------------------------
 
     def hear_command(self) -> bytes:
-        """The next command, waiting for it; nothing when the parent is gone."""
+        """Waits for the next command; empty when the parent is gone."""
         return os.read(self.commands, 1)
 
     def hear_deadline(self) -> float:

@@ -35,11 +35,11 @@ from rover.source import DivisibleSource, Source
 from rover.worker import BEGIN, DEADLINE, END, REOPEN, Child
 
 FIGURES_INTERVAL = 0.2
-"""Seconds between two reports of a worker: what a worker that is killed takes along of its counts."""
+"""Seconds between two reports of a worker. A worker that is killed loses the counts of this time."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
 """Seconds before a worker that died is started again; twice as many each time, when it dies at once."""
 STEADY = 60.0
-"""Seconds after which a worker does not die at once any more."""
+"""Seconds after which the death of a worker is not one at once any more."""
 PR_SET_PDEATHSIG = 1
 """include/uapi/linux/prctl.h"""
 
@@ -56,11 +56,11 @@ def run(
     ready: Callable[[], None] | None = None,
     signals: Signals | None = None,
 ) -> tuple[Report, str]:
-    """Runs a source that has not started, until it ends or a signal says so, in `count` processes.
+    """Runs a source that has not started in `count` processes, until it ends or a signal says so.
 
-    Call it before this process has threads. `ready` is called once all of them capture. Returns what
-    they came to together, and what went wrong, empty if nothing did. Raises UsageError or RoverError
-    when it cannot start.
+    Call it before this process has threads. `ready` is called once all of them capture. Returns the figures
+    of all together, and what went wrong, empty if nothing did. Raises UsageError or RoverError when it
+    cannot start.
     """
     signals = signals or Signals()
     names, divisible = check(catalogue, settings, source, count)
@@ -83,14 +83,14 @@ def run(
 def check(
     catalogue: Catalogue, settings: Settings, source: Source, count: int
 ) -> tuple[list[str], DivisibleSource]:
-    """What can be known to be wrong before anything starts. Raises UsageError."""
+    """Checks what can be wrong before anything starts. Raises UsageError."""
     names = list(dict.fromkeys(settings["run.sinks"]))
     if not names:
         raise UsageError("no sink; name one with --sink")
     if not 1 <= count <= MAX_WORKERS:
         raise UsageError(f"run.workers = {count}: must be from 1 to {MAX_WORKERS}")
     if not isinstance(source, DivisibleSource):
-        raise UsageError(f"source {settings['run.source']} is read by one process: leave --workers away")
+        raise UsageError(f"source {settings['run.source']} is read by one process: run it without --workers")
     for name in names:
         factory_for_workers(sink_spec(catalogue, name))
     Recogniser(catalogue.manager, list(catalogue.protocols.values()), settings.section("ports"))
@@ -98,7 +98,7 @@ def check(
 
 
 class Losses:
-    """Takes what a divided source tells: what was lost."""
+    """Takes the losses that a divided source delivers."""
 
     def __init__(self) -> None:
         self.records: Counter[str] = Counter()
@@ -149,7 +149,7 @@ class Crew:
         self._failure = ""
         self._children: list[Child] = []
         self._gone_ones = Report()
-        """What the workers came to that are gone."""
+        """The figures of the workers that are gone."""
         self._pauses = [0.0] * len(parts)
         self._due: dict[int, float] = {}
         """When a worker that died is started again (time.monotonic)."""
@@ -163,7 +163,7 @@ class Crew:
             self._deadline = latest if deadline is None else deadline
 
     def reopen(self) -> None:
-        """Has the sinks of every worker reopen their files."""
+        """Makes the sinks of every worker reopen their files."""
         self._reopen = True
 
     def start(self) -> None:
@@ -203,7 +203,7 @@ class Crew:
         return child
 
     def run(self) -> tuple[Report, str]:
-        """Until all of them have ended."""
+        """Waits until all of them have ended."""
         for child in self._children:
             self._selector.register(child.said, selectors.EVENT_READ, child)
         while self._selector.get_map() or (self._due and self._deadline is None):
@@ -245,7 +245,7 @@ class Crew:
         return messages is not None
 
     def _gone(self, child: Child, seconds: float = 0) -> None:
-        """A worker whose pipe has ended, or whose time has."""
+        """Deals with a worker whose pipe has ended, or whose time is up."""
         child.wait(seconds)
         died = child.broken or child.report is None
         self._gone_ones += child.figures.read() if child.report is None else child.report
@@ -263,7 +263,7 @@ class Crew:
             self.stop()  # what it says of its source or its sinks holds for the others, too
 
     def _plan(self, child: Child) -> None:
-        """To be started again, a while from now."""
+        """Plans to start the worker again, a while from now."""
         now, number = time.monotonic(), child.number
         steady = now - child.begun >= STEADY or not self._pauses[number]
         pause = FIRST_PAUSE if steady else min(2 * self._pauses[number], LONGEST_PAUSE)
@@ -287,7 +287,7 @@ class Crew:
             child.tell(BEGIN)
 
     def report(self) -> Report:
-        """What they came to, those that have ended."""
+        """The figures of the workers that have ended, together."""
         try:
             source = dict(self._source.counters())
         except Exception as error:
@@ -302,7 +302,7 @@ class Crew:
         return self._gone_ones + own
 
     def last_words(self) -> list[str]:
-        """The totals as far as they are known, of all; from any thread, without a call of a plugin's."""
+        """The totals of all workers as far as they are known; from any thread, without calling a plugin."""
         reports = [child.report or child.figures.read() for child in list(self._children)]
         return sum(reports, self._gone_ones).lines()
 
@@ -346,7 +346,7 @@ class Crew:
     # -- in a child ----------------------------------------------------------------------------
 
     def _live(self, child: Child, *, again: bool) -> NoReturn:
-        """The child's whole life. It ends without the parent's exit handlers."""
+        """The whole life of the child. It ends without the parent's exit handlers."""
         code = 1
         try:
             # Ctrl-C and a service manager mean every process of the group; the parent says when.

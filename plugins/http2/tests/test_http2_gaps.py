@@ -379,7 +379,7 @@ def frames_of(sent: bytes) -> list[bytes]:
 
 
 def agrees(found: Any, full: Any) -> bool:
-    """Equal, but for body sizes that are not known."""
+    """Equal, except for body sizes that are not known."""
     if isinstance(found, tuple) and isinstance(full, tuple):
         return len(found) == len(full) and all(map(agrees, found, full))
     return found == full or found is None

@@ -215,7 +215,7 @@ def test_frames_of_an_exchange_bring_their_calls_details(talk, made, data):
 
 
 def agrees(found: tuple[Any, ...], full: tuple[Any, ...]) -> bool:
-    """Equal, but for body sizes that a gap has hidden."""
+    """Equal, except for body sizes that a gap has hidden."""
     if isinstance(found, tuple) and isinstance(full, tuple):
         return len(found) == len(full) and all(map(agrees, found, full))
     return found == full or found is None

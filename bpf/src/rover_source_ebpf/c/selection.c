@@ -81,7 +81,7 @@ static inline int is_watched(u64 task, u32 pid)
 #endif
 }
 
-/* The verdict on the current process: one lookup, but for its first call. NULL: not watched. */
+/* The verdict on the current process: one lookup, except at its first call. NULL: not watched. */
 static inline struct verdict *watched(u32 tgid)
 {
     struct verdict *verdict = verdicts.lookup(&tgid);

@@ -94,7 +94,7 @@ def command(arguments: Sequence[str] | None = None) -> None:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in GONE:
-            # Whoever read our output has gone; there is nobody to tell.
+            # The reader of our output has left; there is nobody to tell.
             os._exit(1)
         # Typer's own errors have no public base class that all its versions share.
         if message := getattr(error, "format_message", None):

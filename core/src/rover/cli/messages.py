@@ -14,7 +14,8 @@ logger = logging.getLogger("rover")
 
 
 def say(message: str) -> None:
-    """A line. Where nobody can read it, on a full disk or in a pipe that was closed, the work goes on."""
+    """Says a line. When it cannot be written, on a full disk or in a pipe that was closed, the work goes
+    on."""
     with contextlib.suppress(OSError):
         print(f"rover: {message}", file=sys.stderr, flush=True)  # noqa: T201
 

@@ -1,6 +1,6 @@
-"""Which package brings what: for whoever names what is not installed.
+"""Which package brings what, for a message when something that is not installed is named.
 
-The core knows no protocol, capture technology or backend; this is a table of names, for a message.
+The core knows no protocol, capture technology or backend; this is only a table of names.
 """
 
 from __future__ import annotations

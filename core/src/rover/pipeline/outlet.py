@@ -1,7 +1,7 @@
-"""One sink, its bounded queue and its thread. A slow, dead or broken sink delays nobody else.
+"""One sink, its bounded queue and its thread. A slow, dead or broken sink delays no other.
 
-A sink is a plugin's: whatever it raises or returns is its own failure, which is told to `failed`. What it
-says by a RoverError is no failure of the plugin, but of the disk or the peer.
+A sink is a plugin's: whatever it raises or returns is its own failure, which is told to `failed`. A
+RoverError is not a failure of the plugin, but of the disk or the peer.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ QUEUE_LIMIT = 32_768
 """Access logs that may wait for one sink. At some 2 kB each 64 MB, and at 10,000 exchanges a
 second three seconds of a sink that does not move."""
 BATCH = 512
-"""Logs handed to a sink at once: a batch takes a few milliseconds, so stopping is prompt. So many are
-not kept waiting for `wake`."""
+"""Logs handed to a sink at once: a batch takes a few milliseconds, so stopping is prompt. When so many
+wait, `put` does not wait for `wake`."""
 RETRY = 1.0
 """Seconds between attempts to get a stalled sink going."""
 REPORT_INTERVAL = 60.0
@@ -137,9 +137,10 @@ class Outlet:
             self.wake()
 
     def wake(self) -> None:
-        """Has what was put written, if no write is under way; call it after a batch of records.
+        """Wakes the sink's thread, if it waits and something was put; call it after a batch of records.
 
-        Not at every `put`: the thread would run at once, and both would fight for the interpreter.
+        Do not call it at every `put`: the thread would run at once, and both would fight for the
+        interpreter.
         """
         if self._waiting and self._queue:
             self._waiting = False
@@ -158,17 +159,17 @@ class Outlet:
         return False
 
     def reopen(self) -> None:
-        """Has the sink reopen its files, in its own thread."""
+        """Makes the sink reopen its files, in its own thread."""
         self._reopen = True
         self._wake.set()
 
     def end(self) -> None:
-        """Has it write what waits, and close."""
+        """Makes the sink write what waits, and close."""
         self._stopping = True
         self._wake.set()
 
     def stop(self, deadline: float) -> None:
-        """Waits for its end; at `deadline` (time.monotonic) what is left is lost."""
+        """Waits for the sink's end; what is left at `deadline` (time.monotonic) is lost."""
         self.end()
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if not self._thread.is_alive():

@@ -1,7 +1,7 @@
 """The PROXY protocol header: whom a proxy speaks for, in front of whatever protocol follows.
 
 Source: "The PROXY protocol, versions 1 & 2" (proxy-protocol.txt of HAProxy), sections 2.1 and 2.2. A
-header that breaks a rule of it is none: the bytes are then judged like any other opening.
+header that breaks a rule of it is not one: the bytes are then judged like any other opening.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Totals:
         self.returned = 0
         """Connections that went on after they had been given up: not counted in `connections` again."""
         self.unseen_bytes = 0
-        """Bytes that processes moved by calls nobody watched, as the kernel counted them."""
+        """Bytes that processes moved by calls that are not watched, as the kernel counted them."""
         self.unseen_connections = 0
         """Connections with such bytes."""
 

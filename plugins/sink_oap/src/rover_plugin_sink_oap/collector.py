@@ -78,7 +78,7 @@ class Collector:
         try:
             encoded = self._encoder.logs(log)
         except (ValueError, TypeError):
-            # A plugin made the log, with figures that are none.
+            # A plugin made the log, with figures that are not numbers.
             self.counters["invalid"] += bool(log.protocol)
             return
         if encoded is None:
@@ -101,7 +101,7 @@ class Collector:
         for identity, connection in connections.items():
             shown = beyond_proxy(connection)
             # Names are those of now: an end that was seen after the first logs names them too.
-            with contextlib.suppress(ValueError, TypeError):  # of a plugin: a port that is none
+            with contextlib.suppress(ValueError, TypeError):  # of a plugin: not a port
                 encoded_connections[identity] = self._encoder.connection(shown, self._namer.ends(shown))
         messages = []
         exchanges = calls = 0

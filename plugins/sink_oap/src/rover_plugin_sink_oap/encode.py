@@ -214,5 +214,5 @@ def _text(value: object, limit: int) -> str:
 
 
 def _size(value: object) -> int:
-    """What a plugin gave as a size that the field can hold; a bool is none to protobuf."""
+    """What a plugin gave as a size that the field can hold; protobuf takes no bool."""
     return value if type(value) is int and 0 <= value <= MAX_UINT64 else 0

@@ -27,7 +27,7 @@ from rover_plugin_sink_oap.batch import HEADER_SIZE, MAX_FILE, Batch, CorruptBat
 BATCH, PARTIAL, CORRUPT = ".batch", ".partial", ".corrupt"
 LOCK = "lock"
 MAX_ASIDE = 10
-"""Files set aside that are kept for whoever wants to look; the oldest go."""
+"""Files set aside that are kept for people to look at; the oldest are deleted."""
 
 # Ours never reach twenty digits: whatever is there, the next number fits.
 _NUMBER = re.compile(r"0[0-9]{19}")
@@ -102,7 +102,7 @@ class Spool:
             for sequence, stored in enumerate(other.found(), own[-1].sequence + 1 if own else 0):
                 os.rename(other._file(stored.sequence), self._file(sequence))
                 moved += 1
-            # What is set aside stays, for whoever wants to look.
+            # What is set aside stays, for people to look at.
             (path / LOCK).unlink()
             with contextlib.suppress(OSError):
                 path.rmdir()

@@ -162,7 +162,7 @@ def container_of(paths: Iterable[str]) -> tuple[str, str]:
 def unit_of(paths: Iterable[str]) -> str:
     """The innermost systemd service among cgroup paths, without `.service`.
 
-    `user@1000.service` is a login, not a service: it is none.
+    `user@1000.service` is a login, not a service: it has no name here.
     """
     for path in paths:
         for part in reversed(path.split("/")):
