@@ -245,6 +245,9 @@ def test_a_terminal_that_was_closed_takes_nothing_ever_again(fork: Any) -> None:
         os.close(slave)
         output = Output("-")
         os.close(master)
+        closed = select.poll()  # POLLHUP: the parent has closed its own, too
+        closed.register(1, 0)
+        assert closed.poll(30_000)
         with pytest.raises(SinkError, match="a terminal that was closed") as raised:
             output.write([(b"a line\n", True)])
         assert raised.value.closed
