@@ -1,8 +1,8 @@
 """Keeps what was compiled, in a directory of this user's own.
 
-What is kept is given to the kernel with this user's privileges: nothing is taken from a directory or a file
-that somebody else owns or may write. All else that may be wrong with it, a disk that is full, a file that is
-cut short, costs the time to compile and no more: nothing here raises.
+What is kept is given to the kernel with this user's privileges, so nothing is taken from a directory or a
+file that somebody else owns or may write to. Anything else that is wrong, such as a full disk or a file
+that is cut short, costs only the time to compile: nothing here raises.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ SYSTEM = Path("/var/cache/rover")
 SUFFIX = ".image"
 TEMPORARY = ".new"
 KEPT = 16
-"""Entries: one for each combination of settings and selection that somebody really uses. Each has some
-100 kB."""
+"""Entries: one for each combination of settings and selection that is really used. Each has some 100 kB."""
 MAX_SIZE = 16 << 20
 """Bytes of an entry that are read."""
 ABANDONED = 3600
-"""Seconds after which what somebody began to write is nobody's any more."""
+"""Seconds after which a file that was begun and not finished counts as abandoned."""
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 HASH = 64
 """Characters of a hash."""
@@ -63,7 +62,7 @@ class Cache:
         return cls(directory(os.environ, os.geteuid()))
 
     def get(self, key: str) -> bytes | None:
-        """What was put under the key, if it is there and whole."""
+        """What was put under the key, if it exists and is whole."""
         place = self._open()
         if place is None:
             return None
@@ -150,7 +149,7 @@ def read(name: str, place: int) -> bytes:
 
 
 def write(name: str, content: bytes, place: int) -> None:
-    """A file, there as a whole or not at all. Raises OSError."""
+    """Writes a file, as a whole or not at all. Raises OSError."""
     temporary = f"{name}.{os.getpid()}{TEMPORARY}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=place)  # of a process that had this number and was killed

@@ -25,7 +25,8 @@ PATIENCE = 600.0
 
 
 class Compiler:
-    """One process. It gets ready while its user makes up the job; leaving the context ends it."""
+    """One process of the compiler. It gets ready while the caller prepares the job; leaving the context
+    ends it."""
 
     def __init__(self) -> None:
         """Starts it. Raises RoverError."""
@@ -40,7 +41,7 @@ class Compiler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """No process is left, and no pipe."""
+        """Leaves no process and no pipe."""
         with self._process:  # closes the pipes, and waits
             self._process.kill()
 

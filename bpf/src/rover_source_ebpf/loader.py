@@ -141,7 +141,7 @@ class Program:
         return bpf.keys(self._maps[table], size)
 
     def detach(self) -> None:
-        """Runs no more, unless a process that was forked from this one still holds the descriptors."""
+        """Stops the programs, unless a process that was forked from this one still holds the descriptors."""
         close_all(self._links)
 
     def close(self) -> None:

@@ -27,11 +27,12 @@ def preempted(release: str) -> bool:
 
 
 class Misses:
-    """Events that passed without any program, as far as the kernel's figures tell: at most so many.
+    """The most events that may have passed without any program, as far as the kernel's figures tell.
 
-    An event is lost where every copy of a program was skipped. So of the events between two looks no more are
-    lost than the copy missed that missed the fewest. The more often somebody looks, the closer it is to what
-    was lost; 0 is exact, except for an event that a look falls into the middle of.
+    An event is lost where every copy of a program was skipped. So of the events between two looks no more
+    are lost than were missed by the copy that missed the fewest. The more often the figures are looked at,
+    the closer this is to what was lost; 0 is exact, except for an event that a look falls into the middle
+    of.
     """
 
     def __init__(self) -> None:

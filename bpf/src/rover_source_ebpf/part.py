@@ -73,12 +73,12 @@ class Part:
         return True
 
     def counters(self) -> Mapping[str, int]:
-        """What it could not read; all else is counted by the whole."""
+        """Counts what it could not read; the whole counts everything else."""
         malformed = self._decoder.malformed if self._decoder is not None else 0
         return {"malformed": malformed, "records_lost": malformed}
 
     def stop(self, handler: RecordHandler) -> None:
-        """Delivers what is in the ring still; the whole has detached the programs."""
+        """Delivers what is still in the ring; the whole has detached the programs."""
         if self._reader is not None:
             self._reader.drain(handler)
 

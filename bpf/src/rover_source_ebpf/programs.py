@@ -39,8 +39,8 @@ STAGES = (
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 
 SPARED = ("-g0", "-Xclang", "-disable-llvm-passes")
-"""Spares the compiler a third of the time, and what nobody needs: line numbers, which the kernel is not given
-(-g0), and clang's own optimisation, which bcc does again on what clang made."""
+"""These save a third of the compiler's time, because they leave out what is not needed: line numbers, which
+the kernel is not given (-g0), and clang's own optimisation, which bcc does again on what clang made."""
 
 
 def source_text() -> str:
@@ -73,8 +73,8 @@ def image(macros: Mapping[str, int], tracepoints: Sequence[str], cache: Cache) -
 
 
 def key_of(macros: Mapping[str, int], tracepoints: Sequence[str]) -> str:
-    """A hash of all that the programs are made of but the compiler, which the image itself names. Empty where
-    that cannot be read."""
+    """A hash of all that the programs are made of, except the compiler, which the image itself names. Empty
+    where that cannot be read."""
     hashed = hashlib.blake2b(digest_size=32)
 
     def add(parts: Iterable[bytes]) -> None:

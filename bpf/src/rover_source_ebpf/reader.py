@@ -58,7 +58,7 @@ class Reader:
             self._pause = min(2 * self._pause, LONGEST_PAUSE) if longer else max(self._pause / 2, PAUSE)
 
     def drain(self, handler: RecordHandler) -> None:
-        """Delivers everything; for a ring that nobody writes to any more."""
+        """Delivers everything; for a ring that is not written to any more."""
         while self._deliver(handler):
             pass
 

@@ -49,7 +49,7 @@ MESSAGES = 1024
 COUNTERS = ("records", "uploaded_bytes", "ring_full", "connections_full", "threads_full", "unreadable")
 """The kernel's figures, by their number in c/maps.c."""
 LOSSES = ("ring_full", "connections_full", "threads_full", "skipped")
-"""Those that count calls nobody was told of; `skipped` comes from misses.py."""
+"""The figures that count calls of which no record was delivered; `skipped` comes from misses.py."""
 AGENT = struct.Struct("=III")
 """struct agent of c/maps.c: its tgid, the level of its pid namespace, the descriptor it tells itself by."""
 CONNECTION = struct.Struct("=QQQQQQ")
@@ -111,15 +111,15 @@ class EbpfSource:
         self.epoch = epoch()
 
     def rehearse(self) -> int:
-        """Does what may fail at `start`, and lets go of it: until the agent has told who it is, the programs
-        watch nobody. Returns how many programs there are. Raises RoverError."""
+        """Does what may fail at `start`, and undoes it: until the agent has told who it is, the programs
+        watch nothing. Returns how many programs there are. Raises RoverError."""
         try:
             return self._attached().loaded
         finally:
             self.close()
 
     def _attached(self) -> Program:
-        """Compiles, loads and attaches; `close` lets go of it. Raises RoverError."""
+        """Compiles, loads and attaches; `close` undoes it. Raises RoverError."""
         image = programs.image(self._macros(), self._tracepoints(), Cache.of_this_user())
         self._program = program = Program(image)
         self._fill_maps(program)
@@ -220,7 +220,8 @@ class EbpfSource:
             program.put("calls", (pid << 32 | thread).to_bytes(8, "little"), call, BPF_NOEXIST)
 
     def stop(self, handler: RecordHandler) -> None:
-        """Detaches, and delivers what is in the ring still; divided: what was lost, the parts do the rest."""
+        """Detaches, and delivers what is still in the ring. A divided source delivers the losses, and its
+        parts do the rest."""
         if self._program is None:
             return
         self.detach()
@@ -229,12 +230,12 @@ class EbpfSource:
         self._report_losses(handler)
 
     def detach(self) -> None:
-        """Lets go of the programs. They run on while a process forked from this one holds them."""
+        """Closes the programs. They go on running while a process forked from this one holds them."""
         if self._program is not None:
             self._program.detach()
 
     def close(self) -> None:
-        """Detaches and unloads everything; again is nothing."""
+        """Detaches and unloads everything; a second call does nothing."""
         program, self._program = self._program, None
         reader, self._reader = self._reader, None
         if program is not None:
@@ -287,16 +288,17 @@ class EbpfSource:
     # -- connections ---------------------------------------------------------------------------
 
     def set_upload(self, connection: int, limit: int) -> None:
-        """Bytes of each call from now on; UPLOAD_AUTO gives the choice back to the kernel."""
+        """Delivers this many bytes of each call from now on; UPLOAD_AUTO gives the choice back to the
+        kernel."""
         self._change_upload(connection, 0, min(limit, UPLOAD_AUTO))
 
     def set_unneeded(self, connection: int, direction: int, position: int) -> None:
-        """Nothing from now on of calls that end at or before this position of the stream."""
+        """From now on delivers no payload of calls that end at or before this position of the stream."""
         self._change_upload(connection, 2 + direction, position)
 
     def _change_upload(self, connection: int, field: int, value: int) -> None:
         program, key = self._program, connection.to_bytes(8, "little")
-        # Nobody but this process changes what is there.
+        # Only this process changes what is there.
         if program is not None and (before := program.get("uploads", key, UPLOAD.size)) is not None:
             fields = list(UPLOAD.unpack(before))
             fields[field] = value
@@ -342,7 +344,7 @@ class EbpfSource:
         return 0
 
     def ignore(self, pid: int) -> None:
-        """Watches a process no more, as this process's pid namespace numbers it: a worker's."""
+        """Stops watching a process, such as a worker, by its number in this process's pid namespace."""
         program = self._program
         if program is None:
             raise RoverError("the source has not started")

@@ -275,10 +275,10 @@ def module_of(thing: object) -> str:
 
 
 def guard(function: Callable[..., Any], plugin: Plugin, hook: str) -> Callable[..., Any]:
-    """A plugin's hook, with whatever it raises counted as its failure, and None returned instead.
+    """A plugin's hook. Whatever it raises is counted as its failure, and None is returned instead.
 
-    A UsageError of `startup` is passed on: it refuses the run. What a hook returns that is to return
-    nothing is a failure too: a coroutine, say, that nobody awaits.
+    A UsageError of `startup` is passed on: it refuses the run. A result of a hook that has to return
+    nothing is a failure, too, such as a coroutine that is never awaited.
     """
     silent = getattr(hookspecs, hook).__annotations__.get("return") == "None"
 
