@@ -231,8 +231,8 @@ def _context(tls: Tls) -> ssl.SSLContext:
     what = f"sink.oap.tls_ca {tls.ca}"
     try:
         context = ssl.create_default_context(cafile=tls.ca or None)
-        # From Python 3.13 on a CA without the key usage extension (RFC 5280 section 4.2.1.3) is refused unless
-        # this is said. `openssl req -x509` makes such; whoever has one connects with every Python alike.
+        # From Python 3.13 on a CA without the key usage extension (RFC 5280 section 4.2.1.3) is refused
+        # unless this is said. `openssl req -x509` makes such; whoever has one connects with every Python.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if tls.cert:
             what = f"sink.oap.tls_cert {tls.cert} with tls_key {tls.key}"
