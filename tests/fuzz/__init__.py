@@ -4,7 +4,8 @@
 - `seeds()`: inputs to begin with;
 - `check(data)`: raises whatever it likes when these bytes break a promise; else returns how many
   exchanges were in them;
-- `RUNS`: what is measured of an input once it is grown, see `laws`.
+- `RUNS`: what is measured of an input once it is grown, see `laws`;
+- `weigh(data)`, where what is handed over is longer than the input: its bytes.
 """
 
 HARNESSES = ("http1", "http2", "captures", "kernel_records", "recordings")

@@ -47,6 +47,12 @@ def harness(name: str) -> Any:
     return importlib.import_module(f"fuzz.{name}")
 
 
+def weigh_of(module: Any) -> laws.Weigh:
+    """How a harness counts the bytes of an input."""
+    weigh: laws.Weigh = getattr(module, "weigh", len)
+    return weigh
+
+
 def fuzz(name: str, seconds: int) -> None:
     """Never returns: libFuzzer ends the process."""
     import atheris
@@ -67,7 +73,7 @@ def fuzz(name: str, seconds: int) -> None:
         module.check(data)
         with laws_time as due:
             if due:
-                laws.check_one(module.RUNS, data)
+                laws.check_one(module.RUNS, data, weigh_of(module))
 
     atheris.Setup([sys.argv[0], *options, "-print_final_stats=1", str(corpus)], check)
     atheris.Fuzz()
@@ -128,7 +134,7 @@ def check_files(name: str, paths: Iterable[Path], seconds: float) -> None:
         ends = time.monotonic() + (seconds / LAWS_SHARE if path.is_dir() else math.inf)
         for file in random.sample(files, len(files)):
             if time.monotonic() < ends:
-                _check_file(name, file, lambda data: laws.check(module.RUNS, data))
+                _check_file(name, file, lambda data: laws.check(module.RUNS, data, weigh_of(module)))
 
 
 def _check_file(name: str, file: Path, check: Callable[[bytes], Any]) -> None:

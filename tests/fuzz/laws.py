@@ -2,7 +2,8 @@
 
 An input is grown by repeating a part of it. A harness names in `RUNS` what is measured: functions that
 take an input to the code under test, compare nothing, and return what keeps something of it, or None. The
-memory of the first one is measured; the others take the same bytes in other pieces.
+memory of the first one is measured; the others take the same bytes in other pieces. What an input comes to
+in bytes is the harness's to say, where a step of its script stands for more than itself (`weigh`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Run = Callable[[bytes], Any]
+Weigh = Callable[[bytes], int]
+"""The bytes that a run hands over of an input."""
 
 LARGEST = 128 << 10
 """Bytes an input grows to: as many as the largest head; what is quadratic takes seconds by then."""
@@ -37,22 +40,22 @@ PER_BYTE = 150
 An empty field of a head is 3 bytes and passes through some small objects; a record in a file is 13."""
 
 
-def check(runs: Sequence[Run], data: bytes) -> None:
+def check(runs: Sequence[Run], data: bytes, weigh: Weigh = len) -> None:
     """Holds the grown input to both laws."""
     if data:
         start, end = part(data)
-        check_memory(runs[0], data, start, end)
+        check_memory(runs[0], data, start, end, weigh)
         for run in runs:
             check_time(run, data, start, end)
 
 
-def check_one(runs: Sequence[Run], data: bytes) -> None:
+def check_one(runs: Sequence[Run], data: bytes, weigh: Weigh = len) -> None:
     """One law and one run, chosen by the input: a finding is one again."""
     if data:
         start, end = part(data)
         chosen = zlib.crc32(data[::-1]) % (len(runs) + 1)
         if chosen == len(runs):
-            check_memory(runs[0], data, start, end)
+            check_memory(runs[0], data, start, end, weigh)
         else:
             check_time(runs[chosen], data, start, end)
 
@@ -106,7 +109,7 @@ def _cost(run: Run, data: bytes) -> float:
     return spent
 
 
-def check_memory(run: Run, data: bytes, start: int, end: int) -> None:
+def check_memory(run: Run, data: bytes, start: int, end: int, weigh: Weigh = len) -> None:
     """What is in use stays in proportion; what is kept in the end stays below a connection's bound."""
     large = grown(data, start, end, LARGEST if len(data) < LARGEST // 2 else 2 * len(data))
     run(data)  # whatever is made once
@@ -118,6 +121,7 @@ def check_memory(run: Run, data: bytes, start: int, end: int) -> None:
         left, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    grew = f"{len(large)} bytes, {data[start:end]!r} repeated"
-    assert peak <= PEAK + PER_BYTE * len(large), f"{peak} bytes in use for {grew}"
+    size = weigh(large)
+    grew = f"{size} bytes, {data[start:end]!r} repeated"
+    assert peak <= PEAK + PER_BYTE * size, f"{peak} bytes in use for {grew}"
     assert kept is None or left <= KEPT, f"{left} bytes are kept of {grew}"

@@ -160,6 +160,11 @@ def _pass_on(data: bytes) -> None:
 RUNS = (_pass_on,)
 
 
+def weigh(data: bytes) -> int:
+    """Bytes of the file: a step of three makes an entry of sixty."""
+    return len(file(data))
+
+
 def rewritten(told: Iterable[Any]) -> bytes:
     """What a writer makes of them."""
     with file_of(b"") as path:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -206,6 +207,19 @@ def test_any_text_is_escaped_and_read_back(text):
     line = JsonLinesSink(Output("-")).prepare(LOG._replace(attributes={"x": text}))[0].decode()
     assert not ESCAPED.intersection(map(ord, line[:-1]))
     assert json.loads(line)["x"] == text
+
+
+def test_a_text_that_is_all_escaped_takes_no_object_for_each_character():
+    """A field of a hostile head may have a hundred thousand of them."""
+    lines = JsonLinesSink(Output("-"))
+    log = LOG._replace(attributes={"x": "\x8f" * 100_000})
+    lines.prepare(log)
+    tracemalloc.start()
+    try:
+        assert len(lines.prepare(log)[0]) > 600_000
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_is_appended_to(written):

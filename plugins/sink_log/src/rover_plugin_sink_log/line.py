@@ -11,7 +11,6 @@ not ordinary.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import orjson
@@ -19,8 +18,8 @@ import orjson
 from rover import SYSCALL_NAMES, AccessLog, Connection, Detail, Outcome, Role, Syscall
 from rover_plugin_sink_log.clock import SECOND, Clock
 
-# In UTF-8: DEL; U+0080 to 9F; U+061C; U+200E, 200F, 2028 to 202E; U+2066 to 2069.
-_UNSAFE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
+_UNSAFE = (0x7F, *range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_ESCAPED = {code: f"\\u{code:04x}" for code in _UNSAFE}
 
 
 class Lines:
@@ -78,11 +77,8 @@ def safe(encoded: bytes) -> bytes:
     """JSON in UTF-8, with what may not be shown as it is escaped: in strings, as the rest is ASCII."""
     if encoded.isascii() and 0x7F not in encoded:  # a bytes object there costs an exception, made and dropped
         return encoded
-    return _UNSAFE.sub(_escape, encoded)
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"\\u%04x" % ord(match[0].decode())
+    # All at once: with an object for each character, a field that has nothing else takes 300 times its size.
+    return encoded.decode().translate(_ESCAPED).encode()
 
 
 def about(connection: Connection) -> dict[str, Any]:
