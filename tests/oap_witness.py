@@ -94,7 +94,8 @@ class OapReceiver(Program):
 
 def oap_counters(agent: RunningAgent) -> collections.Counter[str]:
     """After the agent's end: what its sink counted."""
-    lines = [line for line in agent.err if re.match(r"rover: oap: (\w+ \d+(, |$))+$", line)]
+    unfolded = "\n".join(agent.err).replace(",\nrover:   ", ", ").split("\n")
+    lines = [line for line in unfolded if re.match(r"rover: oap: (\w+ \d+(, |$))+$", line)]
     return collections.Counter({k: int(v) for line in lines for k, v in re.findall(r"(\w+) (\d+)", line)})
 
 
