@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import logging
 import os
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rover.cli.messages import say, say_what_nobody_catches
+from rover.cli.messages import drop_unwritten, say, say_what_nobody_catches
 from rover.cli.packages import hint
 from rover.errors import RoverError, UsageError
 from rover.plugins import PluginManager, first_line
@@ -61,6 +62,7 @@ def command(arguments: Sequence[str] | None = None) -> None:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     signals = Signals()
     open_standard_streams()
+    atexit.register(drop_unwritten)
     debug = without_debug(argv)
     runs = bool(argv) and argv[0] in RUNS
     if runs:

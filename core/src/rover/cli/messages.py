@@ -20,6 +20,15 @@ def say(message: str) -> None:
         print(f"rover: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def drop_unwritten() -> None:
+    """What standard error did not take is dropped. Python would try again at the end of the process, and make
+    that its exit code (120)."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def clear_line() -> None:
     """On a terminal: what stands on its last line, the progress of a replay or the ^C that was pressed, is
     no beginning of a message."""
