@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import resource
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -626,8 +627,9 @@ class ScriptPlugin:
 
 
 @pytest.fixture
-def rover_command() -> Callable[..., int]:
+def rover_command() -> Iterator[Callable[..., int]]:
     """Runs the command in this process; returns its exit code."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
 
     def command(*arguments: str) -> int:
         manager = PluginManager()
@@ -636,7 +638,8 @@ def rover_command() -> Callable[..., int]:
         code = build(manager)(list(arguments), standalone_mode=False, prog_name="rover")
         return code if isinstance(code, int) else 0
 
-    return command
+    yield command
+    os.setpriority(os.PRIO_PROCESS, 0, nice)  # `record` has set run.nice; later tests begin as this one did
 
 
 def test_record_and_replay(tmp_path, rover_command, capfd):
