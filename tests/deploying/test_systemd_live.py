@@ -6,7 +6,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import gzip
-import itertools
 import json
 import os
 import re
