@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -248,7 +250,7 @@ def test_the_doctor_gives_the_programs_to_the_kernel(live: None, monkeypatch: py
     (check,) = checks.rehearse(DEFAULTS, Selection(ports=(80,)))
     assert check.ok, check.finding
     assert check.tried
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors()
     given = EbpfSource._macros
     monkeypatch.setattr(EbpfSource, "_macros", lambda self: given(self) | {"ARGUMENT4": 60})
     (check,) = checks.rehearse(DEFAULTS, Selection())
@@ -257,4 +259,15 @@ def test_the_doctor_gives_the_programs_to_the_kernel(live: None, monkeypatch: py
     assert "the verifier's last lines: " in check.finding
     assert " / " in check.finding
     assert check.fix
-    assert len(list(Path("/proc/self/fd").iterdir())) == before, "nothing is left open"
+    assert not descriptors() - before, "nothing is left open"
+
+
+def descriptors() -> collections.Counter[str]:
+    """What this process holds of the kernel side, and of pipes. Garbage of earlier tests may still go."""
+    found: collections.Counter[str] = collections.Counter()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists them
+            name = entry.readlink().name.partition(":[")[0]
+            if name.startswith(("anon_inode:", "pipe")):
+                found[name] += 1
+    return found
