@@ -93,9 +93,9 @@ def rescans_for_each_piece(data: bytes) -> None:
 
 def copies_for_each_piece(data: bytes) -> None:
     kept = b""
-    for at in range(0, len(data), 5):
-        kept += data[at : at + 5]
-        kept.lower()
+    for at in range(len(data)):
+        kept += data[at : at + 1]
+        sum(kept)
 
 
 def takes_from_the_front(data: bytes) -> None:
@@ -108,8 +108,20 @@ def takes_from_the_front(data: bytes) -> None:
     "run", [begins_anew, rescans_for_each_piece, copies_for_each_piece, takes_from_the_front]
 )
 def test_what_is_quadratic_is_found(run):
-    with pytest.raises(AssertionError, match="ns each"):
-        laws.check_time(run, LINE, 10, len(LINE))
+    """Other load may hide it once, from a fuzzer that looks thousands of times."""
+    assert is_found(run, LINE, 10, len(LINE))
+
+
+def is_found(run, *grown) -> bool:
+    return any(grows(run, *grown) for _ in range(5))
+
+
+def grows(run, *grown) -> bool:
+    try:
+        laws.check_time(run, *grown)
+    except AssertionError as found:
+        return "ns each" in str(found)
+    return False
 
 
 @pytest.mark.parametrize(
@@ -144,5 +156,4 @@ def test_what_held_the_agent_for_half_a_minute_is_among_the_seeds():
     start = seed.index(4 * unit)
     for run in http1.RUNS:
         laws.check_time(run, seed, start, start + len(unit))
-    with pytest.raises(AssertionError, match="ns each"):
-        laws.check_time(BACKTRACKS.search, seed[: seed.index(b"\rX\n") + 3], start, start + len(unit))
+    assert is_found(BACKTRACKS.search, seed[: seed.index(b"\rX\n") + 3], start, start + len(unit))

@@ -9,6 +9,7 @@ in bytes is the harness's to say, where a step of its script stands for more tha
 from __future__ import annotations
 
 import gc
+import math
 import random
 import time
 import tracemalloc
@@ -28,10 +29,13 @@ GROWTH = 6
 """How many times more a byte may cost: caches, hash tables and other load are worth three."""
 HALF_GROWTH = 1.5
 """Times that a byte may cost what it does in an input half as long: 2 is what squares come to."""
+ROUNDS = 4
+"""Of measuring, until a cost is clearly one that does not grow."""
 FLOOR = 0.3e-6
 """Seconds that any byte may cost: set-up, and what a call or a message costs at least."""
 ENOUGH = 0.1
-"""Processor seconds after which an input need not grow any more for its cost to be seen."""
+"""Processor seconds, of bytes that cost twice what the floor lets pass, after which an input need not grow
+any more for its cost to be seen."""
 KEPT = 1 << 20
 """Bytes kept for a connection."""
 PEAK = 4 << 20
@@ -76,21 +80,28 @@ def grown(data: bytes, start: int, end: int, size: int) -> bytes:
 def check_time(run: Run, data: bytes, start: int, end: int) -> None:
     """Time per byte does not grow with the number of bytes."""
     size = max(2048, 2 * len(data))
-    while _cost(run, large := grown(data, start, end, size)) < ENOUGH and size < LARGEST:
+    large = grown(data, start, end, size)
+    while size < LARGEST and _cost(run, large) < max(ENOUGH, 2 * GROWTH * FLOOR * len(large)):
         size *= 2
+        large = grown(data, start, end, size)
     small = grown(data, start, end, len(large) // SPAN)
     if len(large) < SPAN * len(small) / 2:
         small = data  # it is large itself
-    for _ in range(3):  # other load disturbs
-        before = max(FLOOR, _cost(run, small) / len(small))
-        after = _cost(run, large) / len(large)
-        if after <= GROWTH * before:
+    half = grown(data, start, end, len(large) // 2)
+    least: tuple[float, ...] = (math.inf,) * 3
+    for _ in range(ROUNDS):
+        # Other load only adds, and halves a processor's speed for a while: each is measured in turn.
+        least = tuple(
+            min(cost, _cost(run, each) / len(each))
+            for cost, each in zip(least, (small, half, large), strict=True)
+        )
+        before, halfway, after = max(FLOOR, least[0]), least[1], least[2]
+        if after <= GROWTH / 2 * before:
             return
-        # Bytes of another kind than those repeated may have made the small one cheap; what grows
-        # faster than its size costs twice as much a byte as half of it does.
-        half = grown(data, start, end, len(large) // 2)
-        if after <= HALF_GROWTH * _cost(run, half) / len(half):
-            return
+    # Bytes of another kind than those repeated may have made the small one cheap; what grows
+    # faster than its size costs twice as much a byte as half of it does.
+    if after <= GROWTH * before or after <= HALF_GROWTH * halfway:
+        return
     raise AssertionError(
         f"{len(small)} bytes cost {before * 1e9:.0f} ns each, {len(large)} bytes {after * 1e9:.0f} ns: "
         f"{data[start:end]!r} repeated"
