@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from rover.errors import UsageError
-from rover.priority import set_nice
+from rover.run.priority import set_nice
 
 PROGRAM = """
 import os, threading
-from rover.priority import may_set, set_nice, unmet
+from rover.run.priority import may_set, set_nice, unmet
 os.nice(int(os.environ["BEGIN"]))
 if user := os.environ.get("BECOME"):
     os.setuid(int(user))
