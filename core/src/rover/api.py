@@ -18,10 +18,12 @@ from rover.contracts.settings import Setting, Settings
 from rover.contracts.sink import Sink, SinkSpec, Worker
 from rover.contracts.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
 from rover.errors import RoverError, SinkError, UsageError
+from rover.http import http_attributes
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
+from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover.values.records import (
     SYSCALL_NAMES,
     Address,
@@ -54,6 +56,11 @@ __all__ = [
     "Direction",
     "DivisibleSource",
     "Exchange",
+    "Headers",
+    "HttpExchange",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpStream",
     "Loss",
     "Opened",
     "Outcome",
@@ -80,4 +87,5 @@ __all__ = [
     "WeighedDecoder",
     "Worker",
     "hookimpl",
+    "http_attributes",
 ]

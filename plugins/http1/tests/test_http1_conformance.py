@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rover.http import HttpExchange, HttpRequest
+from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.values.connection import ProtocolBreak
 from rover.values.records import Detail, Direction, Role, Syscall
 
@@ -520,6 +520,9 @@ def test_101_is_logged_and_then_breaks_upgrade(talk, protocol, token):
     assert (found.direction, found.position) == (talk.responses, len(head))
     assert isinstance(found.request, HttpRequest)
     assert found.request.target == "/ws"
+    assert isinstance(found.response, HttpResponse)
+    assert found.response.headers.get("upgrade") == protocol
+    assert found.response.header_size == len(head)
     talk.close()
 
 
@@ -563,6 +566,8 @@ def test_2xx_to_connect_is_logged_and_then_breaks_tunnel(talk, status):
     talk.answer(f"HTTP/1.1 {status} Established\r\nContent-Length: 100\r\n\r\n".encode())
     assert talk.rows == [("CONNECT", "a.example:443", status, 0, 0, "complete")]
     assert talk.broken == "tunnel"
+    found = talk.protocol_break
+    assert (found.request.target, found.response.status, found.upgrade) == ("a.example:443", status, "")
     talk.ask(b"\x16\x03\x01")
     talk.close()
 

@@ -651,7 +651,8 @@ class Pipeline:
         self.totals.broke(protocol_break.reason)
         state.decoder = None
         self._hook.on_protocol_break(connection=before, protocol_break=protocol_break)
-        state.connection = before._replace(protocol="", protocol_break=protocol_break)
+        told = protocol_break._replace(request=None, response=None)  # every later log carries it
+        state.connection = before._replace(protocol="", protocol_break=told)
         self._set_upload(before.id, UPLOAD_NONE)
         self._make_plain(state)
         details = state.ledger.drain()

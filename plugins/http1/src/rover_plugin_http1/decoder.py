@@ -431,13 +431,15 @@ class Http1Decoder:
 
     def _switch(self, reader: Reader, head: ResponseHead, request: Request | None) -> None:
         """Breaks where what follows a response is not HTTP/1.x any more."""
+        asked = request.value() if request is not None and not request.assumed else None
+        granted = self._response(reader)
         if head.status == 101:
             # RFC 9110 section 7.8: the protocols switched to, the lowest layer first.
             token = (head.headers.get("upgrade") or "").partition(",")[0].strip().lower()
-            asked = request.value() if request is not None else None
-            self._break(reader, "upgrade", f"to {token}" if token else "", upgrade=token, request=asked)
+            found = f"to {token}" if token else ""
+            self._break(reader, "upgrade", found, upgrade=token, request=asked, response=granted)
         elif request is not None and head.status < 300:
-            self._break(reader, "tunnel", f"to {request.head.target}")
+            self._break(reader, "tunnel", f"to {request.head.target}", request=asked, response=granted)
 
     # -- losses and endings ------------------------------------------------------------------
 
@@ -522,12 +524,19 @@ class Http1Decoder:
         *,
         upgrade: str = "",
         request: HttpRequest | None = None,
+        response: HttpResponse | None = None,
     ) -> None:
         """Reports what is unfinished; then decoding ends."""
         for unfinished in self._unfinished():
             self._out.append(self._abort(unfinished))
-        direction = reader.buffer.direction
-        position = reader.buffer.position
         self._out.append(
-            ProtocolBreak(reason, found, "", direction, position, upgrade=upgrade, request=request)
+            ProtocolBreak(
+                reason=reason,
+                detail=found,
+                direction=reader.buffer.direction,
+                position=reader.buffer.position,
+                upgrade=upgrade,
+                request=request,
+                response=response,
+            )
         )
