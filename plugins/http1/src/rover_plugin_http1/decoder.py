@@ -32,9 +32,11 @@ from rover_plugin_http1.reader import (
     JUMPED,
     REQUESTS,
     RESPONSES,
+    START,
     Event,
     Reader,
 )
+from rover_plugin_http1.startline import MAX_METHOD, may_open_request
 
 COMPLETE = Outcome.COMPLETE
 _, EGRESS = Direction
@@ -175,7 +177,7 @@ class Http1Decoder:
         buffer = reader.buffer
         before = buffer.position
         while not out:
-            if self._tunnel is not None and self._is_early(reader):
+            if self._pairing.waiting and self._is_early(reader):
                 return
             event = reader.read()
             if event is HEAD:
@@ -207,9 +209,21 @@ class Http1Decoder:
                 return
 
     def _is_early(self, reader: Reader) -> bool:
-        """Whether its bytes may belong in the tunnel that a CONNECT, not yet answered, asks for."""
-        asked = reader is self._requests and self._asking is None
-        return asked and reader.unread <= self._max_head
+        """Whether its bytes may be of what a request asks for that was not answered yet: a CONNECT's tunnel,
+        or the protocol of an upgrade where they open no request. The 101 comes first, but a server may write
+        it in one thread and read in another: the record of the read may then be the first."""
+        if reader is not self._requests or self._asking is not None or reader.unread > self._max_head:
+            return False
+        if self._tunnel is not None:
+            return True
+        data, offset = reader.buffer.data, reader.buffer.offset
+        if data[offset : offset + 2].isalnum() or reader.state is not START:
+            return False
+        opening = data[offset : offset + MAX_METHOD + 1]
+        if not opening or may_open_request(opening):
+            return False
+        newest: Request = self._pairing.waiting[-1]
+        return newest.head.headers.get("upgrade") is not None
 
     def _pause(self, reader: Reader) -> None:
         """All there is of this direction has been read."""
