@@ -135,6 +135,21 @@ def test_both_close_frames_are_one_log(opened, first, payload, number, reason):
     s.close()
 
 
+@pytest.mark.parametrize("log", ["message", "connection"])
+def test_who_closed_is_told_by_time_not_by_which_record_came_first(opened, log):
+    """One thread of a client writes Close while another reads the answer, and returns first."""
+    s = opened(log=log)
+    way = s.ways["client"]
+    frame = s.masked(CLOSE, code(1001))
+    s.server(s.plain(CLOSE, code(1000)))
+    answered = s.play.calls[0]
+    first = answered._replace(sequence=1, start=1, end=2, position=0, size=len(frame), direction=way)
+    s.play.buffers[way].append(first, frame)
+    (exchange,) = [s.play.decoder.decode(way, s.play.buffers[way], 20)]
+    said = exchange.attributes
+    assert (said["websocket.close.sender"], said["websocket.close.code"]) == ("client", 1001)
+
+
 def test_one_close_frame_alone_is_an_aborted_handshake(opened):
     s = opened()
     s.server(s.plain(CLOSE, code(1011)))

@@ -58,6 +58,12 @@ class Closing:
         """None where the frame had none, or it is missing."""
         self.reason = reason
 
+    def hear(self, sender: str, start: int, code: int | None, reason: str) -> None:
+        """The other side's Close frame. Its record may be the second, and the frame the first, where one
+        thread writes and another reads."""
+        if 0 < start < self.start:
+            self.sender, self.start, self.code, self.reason = sender, start, code, reason
+
     def attributes(self) -> Attributes:
         """Who closed, and why."""
         said: Attributes = {"websocket.close.sender": self.sender}
@@ -121,6 +127,8 @@ class MessageLogs:
         """See `Logs`."""
         if self._closing is None:
             self._closing = Closing(self._next_owner(), sender, start, code, reason)
+        else:
+            self._closing.hear(sender, start, code, reason)
         return self._closing.owner
 
     def closed(self, now: int) -> Exchange | None:
@@ -209,6 +217,8 @@ class ConnectionLog:
         self._begin(start)
         if self._closing is None:
             self._closing = Closing(CONNECTION, sender, start, code, reason)
+        else:
+            self._closing.hear(sender, start, code, reason)
         return CONNECTION
 
     def closed(self, now: int) -> Exchange | None:
