@@ -25,6 +25,7 @@ MESSAGES = [
     b"GET / HTTP/1.1\r\n\r\n",
     ["in ", "three ", "parts"],
     [b"a" * 40_000] * 5,
+    b"\xff" * 3_000_000,
 ]
 
 
