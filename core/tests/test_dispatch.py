@@ -21,7 +21,8 @@ from rover import (
     hookimpl,
 )
 from rover.http import Headers, HttpExchange, HttpRequest
-from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, MAX_PROCESSES, WORTH_TELLING
+from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, WORTH_TELLING
+from rover.pipeline.processes import MAX_PROCESSES
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY
 
 GREETINGS = {

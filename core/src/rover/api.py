@@ -1,6 +1,6 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import hookimpl
+from rover.contracts.hooks import DROP, Drop, hookimpl
 from rover.contracts.lock import ProcessLock
 from rover.contracts.protocol import (
     NEED_MORE,
@@ -37,6 +37,7 @@ from rover.values.records import (
 )
 
 __all__ = [
+    "DROP",
     "NEED_MORE",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
@@ -53,6 +54,7 @@ __all__ = [
     "Detail",
     "Direction",
     "DivisibleSource",
+    "Drop",
     "Exchange",
     "Loss",
     "Opened",

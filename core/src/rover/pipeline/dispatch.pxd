@@ -26,6 +26,7 @@ cdef class Pipeline:
     cdef list _http_hooks
     cdef list _stream_hooks
     cdef list _exchange_hooks
+    cdef object _filters
     cdef object _recogniser
     cdef tuple _outlets
     cdef tuple _kernel_outlets
@@ -39,7 +40,7 @@ cdef class Pipeline:
     cdef long long _memory
     cdef list _idlest
     cdef dict _states
-    cdef dict _processes
+    cdef object _processes
     cdef dict _made
     cdef list _sweep
 
@@ -49,7 +50,6 @@ cdef class Pipeline:
     cpdef data(self, object detail, object payload)
     @cython.locals(state=ConnectionState)
     cpdef closed(self, object closed)
-    cdef object _process(self, object pid)
     cdef object _facts(self, object opened)
     cdef ConnectionState _add(self, ConnectionState state)
     @cython.locals(state=ConnectionState)
@@ -95,3 +95,4 @@ cdef class Pipeline:
     cdef _send_alone(self, ConnectionState state, tuple details)
     @cython.locals(taken="long long")
     cdef _send(self, ConnectionState state, object log, tuple outlets)
+    cdef _deliver(self, object log, tuple outlets)

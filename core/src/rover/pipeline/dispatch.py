@@ -15,7 +15,9 @@ from rover.contracts.protocol import (
     ProtocolSpec,
     Verdict,
 )
+from rover.pipeline.filters import Filters
 from rover.pipeline.outlet import Outlet
+from rover.pipeline.processes import Processes
 from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, Header, read_header
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
 from rover.pipeline.state import ConnectionState
@@ -54,8 +56,6 @@ IDLE_CHECK = 60 * SECOND
 end may have been lost."""
 SWEEP_SLICE = 1024
 """Connections looked at per tick, so that a tick stays under a few milliseconds."""
-MAX_PROCESSES = 32_768
-"""Process names kept, the least recently used one goes first: the default of kernel.pid_max."""
 LARGE = 8192
 """Bytes of a call after which the decoder is asked what it needs: bodies that are worth it come in
 pieces of this size and more, heads do not."""
@@ -110,15 +110,18 @@ class Pipeline:
         protocol_settings: Mapping[str, Mapping[str, Any]],
         max_connections: int = 65_536,
         max_memory: int = 256 << 20,
+        live: bool = True,
     ) -> None:
         """`protocol_settings`: by protocol name. `epoch`: see `Connection.epoch`. `max_memory`: bytes for
-        all connections, with what they have buffered and what their decoders keep."""
+        all connections, with what they have buffered and what their decoders keep. `live`: whether the
+        source tells of this host, now."""
         self.totals = Totals()
         self._manager = manager
         self._hook = manager.hook
         self._http_hooks = manager.first_result("handle_http_data")
         self._stream_hooks = manager.first_result("handle_whole_stream")
         self._exchange_hooks = manager.first_result("handle_exchange")
+        self._filters = Filters(manager, self.totals) or None
         self._recogniser = recogniser
         self._outlets = tuple(outlets)
         self._kernel_outlets = tuple(o for o in outlets if o.kernel_logs)
@@ -132,7 +135,7 @@ class Pipeline:
         self._memory = 0  # bytes that all connections take
         self._idlest: list[tuple[int, int]] = []  # (when last seen, which), the idlest last
         self._states: dict[int, ConnectionState] = {}
-        self._processes: dict[int, Process] = {}
+        self._processes = Processes(manager.first_result("describe_process"), live=live)
         self._made: dict[str, tuple[type | None, bool]] = {}  # see _claim
         self._sweep: list[int] = []
 
@@ -140,17 +143,7 @@ class Pipeline:
 
     def process(self, process: Process) -> None:
         """A process as it is from now on."""
-        if self._processes.pop(process.pid, None) is None and len(self._processes) >= MAX_PROCESSES:
-            del self._processes[next(iter(self._processes))]
-        self._processes[process.pid] = process
-
-    def _process(self, pid: int) -> Process:
-        """The process of this number, from now on the most recently used one."""
-        known = self._processes.pop(pid, None)
-        if known is None:
-            return new(Process, (pid, ""))
-        self._processes[pid] = known
-        return known
+        self._processes.tell(process)
 
     def opened(self, opened: Opened) -> None:
         """A connection that is new to the source; builds one whose data came first."""
@@ -175,7 +168,7 @@ class Pipeline:
 
     def _facts(self, opened: Opened) -> Connection:
         identity, time, local, remote, role, pid, _, _ = opened
-        process = self._process(pid)
+        process = self._processes.of(pid)
         return new(
             Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None, None)
         )
@@ -322,7 +315,7 @@ class Pipeline:
             local=None,
             remote=None,
             role=None,
-            process=self._process(detail.pid),
+            process=self._processes.of(detail.pid),
             opened=detail.start,
             epoch=self._epoch,
         )
@@ -566,7 +559,7 @@ class Pipeline:
                 connection = state.connection = connection._replace(role=role, proxied=None)
         process = connection.process
         if details and (process is None or process.pid != details[0].pid):
-            connection = state.connection = connection._replace(process=self._process(details[0].pid))
+            connection = state.connection = connection._replace(process=self._processes.of(details[0].pid))
         self.totals.exchanges += 1
         over, assumed = 0, False
         if type(exchange) is HttpExchange:
@@ -781,6 +774,14 @@ class Pipeline:
             if len(state.held) > MAX_HELD:
                 self._send_held(state)
             return
+        self._deliver(log, outlets)
+
+    def _deliver(self, log: AccessLog, outlets: tuple[Outlet, ...]) -> None:
+        if self._filters is not None:
+            filtered = self._filters.apply(log)
+            if filtered is None:
+                return
+            log = filtered
         for outlet in outlets:
             outlet.put(log)
 
@@ -795,8 +796,7 @@ class Pipeline:
             )
             full = log._replace(connection=connection)
             everyone = log.protocol or log.outcome is Outcome.BREAK
-            for outlet in self._outlets if everyone else self._kernel_outlets:
-                outlet.put(full)
+            self._deliver(full, self._outlets if everyone else self._kernel_outlets)
         if state.held is not None:
             state.held = []
             self._memory -= state.held_memory
