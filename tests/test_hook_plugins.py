@@ -1,5 +1,5 @@
-"""The hook plugins that the guide shows, installed and run: what they drop and mask is in the output of no sink,
-whatever the protocol, and the totals add up."""
+"""The hook plugins that the guide shows, installed and run: no sink shows what they drop and mask, in any
+protocol, and the totals add up."""
 
 from __future__ import annotations
 

@@ -89,18 +89,18 @@ def test_who_uses_a_connection_later_is_described_too(make_bench: Any) -> None:
 def test_once_and_again_after_an_exec() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
-    table.tell(Process(7, "sh"))
-    assert table.of(7) == table.of(7) == (7, "sh", {"service.name": "sh-service"})
-    table.tell(Process(7, "nginx"))
-    assert table.of(7) == table.of(7) == (7, "nginx", {"service.name": "nginx-service"})
+    table.learn(Process(7, "sh"))
+    assert table.get(7) == table.get(7) == (7, "sh", {"service.name": "sh-service"})
+    table.learn(Process(7, "nginx"))
+    assert table.get(7) == table.get(7) == (7, "nginx", {"service.name": "nginx-service"})
     assert asked == [Process(7, "sh"), Process(7, "nginx")]
 
 
 def test_a_process_of_no_name_is_asked_about_once_and_no_process_never() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
-    assert table.of(7) == table.of(7) == (7, "", {"service.name": "-service"})
-    assert table.of(0) == Process(0, "")
+    assert table.get(7) == table.get(7) == (7, "", {"service.name": "-service"})
+    assert table.get(0) == Process(0, "")
     assert asked == [Process(7, "")]
 
 
@@ -108,12 +108,12 @@ def test_what_is_kept_is_bounded_and_the_least_recently_used_goes() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
     for pid in range(1, MAX_PROCESSES + 1):
-        table.tell(Process(pid, "a"))
-    table.of(1)
+        table.learn(Process(pid, "a"))
+    table.get(1)
     for pid in range(MAX_PROCESSES + 1, MAX_PROCESSES + 1000):
-        table.tell(Process(pid, "b"))
-    assert table.of(1).name == "a"
-    assert table.of(2).name == ""
+        table.learn(Process(pid, "b"))
+    assert table.get(1).name == "a"
+    assert table.get(2).name == ""
     assert [process.pid for process in asked] == [1, 2]
     assert len(table._known) == MAX_PROCESSES
     assert len(table._undescribed) <= MAX_PROCESSES
@@ -121,9 +121,9 @@ def test_what_is_kept_is_bounded_and_the_least_recently_used_goes() -> None:
 
 def test_without_plugins_nothing_is_added() -> None:
     table, _ = processes()
-    table.tell(Process(7, "a"))
-    assert table.of(7) == Process(7, "a")
-    assert table.of(8) == Process(8, "")
+    table.learn(Process(7, "a"))
+    assert table.get(7) == Process(7, "a")
+    assert table.get(8) == Process(8, "")
     assert not table._undescribed
 
 
@@ -134,13 +134,13 @@ def test_of_an_attribute_the_first_is_believed() -> None:
         lambda process: {"b": 2, "c": 2},
         lambda process: {},
     )
-    assert table.of(7).attributes == {"a": 1, "b": 1, "c": 2}
+    assert table.get(7).attributes == {"a": 1, "b": 1, "c": 2}
 
 
 def test_nobody_can_change_what_was_said() -> None:
     mine = {"a": 1}
     table, _ = processes(lambda process: mine)
-    said: Any = table.of(7).attributes
+    said: Any = table.get(7).attributes
     mine["a"] = 2
     assert said == {"a": 1}
     with pytest.raises(TypeError):
@@ -180,6 +180,6 @@ def ending(process: Process) -> Any:
 )
 def test_a_plugin_that_fails_takes_nothing_from_the_others(wrong: Describe) -> None:
     table, manager = processes(lambda process: {"a": "first"}, wrong, lambda process: {"b": "last"})
-    assert table.of(7).attributes == {"a": "first", "b": "last"}
+    assert table.get(7).attributes == {"a": "first", "b": "last"}
     (failure,) = failures(manager)
     assert failure.startswith("plugin1: describe_process: ")

@@ -430,7 +430,8 @@ def test_a_worker_that_dies_each_time_is_started_ever_more_rarely(
             die()
 
     def five() -> bool:
-        return sum(note.startswith("part 1 started") for note in stage.notes) >= 5
+        """The sixth start is after the fifth death."""
+        return sum(note.startswith("part 1 started") for note in stage.notes) >= 6
 
     report, _ = stage.run(stage.source(waits=True, on_poll=die_always), ready=stop_when(five))
     others = collections.Counter(r for r in EXPECTED if int(r[1:].split("-")[0]) % 2 == 0)

@@ -17,6 +17,8 @@ class Processes:
     """By number. Each is described once by the plugins that have something to say of it, when it is
     first asked for: a process that has no connection is never asked for."""
 
+    __slots__ = ("_describers", "_known", "_live", "_undescribed")
+
     def __init__(self, describers: Sequence[Implementation], *, live: bool) -> None:
         """`describers`: of the hook `describe_process`. `live`: whether they run here and now."""
         self._describers = describers
@@ -24,14 +26,14 @@ class Processes:
         self._known: dict[int, Process] = {}
         self._undescribed: set[int] = set()
 
-    def tell(self, process: Process) -> None:
+    def learn(self, process: Process) -> None:
         """A process as it is from now on."""
         self._known.pop(process.pid, None)
         self._keep(process)
         if self._describers:
             self._undescribed.add(process.pid)
 
-    def of(self, pid: int) -> Process:
+    def get(self, pid: int) -> Process:
         """The process of this number, from now on the most recently used one."""
         process = self._known.pop(pid, None)
         if process is None:
