@@ -275,3 +275,22 @@ def test_processes_of_this_host_are_described_and_health_checks_dropped(
         assert cgroup.strip().endswith(f":{line['cgroup']}")
     totals = agent.finish()
     assert (totals.seen, totals.dropped, totals.logged) == (12, {"quiet": 4}, {"jsonl": 8})
+
+
+@pytest.mark.live
+def test_a_process_is_described_again_after_an_exec(
+    tmp_path: Path, start_agent: Callable[..., Any], nginx: Nginx
+) -> None:
+    agent = start_agent("--port", str(nginx.port), env=install(tmp_path, names=DESCRIBES))
+    ask = f"exec 3<>/dev/tcp/127.0.0.1/{nginx.port}; printf 'GET /moved HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+    shell = subprocess.Popen(
+        ["bash", "-c", f"{ask}; {ask}; exec curl -s {nginx.url}/nothing"], stdout=subprocess.DEVNULL
+    )
+    assert shell.wait(30) == 0
+    asked = agent.wait_for_exchanges(3, "client")
+    assert [(line["url.original"], line["service.name"]) for line in asked] == [
+        ("/moved", f"bash of {shell.pid}"),
+        ("/moved", f"bash of {shell.pid}"),
+        ("/nothing", f"curl of {shell.pid}"),
+    ]
+    assert agent.finish().seen == 6
