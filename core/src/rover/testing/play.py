@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from rover.access_log import AccessLog
-from rover.buffer import StreamBuffer
-from rover.connection import Connection, ProtocolBreak
-from rover.decoder import RESYNCHRONISED, UPLOAD_ALL, AnyExchange, Decoder, Outcomes, ProtocolSpec, Verdict
-from rover.details import Ledger
-from rover.exchange import Outcome
-from rover.hookspecs import hookimpl
-from rover.http.values import HttpRequest, HttpResponse, HttpStream
+from rover.contracts.hooks import hookimpl
+from rover.contracts.protocol import (
+    RESYNCHRONISED,
+    UPLOAD_ALL,
+    AnyExchange,
+    Decoder,
+    Outcomes,
+    ProtocolSpec,
+    Verdict,
+)
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import PluginManager
-from rover.records import Address, Closed, Detail, Direction, Opened, Process, Role, Syscall
+from rover.plugins.manager import PluginManager
+from rover.streams.buffer import StreamBuffer
+from rover.streams.ledger import Ledger
+from rover.values.access_log import AccessLog
+from rover.values.connection import Connection, ProtocolBreak
+from rover.values.exchange import Outcome
+from rover.values.http import HttpRequest, HttpResponse, HttpStream
+from rover.values.records import Address, Closed, Detail, Direction, Opened, Process, Role, Syscall
 
 Make = Callable[[Connection, Mapping[str, Any], ProtocolBreak | None], Decoder]
 """What `ProtocolSpec.make` is."""
@@ -341,10 +349,10 @@ class _Memory:
     def __init__(self, play: Play) -> None:
         self._play = play
 
-    def set_upload(self, connection: int, limit: int) -> None:
+    def set_upload(self, _connection: int, limit: int) -> None:
         self._play.upload = limit
 
-    def is_open(self, connection: int) -> bool:
+    def is_open(self, _connection: int) -> bool:
         return True
 
 
