@@ -60,11 +60,15 @@ def defaults_of(spec: ProtocolSpec) -> dict[str, Any]:
     return {setting.name: setting.default for setting in spec.settings}
 
 
+class LawError(AssertionError):
+    """A plugin does what the core does not allow. The message names the law, and where it was broken."""
+
+
 class Play:
     """One connection through the pipeline: recognition, decoding, hooks, the break, access logs.
 
     Each `send` is one socket call and takes 10 ns. What the decoder raises, `send` raises; what else the
-    plugin does wrong (see "What a plugin may do wrong" in docs/plugins.md) is an AssertionError.
+    plugin does wrong (see "What a plugin may do wrong" in docs/plugins.md) is a LawError.
     """
 
     def __init__(
@@ -105,6 +109,8 @@ class Play:
         """Of each direction, once the decoder was given it; an empty one before."""
         self.upload = UPLOAD_ALL
         """Bytes of each call that are captured, as the pipeline asked for."""
+        self.closed = False
+        """Whether the connection has ended, or the agent."""
         self.keep = keep
         self.waiting = 0
         """Calls that were made and whose details are not delivered yet."""
@@ -182,11 +188,13 @@ class Play:
     def close(self, *, reset: bool = False) -> None:
         """The connection ends; `reset` by a RST, so that nothing that a close would end is complete."""
         self.time += CALL
+        self.closed = True
         self._pipeline.closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
         self._check()
 
     def finish(self) -> None:
         """The agent ends, and the connection does not."""
+        self.closed = True
         self._pipeline.finish(self.time)
         self._check()
 
@@ -225,7 +233,7 @@ class Play:
             raise error
         for plugin in self._manager.plugins:
             if plugin.failures:
-                raise AssertionError("; ".join(f"{kind}: {text}" for kind, text in plugin.last.items()))
+                raise LawError("; ".join(f"{kind}: {text}" for kind, text in plugin.last.items()))
 
     def _witnessed(self, protocol: Protocol, upgrade: ProtocolBreak | None) -> ProtocolSpec:
         """The protocol, its decoders such that the play learns what they say."""
