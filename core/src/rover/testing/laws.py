@@ -39,6 +39,8 @@ MAX_PLACES = 200
 OWN_CALLS = 500
 """Bytes of a conversation up to which a call per byte is a call of some exchange: the core keeps twice as
 many calls that wait for their exchange."""
+MAX_NEIGHBOURS = 8
+"""Places of a conversation at which one beside it ends."""
 LATER = 1_000_000_000_000
 """ns: beyond every timeout."""
 HTTP_FACTS = ("method", "target", "authority", "status", "header_size", "body_size")
@@ -241,13 +243,14 @@ def _is_marked(exchange: AnyExchange) -> bool:
     return isinstance(exchange, Exchange) and exchange.attributes.get("rover.pairing") == "assumed"
 
 
-def _check_spoken(law: str, whole: Play, found: Play, where: str) -> None:
-    """No exchange that was never spoken, but those that are marked."""
+def _check_spoken(law: str, whole: Play, found: Play, where: str, *, in_full: bool = False) -> None:
+    """No exchange that was never spoken, but those that are marked. `in_full`: nor one that lacks a part."""
     spoken = [facts_of(exchange, PAIR_FACTS) for exchange in whole.exchanges]
     for exchange in found.exchanges:
         facts = facts_of(exchange, PAIR_FACTS)
         if _is_marked(exchange) or any(
             all(value is None or there.get(name) == value for name, value in facts.items())
+            and (facts.keys() == there.keys() or not in_full)
             for there in spoken
         ):
             continue
@@ -325,14 +328,7 @@ def _check_cuts(case: _Case) -> None:
         pieces = single(case.calls)
         play = case.played(watched, pieces, "a byte a call", role=watched)
         _compare(law, whole, play, case.where(watched, pieces, "a byte a call"))
-        if len(pieces) <= OWN_CALLS and len(play.logs) == len(play.exchanges):
-            for number, (exchange, details) in enumerate(zip(play.exchanges, play.taken, strict=True)):
-                if exchange.outcome is Outcome.COMPLETE and not details:
-                    raise LawError(
-                        f"own calls: exchange {number} ({facts_of(exchange)}) carries no call. Its bytes "
-                        f"are to be consumed for its owner, {exchange.owner}, which no other exchange has"
-                        f"{case.where(watched, pieces, 'a byte a call')}"
-                    )
+        _check_own_calls(play, case.where(watched, pieces, "a byte a call"))
         for calls in [joined(case.calls), *_places(cut_once(case.calls))]:
             play = case.played(watched, calls, "cut", role=watched)
             _compare(law, whole, play, case.where(watched, calls, "cut"))
@@ -343,6 +339,21 @@ def _check_cuts(case: _Case) -> None:
             _compare(law, whole, play, case.where(watched, calls, "cut"))
 
         _each(case, cut_anywhere)
+
+
+def _check_own_calls(play: Play, where: str) -> None:
+    """Of a connection with a byte a call: each exchange has calls, which no other exchange can have."""
+    owners: set[int] = set()
+    for number, exchange in enumerate(play.exchanges):
+        if exchange.outcome is not Outcome.COMPLETE:
+            continue
+        said = f"own calls: exchange {number}, {facts_of(exchange)}, has owner {exchange.owner}"
+        if exchange.owner in owners:
+            raise LawError(f"{said}, which another had before it{where}")
+        owners.add(exchange.owner)
+        is_told = len(play.logs) == len(play.exchanges) and len(play.calls) <= OWN_CALLS
+        if is_told and not play.taken[number]:
+            raise LawError(f"{said}, and no bytes were consumed for that: it carries no call{where}")
 
 
 def _check_unneeded(case: _Case) -> None:
@@ -369,17 +380,20 @@ def _check_unneeded(case: _Case) -> None:
 
 
 def _check_neighbours(case: _Case) -> None:
-    """Two connections at the same time do not know of each other."""
+    """Two connections at the same time do not know of each other: one goes on when the other one ends."""
     watched = Role.SERVER
     whole = _whole(case, watched)
-    plays = [case.play(watched), case.play(watched)]
-    for call in case.calls:
-        for play in plays:
+    for end in range(1, len(case.calls) + 1, max(1, len(case.calls) // MAX_NEIGHBOURS)):
+        other, play = case.play(watched), case.play(watched)
+        for call in case.calls[:end]:
+            for each in (other, play):
+                play_call(each, call, watched)
+        other.close(reset=True)
+        for call in case.calls[end:]:
             play_call(play, call, watched)
-    for play in plays:
         play.close()
-        where = case.where(watched, case.calls, "over two connections at the same time")
-        _compare("no shared state", whole, play, where)
+        what = f"beside another connection, which ended after {end} of its calls"
+        _compare("no shared state", whole, play, case.where(watched, case.calls, what))
 
 
 def _check_ends(case: _Case) -> None:
@@ -390,7 +404,7 @@ def _check_ends(case: _Case) -> None:
         pieces = single(case.calls)
         for plan in (case.calls, *_places([pieces[:end] for end in range(len(pieces))])):
             play = case.played(watched, plan, "reset", role=watched, reset=True)
-            _check_spoken(law, whole, play, case.where(watched, plan, "reset"))
+            _check_spoken(law, whole, play, case.where(watched, plan, "reset"), in_full=True)
 
 
 def _check_losses(case: _Case) -> None:
