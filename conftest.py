@@ -39,9 +39,9 @@ def missing_for_live() -> str:
 
 def missing_for_compiled() -> str:
     """Why there is nothing compiled to test; empty when there is."""
-    import rover.buffer
+    from rover.streams import buffer
 
-    if rover.buffer.__file__.endswith(".py"):
+    if buffer.__file__.endswith(".py"):
         return "plain Python runs here; `make compile` compiles what is hot"
     return ""
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rover import AccessLog
-from rover.configuration import Catalogue
+from rover.contracts.source import Selection
 from rover.errors import RoverError
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import PluginManager
-from rover.source import Selection
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
 from rover_source_pcap.capture_file import CaptureFile
 from rover_source_pcap.ip import Network
 from rover_source_pcap.link_types import LINK_TYPES

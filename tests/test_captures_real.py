@@ -22,7 +22,7 @@ from captures import (
     thin,
     write_capture,
 )
-from rover.decoder import Verdict
+from rover.contracts.protocol import Verdict
 from rover_plugin_http1.sniff import sniff as sniff_http1
 from rover_plugin_http2.sniff import sniff as sniff_http2
 

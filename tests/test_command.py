@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from rover.cli.packages import hint
 from rover.cli.template import toml
-from rover.configuration import Catalogue
+from rover.contracts.settings import read_file
 from rover.errors import NotInstalledError, UsageError
-from rover.plugins import PluginManager
-from rover.settings import read_file
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
 
 WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
 """Even root may then read only what its mode lets it, and load no program into the kernel."""

@@ -29,8 +29,8 @@ sys.path.insert(0, sys.argv[1])
 if sys.argv[2] == "plain":
     import plain
     plain.install()
-import rover.buffer
-assert rover.buffer.__file__.endswith(".py") == (sys.argv[2] == "plain"), rover.buffer.__file__
+from rover.streams import buffer
+assert buffer.__file__.endswith(".py") == (sys.argv[2] == "plain"), buffer.__file__
 from bench import decode, traffic
 rng = random.Random(int(sys.argv[3]))
 if sys.argv[4] == "http1":

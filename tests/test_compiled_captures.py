@@ -25,7 +25,7 @@ if sys.argv[2] == "plain":
     import plain
     plain.install()
 from rover.errors import RoverError
-from rover.source import Selection
+from rover.contracts.source import Selection
 from rover_source_pcap import source, tcp
 assert tcp.__file__.endswith(".py") == (sys.argv[2] == "plain"), tcp.__file__
 assert source.Frames.__module__.endswith("._frames") == (sys.argv[2] != "plain")

@@ -13,9 +13,9 @@ from typer.main import get_command
 
 from rover import AccessLog, Connection, Process
 from rover.cli.command import build
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
-from rover.report import Report, SinkReport
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
+from rover.run.report import Report, SinkReport
 from rover_plugin_sink_log.layout import LAYOUTS, layout_of
 
 ROOT = Path(__file__).parent.parent

@@ -113,10 +113,10 @@ class Traffic:
     """Records of connections, into a real pipeline."""
 
     def __init__(self) -> None:
-        from rover.configuration import Catalogue
         from rover.pipeline.dispatch import Pipeline
         from rover.pipeline.recognition import Recogniser
-        from rover.plugins import PluginManager
+        from rover.plugins.manager import PluginManager
+        from rover.run.configuration import Catalogue
 
         manager = PluginManager()
         manager.load_entry_points()

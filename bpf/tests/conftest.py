@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from rover.records import SYSCALL_NAMES, Closed, Detail, Direction, Loss, Opened, Process
-from rover.source import Selection
+from rover.contracts.source import Selection
+from rover.values.records import SYSCALL_NAMES, Closed, Detail, Direction, Loss, Opened, Process
 from rover_source_ebpf import checks
 from rover_source_ebpf.settings import SETTINGS
 from rover_source_ebpf.source import EbpfSource

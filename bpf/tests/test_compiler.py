@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from rover.contracts.source import Selection
 from rover.errors import RoverError
-from rover.source import Selection
 from rover_source_ebpf import compiler, programs
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.compiler import Compiler

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from rover.records import SYSCALL_NAMES, Direction, Role
-from rover.source import Selection
+from rover.contracts.source import Selection
+from rover.values.records import SYSCALL_NAMES, Direction, Role
 
 pytestmark = pytest.mark.live
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rover.contracts.source import Check, Selection
 from rover.errors import RoverError
-from rover.source import Check, Selection
 from rover_source_ebpf import checks, host, kernel, machine
 from rover_source_ebpf.btf import Btf
 from rover_source_ebpf.misses import COPIES

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.records import Role
+from rover.values.records import Role
 from rover_source_ebpf.listeners import MAX_AGE, MAX_NAMESPACES, Listeners, listening_ports
 
 TITLE = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"

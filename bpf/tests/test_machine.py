@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from rover.records import Direction, Syscall
-from rover.source import Selection
+from rover.contracts.source import Selection
+from rover.values.records import Direction, Syscall
 from rover_source_ebpf import checks, machine
 from rover_source_ebpf.kernel import Kernel
 from rover_source_ebpf.machine import MACHINES, register_macros

@@ -13,8 +13,8 @@ import pytest
 
 import rover_source_ebpf.kernel
 import rover_source_ebpf.source
-from rover.records import Direction
-from rover.source import Selection
+from rover.contracts.source import Selection
+from rover.values.records import Direction
 from rover_source_ebpf.bpf import recursion_misses
 from rover_source_ebpf.compiler import Compiler
 from rover_source_ebpf.loader import Program

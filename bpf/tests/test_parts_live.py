@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from rover.contracts.source import DivisibleSource, Selection
 from rover.errors import UsageError
-from rover.records import Closed, Detail, Loss, Opened, Process
-from rover.source import DivisibleSource, Selection
+from rover.values.records import Closed, Detail, Loss, Opened, Process
 from rover_source_ebpf.settings import SETTINGS
 from rover_source_ebpf.source import MAX_RINGS, EbpfSource
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.records import Address, Closed, Detail, Loss, Opened, Process, Role
+from rover.values.records import Address, Closed, Detail, Loss, Opened, Process, Role
 from rover_source_ebpf.record import Decoder
 
 HEADER = "=HHIQQQQQIIiHBB"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rover.records import Direction, Role
-from rover.source import Selection
+from rover.contracts.source import Selection
+from rover.values.records import Direction, Role
 
 pytestmark = pytest.mark.live
 

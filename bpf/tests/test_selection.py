@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rover.contracts.source import Selection
 from rover.errors import UsageError
-from rover.source import Selection
 from rover_source_ebpf import register_sources
 from rover_source_ebpf.selection import ancestors, cgroup_id, cgroup_root, check, console_pids, console_tuples
 from rover_source_ebpf.source import EbpfSource

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from rover.contracts.source import Selection
 from rover.errors import RoverError
-from rover.source import Selection
 from rover_source_ebpf.selection import cgroup_root
 
 pytestmark = pytest.mark.live
@@ -246,7 +246,7 @@ def test_inside_a_pid_namespace(ports: Start, listen: Start, tmp_path: Path) -> 
         """
 import os, socket, subprocess, sys, time
 sys.path[:0] = sys.argv[2:]
-from rover.source import Selection
+from rover.contracts.source import Selection
 from rover_source_ebpf.settings import SETTINGS
 from rover_source_ebpf.source import EbpfSource
 

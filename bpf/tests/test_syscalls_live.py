@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rover.records import SYSCALL_NAMES, Detail, Direction, Role
+from rover.values.records import SYSCALL_NAMES, Detail, Direction, Role
 
 pytestmark = pytest.mark.live
 

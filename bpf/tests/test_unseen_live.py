@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from rover.records import SYSCALL_NAMES, Direction
-from rover.source import Selection
+from rover.contracts.source import Selection
+from rover.values.records import SYSCALL_NAMES, Direction
 
 pytestmark = pytest.mark.live
 

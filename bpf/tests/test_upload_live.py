@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rover.decoder import UPLOAD_ALL, UPLOAD_NONE
-from rover.records import Direction
+from rover.contracts.protocol import UPLOAD_ALL, UPLOAD_NONE
+from rover.values.records import Direction
 
 pytestmark = pytest.mark.live
 

@@ -33,7 +33,7 @@ from rover import (
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
 
 
 class Memory:

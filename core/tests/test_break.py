@@ -14,8 +14,8 @@ from rover import (
     Syscall,
     hookimpl,
 )
-from rover.buffer import MAX_SIZE
 from rover.pipeline.dispatch import BREAK_KEPT_FOR
+from rover.streams.buffer import MAX_SIZE
 
 
 @pytest.fixture

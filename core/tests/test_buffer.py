@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover import Detail, Direction, StreamBuffer, Syscall
-from rover.buffer import MAX_PIECES
-from rover.details import MAX_WAITING, Ledger
+from rover.streams.buffer import MAX_PIECES
+from rover.streams.ledger import MAX_WAITING, Ledger
 
 
 def call(position: int, size: int, sequence: int = 0) -> Detail:

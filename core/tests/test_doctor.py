@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from rover import Check, Selection, Setting, SourceSpec, hookimpl
 from rover.cli import doctor
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
 
 OK = Check("a", True, "fine")
 FAILED = Check("b", False, "broken", "repair it")

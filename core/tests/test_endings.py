@@ -32,10 +32,10 @@ from rover import (
     Syscall,
     hookimpl,
 )
-from rover.agent import Agent
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
-from rover.signals import Signals
+from rover.plugins.manager import PluginManager
+from rover.run.agent import Agent
+from rover.run.configuration import Catalogue
+from rover.run.signals import Signals
 
 STOP_SECONDS = 2
 SLACK = 3.0

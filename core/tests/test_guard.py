@@ -40,14 +40,14 @@ from rover import (
     hookimpl,
 )
 from rover.cli.command import build
-from rover.configuration import CORE, Catalogue
-from rover.guard import MAX_YIELDED
+from rover.contracts.settings import Settings
 from rover.http import Headers, HttpExchange, HttpRequest, HttpStream
 from rover.pipeline.dispatch import IDLE_CHECK, LARGE, WORTH_TELLING
-from rover.plugins import MAX_KINDS, OTHERS, PluginManager
-from rover.records import MAX_NUMBER
-from rover.report import failures_of
-from rover.settings import Settings
+from rover.plugins.guard import MAX_YIELDED
+from rover.plugins.manager import MAX_KINDS, OTHERS, PluginManager
+from rover.run.configuration import CORE, Catalogue
+from rover.run.report import failures_of
+from rover.values.records import MAX_NUMBER
 
 
 class UnreadableError(BaseException):

@@ -10,9 +10,9 @@ from rover import (
     Settings,
     hookimpl,
 )
-from rover.configuration import CORE, Catalogue
 from rover.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import CORE, Catalogue
 
 
 def request() -> HttpRequest:

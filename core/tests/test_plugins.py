@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import rover
-from rover import ProtocolSpec, SinkSpec, hookimpl, hookspecs
-from rover.plugins import HOOKS, PluginManager, first_line
+from rover import ProtocolSpec, SinkSpec, hookimpl
+from rover.contracts import hooks
+from rover.plugins.manager import HOOKS, PluginManager, first_line
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ class TestCollecting:
 
 def test_every_hook_is_documented():
     for hook in HOOKS:
-        assert getattr(hookspecs, hook).__doc__
+        assert getattr(hooks, hook).__doc__
 
 
 def test_every_hook_has_a_test():

@@ -22,7 +22,7 @@ from rover import Address, Closed, Detail, Loss, Opened, Process, Role, RoverErr
 from rover.recording import format as form
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
-from rover.records import MAX_NUMBER
+from rover.values.records import MAX_NUMBER
 
 EPOCH = 1_700_000_000_000_000_000
 

@@ -20,8 +20,8 @@ from typing import IO
 
 import pytest
 
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
 
 pytestmark = pytest.mark.live
 

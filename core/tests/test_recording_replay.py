@@ -43,16 +43,16 @@ from rover import (
     Verdict,
     hookimpl,
 )
-from rover.agent import Agent
 from rover.cli.command import build
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
 from rover.recording import format as form
 from rover.recording.format import MAX_PAYLOAD
 from rover.recording.reader import Recording
 from rover.recording.recorder import Recorder
 from rover.recording.writer import Writer
-from rover.records import MAX_NUMBER
+from rover.run.agent import Agent
+from rover.run.configuration import Catalogue
+from rover.values.records import MAX_NUMBER
 
 sink_log = pytest.importorskip("rover_plugin_sink_log")
 

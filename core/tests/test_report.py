@@ -11,9 +11,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.lock import locks
+from rover.contracts.lock import locks
 from rover.pipeline.totals import by_cause
-from rover.report import PluginFailure, Report, SinkReport
+from rover.run.report import PluginFailure, Report, SinkReport
 
 NAMES = st.sampled_from(["a", "b", "c"])
 FIGURES = st.dictionaries(NAMES, st.integers(0, 1 << 60), max_size=3)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rover import Setting, Settings, SinkSpec, UsageError, hookimpl
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
-from rover.settings import read_assignments, read_environment, read_file
+from rover.contracts.settings import read_assignments, read_environment, read_file
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
 
 DECLARED = {
     "sink.jsonl.path": Setting("path", "-", "file"),

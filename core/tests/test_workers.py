@@ -34,10 +34,10 @@ from rover import (
     UsageError,
     Worker,
     hookimpl,
-    workers,
 )
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
+from rover.run import workers
+from rover.run.configuration import Catalogue
 
 CONNECTIONS = 40
 EACH = 5

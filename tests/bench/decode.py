@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 import httptools
 
 from bench.traffic import Messages, grpc_records, http1, http1_records
-from rover.collector import relax_collector
-from rover.configuration import Catalogue
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
+from rover.run.agent import relax_collector
+from rover.run.configuration import Catalogue
 from rover_plugin_sink_log.jsonl import JsonLinesSink
 from rover_plugin_sink_log.output import Output
 from rover_source_ebpf.source import Decoder

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.decode import Batch, NoSwitch, batches
 from bench.traffic import http1, http1_records
-from rover import workers
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
-from rover.records import RecordHandler
+from rover.plugins.manager import PluginManager
+from rover.run import workers
+from rover.run.configuration import Catalogue
+from rover.values.records import RecordHandler
 from rover_source_ebpf.record import HEADER
 from rover_source_ebpf.source import Decoder
 
@@ -25,7 +25,7 @@ CONNECTION = 3
 
 
 class Recorded(NoSwitch):
-    """Implements rover.source.DivisibleSource over records in memory. Its parts wait for `open_gate`."""
+    """A `rover.DivisibleSource` over records in memory. Its parts wait for `open_gate`."""
 
     epoch = 1_700_000_000_000_000_000
 

@@ -78,7 +78,7 @@ def test_each_capability_is_argued() -> None:
 
 
 def test_the_niceness_is_what_the_agent_asks_for() -> None:
-    from rover.configuration import CORE
+    from rover.run.configuration import CORE
 
     assert deployment.unit_settings()["Nice"] == [str(CORE["run.nice"].default)]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import deployment
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
 
 KUBERNETES = deployment.PACKAGING / "kubernetes"
 MANIFESTS = sorted(KUBERNETES.glob("*.yaml"))

@@ -19,7 +19,10 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[2]
 COMPILED = ("core", "plugins/http1", "plugins/http2", "plugins/sink_log", "plugins/source_pcap")
 """The packages a replay needs; each has modules that are compiled."""
-WITNESS = "import rover.buffer, sys; print(rover.buffer.__file__.rpartition('.')[2], sys.version.split()[0])"
+WITNESS = (
+    "import sys; from rover.streams import buffer;"
+    "print(buffer.__file__.rpartition('.')[2], sys.version.split()[0])"
+)
 
 FIN, SYN, ACK = 0x01, 0x02, 0x10
 SETTINGS = bytes.fromhex("000000040000000000")  # an empty one

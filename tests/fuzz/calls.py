@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rover.records import Detail, Direction, Syscall
+from rover.values.records import Detail, Direction, Syscall
 
 
 class Calls:

@@ -11,10 +11,10 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from rover.contracts.source import Selection
 from rover.errors import RoverError
 from rover.pipeline.dispatch import Pipeline
-from rover.records import Closed, Opened, RecordHandler
-from rover.source import Selection
+from rover.values.records import Closed, Opened, RecordHandler
 from rover_source_pcap import pcap, pcapng
 from rover_source_pcap.capture_file import reader_for
 from rover_source_pcap.link_types import LINK_TYPES

@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rover.access_log import AccessLog
-from rover.decoder import AnyExchange, Decoder
-from rover.exchange import Outcome
-from rover.http.values import HttpExchange, HttpStream
-from rover.records import Detail, Direction
+from rover.contracts.protocol import AnyExchange, Decoder
 from rover.testing import Play
+from rover.values.access_log import AccessLog
+from rover.values.exchange import Outcome
+from rover.values.http import HttpExchange, HttpStream
+from rover.values.records import Detail, Direction
 
 from .script import SIZES, Step, cut
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rover.access_log import AccessLog
-from rover.decoder import Verdict
-from rover.http.values import HttpExchange
-from rover.records import Detail
+from rover.contracts.protocol import Verdict
 from rover.testing import connection
+from rover.values.access_log import AccessLog
+from rover.values.http import HttpExchange
+from rover.values.records import Detail
 from rover_plugin_http1 import handle_http_data, make
 from rover_plugin_http1.sniff import sniff
 

@@ -6,12 +6,12 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from rover.access_log import AccessLog
-from rover.connection import ProtocolBreak
-from rover.decoder import Verdict
-from rover.http.values import Headers, HttpRequest, HttpStream, text
-from rover.records import Detail
+from rover.contracts.protocol import Verdict
 from rover.testing import connection
+from rover.values.access_log import AccessLog
+from rover.values.connection import ProtocolBreak
+from rover.values.http import Headers, HttpRequest, HttpStream, text
+from rover.values.records import Detail
 from rover_plugin_http2 import SETTINGS
 from rover_plugin_http2.access_log import access_log
 from rover_plugin_http2.decoder import Http2Decoder

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rover.records import RecordHandler, Role
+from rover.values.records import RecordHandler, Role
 from rover_source_ebpf import record
 from rover_source_ebpf.ring import BUSY, DISCARD, PAGE, Ring
 

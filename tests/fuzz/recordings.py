@@ -18,7 +18,7 @@ from rover.errors import RoverError
 from rover.recording import format as form
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
-from rover.records import Address, Closed, Loss, Opened, Process
+from rover.values.records import Address, Closed, Loss, Opened, Process
 
 from .calls import Calls
 from .files import file_of

@@ -6,12 +6,12 @@ import functools
 import json
 from typing import Any
 
-from rover.access_log import AccessLog
-from rover.configuration import Catalogue
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import PluginManager
-from rover.records import MAX_NUMBER, Closed, Detail, Loss, Opened, Process
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
+from rover.values.access_log import AccessLog
+from rover.values.records import MAX_NUMBER, Closed, Detail, Loss, Opened, Process
 from rover_plugin_sink_log.line import Lines
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rover import hookimpl
-from rover.source import Check, Selection, Source, SourceSpec
+from rover.contracts.source import Check, Selection, Source, SourceSpec
 from rover_source_ebpf.settings import SETTINGS
 
 

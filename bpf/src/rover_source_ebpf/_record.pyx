@@ -11,8 +11,8 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdio cimport sprintf
 from libc.string cimport memcmp, memcpy
 
-from rover.records import Address, Closed, Detail, Opened
-from rover.tuples import new
+from rover.values.records import Address, Closed, Detail, Opened
+from rover.values.tuples import new
 from rover_source_ebpf import record
 
 cdef type DETAIL = Detail

@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rover.contracts.source import Check, Selection
 from rover.errors import RoverError
-from rover.source import Check, Selection
 from rover_source_ebpf import host, tls_libraries
 from rover_source_ebpf import privileges as details
 from rover_source_ebpf.compiler import FIX, Compiler

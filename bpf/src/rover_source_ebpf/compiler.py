@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rover.errors import RoverError
-from rover.plugins import first_line, printable
+from rover.plugins.manager import first_line, printable
 from rover_source_ebpf.image import File, Image, read_file, read_map, text, unlinked
 from rover_source_ebpf.verdict import useful_line
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rover.records import Role
+from rover.values.records import Role
 
 LISTEN = "0A"
 """TCP_LISTEN in /proc/net/tcp, include/net/tcp_states.h."""

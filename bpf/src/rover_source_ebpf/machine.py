@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rover.errors import RoverError
-from rover.records import Syscall
+from rover.values.records import Syscall
 from rover_source_ebpf.btf import Btf
 
 

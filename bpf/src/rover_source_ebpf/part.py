@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from rover.records import Opened, RecordHandler
+from rover.values.records import Opened, RecordHandler
 from rover_source_ebpf.reader import Reader
 from rover_source_ebpf.record import Decoder
 
@@ -38,7 +38,7 @@ class Whole(Protocol):
 
 
 class Part:
-    """Implements rover.source.Source for a process forked after the whole was started.
+    """Implements rover.contracts.source.Source for a process forked after the whole was started.
 
     It tells of no losses: the kernel counts them for all rings together, so the whole does.
     """

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from rover.contracts.source import Check
 from rover.errors import RoverError
-from rover.source import Check
 from rover_source_ebpf import host
 
 logger = logging.getLogger("rover.ebpf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rover.errors import RoverError
-from rover.records import RecordHandler
+from rover.values.records import RecordHandler
 from rover_source_ebpf.record import Decoder
 from rover_source_ebpf.ring import RingMap
 

@@ -12,7 +12,17 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from rover.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Process, RecordHandler, Role
+from rover.values.records import (
+    MAX_NUMBER,
+    Address,
+    Closed,
+    Detail,
+    Loss,
+    Opened,
+    Process,
+    RecordHandler,
+    Role,
+)
 
 KIND_PROCESS, KIND_OPENED, KIND_DATA, KIND_CLOSED = 1, 2, 3, 4
 FLAG_DETAIL, FLAG_LATE, FLAG_RESET = 1, 2, 4

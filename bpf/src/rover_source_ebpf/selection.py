@@ -8,8 +8,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rover.contracts.source import Selection
 from rover.errors import UsageError
-from rover.source import Selection
 
 MAX_COMM = 15
 """Bytes of a process's name, TASK_COMM_LEN less the final zero."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rover.settings import Setting
+from rover.contracts.settings import Setting
 
 SETTINGS = (
     Setting(

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rover.contracts.source import Selection
 from rover.errors import RoverError, UsageError
-from rover.records import Address, Loss, Opened, RecordHandler
-from rover.source import Selection
+from rover.values.records import Address, Loss, Opened, RecordHandler
 from rover_source_ebpf import host, machine, programs, selection
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.listeners import Listeners
@@ -66,7 +66,7 @@ UNKNOWN_SOCKET = 1
 
 
 class EbpfSource:
-    """Implements rover.source.Source with eBPF programs on this host's kernel."""
+    """Implements rover.contracts.source.Source with eBPF programs on this host's kernel."""
 
     def __init__(self, settings: Mapping[str, Any], selected: Selection) -> None:
         """Raises UsageError for what no kernel could do; touches nothing yet."""
@@ -92,7 +92,7 @@ class EbpfSource:
     # -- life ----------------------------------------------------------------------------------
 
     def divide(self, count: int) -> Sequence[Part]:
-        """A ring and a part for each of `count` processes. See rover.source.DivisibleSource."""
+        """A ring and a part for each of `count` processes. See rover.contracts.source.DivisibleSource."""
         if not 1 <= count <= MAX_RINGS:
             raise UsageError(f"the ebpf source has parts for up to {MAX_RINGS} workers, not {count}")
         self._rings, self._divided = count, True

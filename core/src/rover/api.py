@@ -1,9 +1,8 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.access_log import AccessLog
-from rover.buffer import StreamBuffer
-from rover.connection import Connection, ProtocolBreak
-from rover.decoder import (
+from rover.contracts.hooks import hookimpl
+from rover.contracts.lock import ProcessLock
+from rover.contracts.protocol import (
     NEED_MORE,
     RESYNCHRONISED,
     UPLOAD_ALL,
@@ -15,11 +14,15 @@ from rover.decoder import (
     Verdict,
     WeighedDecoder,
 )
+from rover.contracts.settings import Setting, Settings
+from rover.contracts.sink import Sink, SinkSpec, Worker
+from rover.contracts.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
 from rover.errors import RoverError, SinkError, UsageError
-from rover.exchange import Exchange, Outcome
-from rover.hookspecs import hookimpl
-from rover.lock import ProcessLock
-from rover.records import (
+from rover.streams.buffer import StreamBuffer
+from rover.values.access_log import AccessLog
+from rover.values.connection import Connection, ProtocolBreak
+from rover.values.exchange import Exchange, Outcome
+from rover.values.records import (
     SYSCALL_NAMES,
     Address,
     Closed,
@@ -32,9 +35,6 @@ from rover.records import (
     Role,
     Syscall,
 )
-from rover.settings import Setting, Settings
-from rover.sink import Sink, SinkSpec, Worker
-from rover.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
 
 __all__ = [
     "NEED_MORE",

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rover.buffer import StreamBuffer
-from rover.connection import Connection, ProtocolBreak
-from rover.decoder import NEED_MORE, RESYNCHRONISED, AnyExchange, Decoder, Outcomes
-from rover.details import Ledger
-from rover.records import Address, Detail, Direction, Process, Role, Syscall
+from rover.contracts.protocol import NEED_MORE, RESYNCHRONISED, AnyExchange, Decoder, Outcomes
+from rover.streams.buffer import StreamBuffer
+from rover.streams.ledger import Ledger
+from rover.values.connection import Connection, ProtocolBreak
+from rover.values.records import Address, Detail, Direction, Process, Role, Syscall
 
 MAX_STEPS = 1_000_000
 """Steps of one decoder over one call's bytes after which it is taken to be in an endless loop."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rover.connection import ProtocolBreak
 from rover.http import HttpExchange
-from rover.records import Direction, Role
 from rover.testing import Play, connection
+from rover.values.connection import ProtocolBreak
+from rover.values.records import Direction, Role
 from rover_plugin_http1 import make
 
 Row = tuple[str, str, int | None, int | None, int | None, str]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rover.connection import ProtocolBreak
 from rover.http import HttpExchange, HttpRequest
-from rover.records import Detail, Direction, Role, Syscall
+from rover.values.connection import ProtocolBreak
+from rover.values.records import Detail, Direction, Role, Syscall
 
 
 def get(target: str, extra: str = "") -> bytes:

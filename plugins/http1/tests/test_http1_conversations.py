@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.exchange import Outcome
 from rover.http import HttpExchange
-from rover.records import Direction, Role
+from rover.values.exchange import Outcome
+from rover.values.records import Direction, Role
 
 Call = tuple[bool, bytes]
 """(is it the client's, what it moves)"""

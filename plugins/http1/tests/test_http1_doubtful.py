@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rover.records import Role
+from rover.values.records import Role
 from rover_plugin_http1.startline import (
     may_open_request,
     may_open_response,

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import pytest
 
-from rover.buffer import StreamBuffer
-from rover.connection import ProtocolBreak
-from rover.decoder import NEED_MORE
-from rover.details import Ledger
+from rover.contracts.protocol import NEED_MORE
 from rover.http import Headers, HttpRequest, http_attributes
-from rover.records import Detail, Direction, Syscall
+from rover.streams.buffer import StreamBuffer
+from rover.streams.ledger import Ledger
 from rover.testing import connection
+from rover.values.connection import ProtocolBreak
+from rover.values.records import Detail, Direction, Syscall
 from rover_plugin_http1 import make
 from rover_plugin_http1.sniff import sniff
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import rover_plugin_http1
-from rover.access_log import AccessLog
-from rover.decoder import ProtocolSpec, Verdict
+from rover.contracts.protocol import ProtocolSpec, Verdict
+from rover.contracts.settings import Settings
 from rover.http import HttpExchange
-from rover.plugins import PluginManager
-from rover.records import Role
-from rover.settings import Settings
+from rover.plugins.manager import PluginManager
 from rover.testing import connection
+from rover.values.access_log import AccessLog
+from rover.values.records import Role
 
 
 def manager() -> PluginManager:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rover.decoder import NEED_MORE
-from rover.records import Role
+from rover.contracts.protocol import NEED_MORE
+from rover.values.records import Role
 
 SECOND = 1_000_000_000
 

@@ -34,7 +34,7 @@ from rover.http import HttpRequest, HttpResponse
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
 from rover_plugin_http1.access_log import access_log
 
 STARTS = re.compile(rb"(GET|HEAD|POST|PUT) /|HTTP/1.1 \d{3} ")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.decoder import Verdict
+from rover.contracts.protocol import Verdict
 from rover_plugin_http1.sniff import LOOK_AHEAD, sniff
 
 YES, NO, MAYBE = Verdict.YES, Verdict.NO, Verdict.MAYBE

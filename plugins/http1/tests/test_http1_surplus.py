@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.records import Role
+from rover.values.records import Role
 
 # Of a declared length it may be anything but what would be the next response.
 anything = st.binary(min_size=1, max_size=80).filter(lambda data: not data.lstrip(b"\r\n").startswith(b"H"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rover.records import Direction, Role
+from rover.values.records import Direction, Role
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rover import Direction
-from rover.buffer import MAX_SIZE
+from rover.streams.buffer import MAX_SIZE
 from rover_plugin_http2 import decoder
 from rover_plugin_http2.fields import MAX_VALUE, needed
 from rover_plugin_http2.header_blocks import MAX_BLOCK, MAX_LIST

@@ -16,7 +16,7 @@ import pytest
 
 import rover_plugin_sink_log
 from rover import RoverError, SinkError, Worker
-from rover.lock import ProcessLock, locks
+from rover.contracts.lock import ProcessLock, locks
 from rover_plugin_sink_log.output import Output
 
 LONG = 3 * select.PIPE_BUF

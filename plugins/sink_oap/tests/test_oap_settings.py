@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover import UsageError
-from rover.settings import Settings, read_environment
+from rover.contracts.settings import Settings, read_environment
 from rover_plugin_sink_oap import register_sinks
 from rover_plugin_sink_oap.address import authority, split
 from rover_plugin_sink_oap.settings import SETTINGS, Configuration, configure

@@ -10,7 +10,7 @@ import pytest
 
 import rover_plugin_sink_oap
 from rover import RoverError, Worker
-from rover.lock import locks
+from rover.contracts.lock import locks
 from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.settings import SETTINGS, configure
 from rover_plugin_sink_oap.sink import OapSink

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from rover.contracts.source import Selection
 from rover.errors import RoverError
-from rover.records import Closed, Detail, Direction, Loss, Opened, Process
-from rover.source import Selection
+from rover.values.records import Closed, Detail, Direction, Loss, Opened, Process
 from rover_source_pcap.source import PcapSource
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10

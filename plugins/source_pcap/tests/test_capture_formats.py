@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover import byte_stream
-from rover.records import MAX_NUMBER
+from rover.files import byte_stream
+from rover.values.records import MAX_NUMBER
 from rover_source_pcap.capture_file import is_ours, reader_for
 from rover_source_pcap.reader import Damage, Reader
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from rover.records import Role
+from rover.values.records import Role
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root to capture"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.records import MAX_NUMBER
+from rover.values.records import MAX_NUMBER
 from rover_source_pcap.clock import Clock
 
 SECOND = 1_000_000_000

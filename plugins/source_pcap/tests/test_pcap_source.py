@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import rover_source_pcap
 from rover import RoverError, Selection, UsageError
-from rover.plugins import PluginManager
-from rover.source import Source, SourceSpec
+from rover.contracts.source import Source, SourceSpec
+from rover.plugins.manager import PluginManager
 from rover_source_pcap.capture_file import is_ours
 from rover_source_pcap.source import PcapSource, make
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.records import Closed, Detail, Direction, Opened
+from rover.values.records import Closed, Detail, Direction, Opened
 from rover_source_pcap.tcp import Assembler
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rover.records import Closed, Direction, Role
+from rover.values.records import Closed, Direction, Role
 from rover_source_pcap import tcp
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from rover.cli.messages import drop_unwritten, say, say_what_nobody_catches
 from rover.cli.packages import hint
 from rover.errors import RoverError, UsageError
-from rover.plugins import PluginManager, first_line
-from rover.signals import Signals, end_by_sigpipe
+from rover.plugins.manager import PluginManager, first_line
+from rover.run.signals import Signals, end_by_sigpipe
 
 if TYPE_CHECKING:
     import typer

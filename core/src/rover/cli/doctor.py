@@ -11,12 +11,12 @@ from pathlib import Path
 import typer
 
 from rover.cli.options import Config, Sets
-from rover.configuration import Catalogue, selection
-from rover.plugins import PluginManager, first_line
-from rover.priority import may_set
-from rover.report import amount
-from rover.settings import Settings
-from rover.source import Check
+from rover.contracts.settings import Settings
+from rover.contracts.source import Check
+from rover.plugins.manager import PluginManager, first_line
+from rover.run.configuration import Catalogue, selection
+from rover.run.priority import may_set
+from rover.run.report import amount
 
 MAX_CHECKS = 1000
 """Lines of one source: more is an iterator without end."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import typer
 from typer.main import get_command
 
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
 
 
 def extensions(manager: PluginManager, app: typer.Typer) -> Iterator[typer.Typer]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
 
 
 def show_versions(context: typer.Context, asked: bool) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-from rover.plugins import class_name, first_line
+from rover.plugins.manager import class_name, first_line
 
 logger = logging.getLogger("rover")
 

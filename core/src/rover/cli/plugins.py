@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rover.configuration import Catalogue
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
+from rover.run.configuration import Catalogue
 
 
 def register(app: typer.Typer) -> None:

@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from rover.agent import Agent
 from rover.cli.messages import say
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.run import live_source
 from rover.cli.totals import show
-from rover.configuration import Catalogue
 from rover.errors import UsageError
-from rover.plugins import PluginManager
+from rover.plugins.manager import PluginManager
 from rover.recording.recorder import Recorder
 from rover.recording.target import STDOUT
 from rover.recording.writer import Writer
-from rover.report import amount
-from rover.signals import Signals
+from rover.run.agent import Agent
+from rover.run.configuration import Catalogue
+from rover.run.report import amount
+from rover.run.signals import Signals
 
 
 def register(app: typer.Typer, signals: Signals) -> None:

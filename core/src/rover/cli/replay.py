@@ -10,20 +10,20 @@ from typing import Annotated
 
 import typer
 
-from rover.agent import Agent, start_source
 from rover.cli.messages import say
 from rover.cli.opening import opening_of
 from rover.cli.options import Config, Sets, Sinks
 from rover.cli.run import make_source
 from rover.cli.totals import show
-from rover.configuration import Catalogue
+from rover.contracts.settings import Settings
+from rover.contracts.source import Source, SourceSpec
 from rover.errors import RoverError, UsageError
-from rover.paced import Paced
-from rover.plugins import PluginManager, first_line
-from rover.report import Report, amount
-from rover.settings import Settings
-from rover.signals import Signals
-from rover.source import Source, SourceSpec
+from rover.plugins.manager import PluginManager, first_line
+from rover.run.agent import Agent, start_source
+from rover.run.configuration import Catalogue
+from rover.run.paced import Paced
+from rover.run.report import Report, amount
+from rover.run.signals import Signals
 
 
 def register(app: typer.Typer, signals: Signals) -> None:

@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from rover.agent import Agent
 from rover.cli.messages import say
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.totals import show
-from rover.configuration import Catalogue, selection
+from rover.contracts.settings import Settings
+from rover.contracts.source import Source, SourceSpec
 from rover.errors import NotInstalledError, RoverError
-from rover.plugins import PluginManager, class_name, first_line
-from rover.priority import set_nice, unmet
-from rover.settings import Settings
-from rover.signals import Signals
-from rover.source import Source, SourceSpec
+from rover.plugins.manager import PluginManager, class_name, first_line
+from rover.run.agent import Agent
+from rover.run.configuration import Catalogue, selection
+from rover.run.priority import set_nice, unmet
+from rover.run.signals import Signals
 
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes that share the connections, 1 to 8. Default 1.")
@@ -67,7 +67,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
             say(f"watching through {settings['run.source']}; Ctrl-C ends")
 
         if settings["run.workers"] > 1:
-            import rover.workers as workers
+            import rover.run.workers as workers
 
             count = settings["run.workers"]
             report, failure = workers.run(catalogue, settings, live, count, ready=ready, signals=signals)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
-from rover.plugins import printable
-from rover.settings import Setting, Value
+from rover.contracts.settings import Setting, Value
+from rover.plugins.manager import printable
 
 WIDTH = 80
 OPEN = "*"

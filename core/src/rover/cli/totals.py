@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rover.cli.messages import clear_line, say
-from rover.report import Report
-from rover.signals import Signals, end_by_sigpipe
+from rover.run.report import Report
+from rover.run.signals import Signals, end_by_sigpipe
 
 
 def show(report: Report, signals: Signals) -> None:

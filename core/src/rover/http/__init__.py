@@ -8,7 +8,7 @@ from rover.http.head_fields import HeadFields
 with contextlib.suppress(ImportError):  # not compiled
     from rover.http._head_fields import HeadFields  # type: ignore[no-redef]
 from rover.http.trace import TraceContext, trace_context
-from rover.http.values import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream, text
+from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream, text
 
 __all__ = [
     "HeadFields",

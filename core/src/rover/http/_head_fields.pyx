@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
 from libc.string cimport memchr
 
-from rover.http.values cimport Headers
+from rover.values.http cimport Headers
 
 
 cdef inline unsigned char lower(unsigned char c) noexcept nogil:

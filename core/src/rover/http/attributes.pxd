@@ -2,7 +2,7 @@
 
 cimport cython
 
-from rover.http.values cimport Headers
+from rover.values.http cimport Headers
 
 
 @cython.locals(rest=str, slash=Py_ssize_t, question=Py_ssize_t)

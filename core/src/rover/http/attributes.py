@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rover.http.trace import trace_context
-from rover.http.values import HttpRequest, HttpResponse
+from rover.values.http import HttpRequest, HttpResponse
 
 Attributes = dict[str, str | int | bool]
 

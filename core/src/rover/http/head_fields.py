@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rover.http.values import Headers, text
+from rover.values.http import Headers, text
 
 
 class HeadFields(Headers):

@@ -1,6 +1,6 @@
 # Types for the compiled form of trace.py.
 
-from rover.http.values cimport Headers
+from rover.values.http cimport Headers
 
 
 cpdef trace_context(Headers headers)

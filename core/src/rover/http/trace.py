@@ -13,8 +13,8 @@ import re
 from typing import NamedTuple
 
 from rover.http.traceparent import traceparent
-from rover.http.values import Headers
-from rover.tuples import new
+from rover.values.http import Headers
+from rover.values.tuples import new
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover.http._traceparent import traceparent  # type: ignore[no-redef]

@@ -2,9 +2,9 @@
 
 cimport cython
 
-from rover.buffer cimport StreamBuffer
-from rover.details cimport Ledger
-from rover.guard cimport memory_of, role_of
+from rover.streams.buffer cimport StreamBuffer
+from rover.streams.ledger cimport Ledger
+from rover.plugins.guard cimport memory_of, role_of
 from rover.pipeline.state cimport ConnectionState
 from rover.pipeline.totals cimport Totals
 

@@ -7,13 +7,20 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from rover.access_log import AccessLog
-from rover.buffer import MAX_SIZE
-from rover.connection import Connection, ProtocolBreak, speaking
-from rover.decoder import NEED_MORE, RESYNCHRONISED, UPLOAD_NONE, AnyExchange, ProtocolSpec, Verdict
-from rover.details import DETAIL_MEMORY
-from rover.exchange import Exchange, Outcome
-from rover.guard import (
+from rover.contracts.protocol import (
+    NEED_MORE,
+    RESYNCHRONISED,
+    UPLOAD_NONE,
+    AnyExchange,
+    ProtocolSpec,
+    Verdict,
+)
+from rover.pipeline.outlet import Outlet
+from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, Header, read_header
+from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
+from rover.pipeline.state import ConnectionState
+from rover.pipeline.totals import Totals
+from rover.plugins.guard import (
     MAX_YIELDED,
     check_decoder,
     check_result,
@@ -25,15 +32,15 @@ from rover.guard import (
     role_of,
     yielded,
 )
-from rover.http.values import HttpExchange, HttpStream
-from rover.pipeline.outlet import Outlet
-from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, Header, read_header
-from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
-from rover.pipeline.state import ConnectionState
-from rover.pipeline.totals import Totals
-from rover.plugins import Implementation, PluginManager
-from rover.records import MAX_NUMBER, Closed, Detail, Direction, Loss, Opened, Process, Role
-from rover.tuples import new
+from rover.plugins.manager import Implementation, PluginManager
+from rover.streams.buffer import MAX_SIZE
+from rover.streams.ledger import DETAIL_MEMORY
+from rover.values.access_log import AccessLog
+from rover.values.connection import Connection, ProtocolBreak, speaking
+from rover.values.exchange import Exchange, Outcome
+from rover.values.http import HttpExchange, HttpStream
+from rover.values.records import MAX_NUMBER, Closed, Detail, Direction, Loss, Opened, Process, Role
+from rover.values.tuples import new
 
 SECOND = 1_000_000_000
 MAX_HELD = 1024
@@ -90,7 +97,7 @@ class UploadSwitch(Protocol):
 
 
 class Pipeline:
-    """Implements `rover.records.RecordHandler`."""
+    """Implements `rover.values.records.RecordHandler`."""
 
     def __init__(
         self,

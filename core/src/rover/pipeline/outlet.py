@@ -14,10 +14,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rover.access_log import AccessLog
+from rover.contracts.sink import Sink
 from rover.errors import ReaderLeftError, RoverError, SinkError
-from rover.plugins import first_line
-from rover.sink import Sink
+from rover.plugins.manager import first_line
+from rover.values.access_log import AccessLog
 
 QUEUE_LIMIT = 32_768
 """Access logs that may wait for one sink. At some 2 kB each 64 MB, and at 10,000 exchanges a

@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import NamedTuple
 
-from rover.records import Address
+from rover.values.records import Address
 
 V1_PREFIX = b"PROXY "
 FIRST_V1 = V1_PREFIX[0]

@@ -1,6 +1,6 @@
 # Types for the compiled form of recognition.py.
 
-from rover.buffer cimport StreamBuffer
+from rover.streams.buffer cimport StreamBuffer
 
 
 cdef class Recogniser:

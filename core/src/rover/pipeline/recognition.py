@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rover.buffer import StreamBuffer
-from rover.connection import Connection
-from rover.decoder import ProtocolSpec, Verdict
+from rover.contracts.protocol import ProtocolSpec, Verdict
 from rover.errors import NotInstalledError, UsageError
-from rover.guard import found
-from rover.plugins import PluginManager
+from rover.plugins.guard import found
+from rover.plugins.manager import PluginManager
+from rover.streams.buffer import StreamBuffer
+from rover.values.connection import Connection
 
 YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
 MAX_OPENING = 4096

@@ -1,7 +1,7 @@
 # Types for the compiled form of state.py.
 
-from rover.buffer cimport StreamBuffer
-from rover.details cimport Ledger
+from rover.streams.buffer cimport StreamBuffer
+from rover.streams.ledger cimport Ledger
 
 
 cdef class ConnectionState:

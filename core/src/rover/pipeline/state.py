@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rover.access_log import AccessLog
-from rover.buffer import StreamBuffer
-from rover.connection import Connection
-from rover.decoder import Decoder, ProtocolSpec
-from rover.details import Ledger
-from rover.records import Direction
+from rover.contracts.protocol import Decoder, ProtocolSpec
+from rover.streams.buffer import StreamBuffer
+from rover.streams.ledger import Ledger
+from rover.values.access_log import AccessLog
+from rover.values.connection import Connection
+from rover.values.records import Direction
 
 INGRESS, EGRESS = Direction  # once: what an enumeration holds is slow to ask for
 

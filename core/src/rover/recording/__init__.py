@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover.gunzip import GZIP, opening_of_packed
-from rover.hookspecs import hookimpl
+from rover.contracts.hooks import hookimpl
+from rover.contracts.settings import Setting
+from rover.contracts.source import Selection, Source, SourceSpec
+from rover.files.gunzip import GZIP, opening_of_packed
 from rover.recording.format import MAGIC
 from rover.recording.reader import Recording
-from rover.settings import Setting
-from rover.source import Selection, Source, SourceSpec
 
 
 @hookimpl

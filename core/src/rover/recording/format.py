@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rover.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Process, Role
+from rover.values.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Process, Role
 
 MAGIC = b"\x89ROVER\r\n"
 """As in PNG: a byte above 0x7f and both line ends show a transfer that was not binary."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from rover.byte_stream import ByteStream, UnpackError
 from rover.errors import RoverError, UsageError, file_error
+from rover.files.byte_stream import ByteStream, UnpackError
 from rover.recording import format as form
 from rover.recording.format import Call, Clock, DamageError, End
-from rover.records import Closed, Loss, Opened, Process, RecordHandler
+from rover.values.records import Closed, Loss, Opened, Process, RecordHandler
 
 PATIENCE = 1.0
 """Seconds a pipe is waited for at a time."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rover.contracts.source import Source
 from rover.errors import RoverError
 from rover.recording.format import MAX_PAYLOAD
 from rover.recording.writer import Writer
-from rover.records import Closed, Detail, Loss, Opened, Process, RecordHandler
-from rover.source import Source
+from rover.values.records import Closed, Detail, Loss, Opened, Process, RecordHandler
 
 STEP = 1_000_000_000
 """ns by which the clock of a recorded source moves: as often as the agent ticks. Each step is an

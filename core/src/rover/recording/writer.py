@@ -8,13 +8,13 @@ from typing import TypeVar
 
 from rover.recording import format as form
 from rover.recording.target import Target
-from rover.records import Closed, Detail, Loss, Opened, Process
+from rover.values.records import Closed, Detail, Loss, Opened, Process
 
 Value = TypeVar("Value")
 
 
 class Writer:
-    """Takes records as a source delivers them; implements `rover.records.RecordHandler`.
+    """Takes records as a source delivers them; implements `rover.values.records.RecordHandler`.
 
     Never raises while it takes them, as a handler is called from the depths of a source: what
     goes wrong is kept in `failure`, and nothing is written from then on. What was written

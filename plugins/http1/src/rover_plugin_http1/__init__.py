@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rover import AccessLog, Connection, Detail, ProtocolBreak, hookimpl
-from rover.decoder import ProtocolSpec
+from rover.contracts.protocol import ProtocolSpec
+from rover.contracts.settings import Setting
 from rover.http import HttpRequest, HttpResponse
-from rover.settings import Setting
 from rover_plugin_http1.access_log import access_log
 from rover_plugin_http1.decoder import Http1Decoder
 from rover_plugin_http1.sniff import sniff

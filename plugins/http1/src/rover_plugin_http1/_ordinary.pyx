@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from rover.http import HeadFields
-from rover.tuples import new
+from rover.values.tuples import new
 from rover_plugin_http1 import framing, startline
 from rover_plugin_http1.head import RequestHead, ResponseHead
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rover import AccessLog, Connection, Detail, Outcome
 from rover.http import HttpRequest, HttpResponse, http_attributes
-from rover.tuples import new
+from rover.values.tuples import new
 
 COMPLETE = Outcome.COMPLETE
 

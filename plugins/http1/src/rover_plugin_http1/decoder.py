@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rover.buffer import StreamBuffer
-from rover.connection import ProtocolBreak
-from rover.decoder import NEED_MORE, RESYNCHRONISED, Outcomes
-from rover.exchange import Outcome
+from rover.contracts.protocol import NEED_MORE, RESYNCHRONISED, Outcomes
 from rover.http import HttpExchange, HttpRequest, HttpResponse
-from rover.records import Direction, Role
-from rover.tuples import new
+from rover.streams.buffer import StreamBuffer
+from rover.values.connection import ProtocolBreak
+from rover.values.exchange import Outcome
+from rover.values.records import Direction, Role
+from rover.values.tuples import new
 from rover_plugin_http1.exchange import Request
 from rover_plugin_http1.framing import (
     INVALID,
@@ -55,7 +55,7 @@ below this even on a crowded machine."""
 
 
 class Http1Decoder:
-    """Implements `rover.decoder.Decoder`.
+    """Implements `rover.contracts.protocol.Decoder`.
 
     A response that is complete before its request is (an early refusal) waits for the rest of
     the request; the connection's end makes that an aborted exchange, unless the request asked

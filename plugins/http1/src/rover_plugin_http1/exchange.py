@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rover.exchange import Outcome
 from rover.http import HttpExchange, HttpRequest, HttpResponse
-from rover.tuples import new
+from rover.values.exchange import Outcome
+from rover.values.tuples import new
 from rover_plugin_http1.head import RequestHead
 
 

@@ -11,8 +11,8 @@ import contextlib
 import enum
 import re
 
-from rover.buffer import StreamBuffer
 from rover.http import Headers
+from rover.streams.buffer import StreamBuffer
 from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH, UNSEEN
 from rover_plugin_http1.head import NO_REQUEST, NO_RESPONSE
 from rover_plugin_http1.judge import (

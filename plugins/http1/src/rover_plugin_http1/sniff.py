@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rover.decoder import Verdict
+from rover.contracts.protocol import Verdict
 from rover_plugin_http1.startline import (
     KNOWN_METHODS,
     STATUS_PREFIX,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rover import AccessLog, Connection, Detail
 from rover.http import HttpStream, http_attributes
-from rover.tuples import new
+from rover.values.tuples import new
 from rover_plugin_http2.grpc import grpc_attributes
 
 ERROR_CODES = (

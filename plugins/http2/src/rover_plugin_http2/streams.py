@@ -10,10 +10,10 @@ import contextlib
 import heapq
 from collections.abc import Iterable
 
-from rover.exchange import Outcome
 from rover.http import Headers, HttpRequest, HttpResponse, HttpStream
-from rover.records import Direction
-from rover.tuples import new
+from rover.values.exchange import Outcome
+from rover.values.records import Direction
+from rover.values.tuples import new
 from rover_plugin_http2.fields import PackedHeaders, needed, pack, split, value_of
 from rover_plugin_http2.undecodable import Undecodable
 

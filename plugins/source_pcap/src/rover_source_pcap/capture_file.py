@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rover.byte_stream import ByteStream, UnpackError
 from rover.errors import RoverError, UsageError, file_error
-from rover.gunzip import GZIP, opening_of_packed
+from rover.files.byte_stream import ByteStream, UnpackError
+from rover.files.gunzip import GZIP, opening_of_packed
 from rover_source_pcap import foreign, pcap, pcapng
 from rover_source_pcap.reader import Damage, Packet, Reader
 

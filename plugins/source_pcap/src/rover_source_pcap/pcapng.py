@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from rover.records import MAX_NUMBER
+from rover.values.records import MAX_NUMBER
 from rover_source_pcap.reader import MAX_PACKET, Backlog, Damage, Packet
 
 MAGIC = b"\x0a\x0d\x0d\x0a"

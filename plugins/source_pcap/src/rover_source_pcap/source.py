@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from rover.contracts.source import Selection
 from rover.errors import RoverError, UsageError
-from rover.records import RecordHandler
-from rover.source import Selection
+from rover.values.records import RecordHandler
 from rover_source_pcap.capture_file import CaptureFile
 from rover_source_pcap.frames import Frames
 from rover_source_pcap.ip import Network
@@ -31,7 +31,7 @@ SECOND = 1_000_000_000
 
 
 class PcapSource:
-    """Implements `rover.source.Source`. Its clock is the capture's: Unix time."""
+    """Implements `rover.contracts.source.Source`. Its clock is the capture's: Unix time."""
 
     epoch = 0
 

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
 
-from rover.records import Address, Closed, Detail, Direction, Opened, RecordHandler, Role, Syscall
+from rover.values.records import Address, Closed, Detail, Direction, Opened, RecordHandler, Role, Syscall
 from rover_source_pcap.pieces import Pieces
 
 SECOND = 1_000_000_000

@@ -6,15 +6,15 @@ import math
 import time
 from collections.abc import Callable
 
-from rover.records import Closed, Detail, Loss, Opened, Process, RecordHandler
-from rover.source import Source
+from rover.contracts.source import Source
+from rover.values.records import Closed, Detail, Loss, Opened, Process, RecordHandler
 
 PATIENCE = 0.1
 """Seconds slept at a time: how late an interruption is noticed."""
 
 
 class Paced:
-    """Implements `rover.source.Source` around another, and hands its records on in their time."""
+    """Implements `rover.contracts.source.Source` around another, and hands its records on in their time."""
 
     def __init__(self, source: Source, speed: float) -> None:
         self._source = source

@@ -15,15 +15,15 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
-    from rover.access_log import AccessLog
-    from rover.connection import Connection, ProtocolBreak
-    from rover.decoder import ProtocolSpec
-    from rover.exchange import Exchange
-    from rover.http.values import HttpRequest, HttpResponse, HttpStream
-    from rover.records import Detail
-    from rover.settings import Settings
-    from rover.sink import SinkSpec
-    from rover.source import SourceSpec
+    from rover.contracts.protocol import ProtocolSpec
+    from rover.contracts.settings import Settings
+    from rover.contracts.sink import SinkSpec
+    from rover.contracts.source import SourceSpec
+    from rover.values.access_log import AccessLog
+    from rover.values.connection import Connection, ProtocolBreak
+    from rover.values.exchange import Exchange
+    from rover.values.http import HttpRequest, HttpResponse, HttpStream
+    from rover.values.records import Detail
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")

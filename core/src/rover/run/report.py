@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.totals import Totals, by_cause
-from rover.plugins import Plugin
+from rover.plugins.manager import Plugin
 
 WIDTH = 80 - len("rover: ")
 """Columns of a line of the totals, so that a terminal of 80 shows it on one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rover.exchange import Outcome
+from rover.values.exchange import Outcome
 
 
 def text(raw: bytes | bytearray) -> str:

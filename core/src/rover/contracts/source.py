@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from rover.records import Opened, RecordHandler
-from rover.settings import Setting
+from rover.contracts.settings import Setting
+from rover.values.records import Opened, RecordHandler
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

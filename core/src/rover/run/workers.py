@@ -20,19 +20,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-from rover.agent import POLL_TIMEOUT, Agent, factory_for_workers, sink_spec
-from rover.configuration import MAX_WORKERS, Catalogue
+from rover.contracts.lock import ProcessLock, locks
+from rover.contracts.settings import Settings
+from rover.contracts.sink import Worker
+from rover.contracts.source import DivisibleSource, Source
 from rover.errors import RoverError, UsageError
-from rover.lock import ProcessLock, locks
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import first_line
-from rover.records import Closed, Detail, Loss, Opened, Process
-from rover.report import Report, failures_of
-from rover.settings import Settings
-from rover.signals import ORDERLY, Signals
-from rover.sink import Worker
-from rover.source import DivisibleSource, Source
-from rover.worker import BEGIN, DEADLINE, END, REOPEN, Child
+from rover.plugins.manager import first_line
+from rover.run.agent import POLL_TIMEOUT, Agent, factory_for_workers, sink_spec
+from rover.run.configuration import MAX_WORKERS, Catalogue
+from rover.run.report import Report, failures_of
+from rover.run.signals import ORDERLY, Signals
+from rover.run.worker import BEGIN, DEADLINE, END, REOPEN, Child
+from rover.values.records import Closed, Detail, Loss, Opened, Process
 
 FIGURES_INTERVAL = 0.2
 """Seconds between two reports of a worker. A worker that is killed loses the counts of this time."""

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from rover.lock import ProcessLock
-from rover.settings import Setting
+from rover.contracts.lock import ProcessLock
+from rover.contracts.settings import Setting
 
 
 class Sink(Protocol):

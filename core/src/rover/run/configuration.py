@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rover.decoder import ProtocolSpec
-from rover.plugins import PluginManager
-from rover.priority import HIGHEST, LOWEST
-from rover.settings import Setting, Settings, read_assignments, read_environment, read_file
-from rover.sink import SinkSpec
-from rover.source import Selection, SourceSpec
+from rover.contracts.protocol import ProtocolSpec
+from rover.contracts.settings import Setting, Settings, read_assignments, read_environment, read_file
+from rover.contracts.sink import SinkSpec
+from rover.contracts.source import Selection, SourceSpec
+from rover.plugins.manager import PluginManager
+from rover.run.priority import HIGHEST, LOWEST
 
 MAX_WORKERS = 8
 """Each has a ring, queues and a core of its own. Where eight are not enough, watching less of the host

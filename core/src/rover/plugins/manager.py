@@ -16,12 +16,12 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import pluggy
 
-import rover.hookspecs as hookspecs
-from rover.decoder import ProtocolSpec
+from rover.contracts import hooks
+from rover.contracts.protocol import ProtocolSpec
+from rover.contracts.sink import SinkSpec
+from rover.contracts.source import SourceSpec
 from rover.errors import UsageError
-from rover.guard import check_spec, found
-from rover.sink import SinkSpec
-from rover.source import SourceSpec
+from rover.plugins.guard import check_spec, found
 
 GROUP = "rover"
 REPORT_INTERVAL = 60.0
@@ -33,7 +33,7 @@ OTHERS = "others"
 MAX_SPECS = 1000
 """Specifications taken from one hook: no plugin has so many, an iterator without end has more."""
 
-HOOKS = tuple(sorted(n for n in vars(hookspecs) if hasattr(getattr(hookspecs, n), "rover_spec")))
+HOOKS = tuple(sorted(n for n in vars(hooks) if hasattr(getattr(hooks, n), "rover_spec")))
 
 logger = logging.getLogger("rover.plugins")
 Spec = TypeVar("Spec", ProtocolSpec, SourceSpec, SinkSpec)
@@ -119,7 +119,7 @@ class PluginManager:
 
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("rover")
-        self._manager.add_hookspecs(hookspecs)
+        self._manager.add_hookspecs(hooks)
         self.plugins: list[Plugin] = []
         self.hook = self._manager.hook
 
@@ -174,7 +174,7 @@ class PluginManager:
                 )
             function = getattr(module, name)
             wrapper = guard(function, plugin, name)
-            setattr(guarded, name, hookspecs.hookimpl(**marker_options(options))(wrapper))
+            setattr(guarded, name, hooks.hookimpl(**marker_options(options))(wrapper))
 
     def collect(self, hook: str, kind: type[Spec]) -> list[Spec]:
         """What all plugins returned from `register_protocols`, `_sources` or `_sinks`.
@@ -280,7 +280,7 @@ def guard(function: Callable[..., Any], plugin: Plugin, hook: str) -> Callable[.
     A UsageError of `startup` is passed on: it refuses the run. A result of a hook that has to return
     nothing is a failure, too, such as a coroutine that is never awaited.
     """
-    silent = getattr(hookspecs, hook).__annotations__.get("return") == "None"
+    silent = getattr(hooks, hook).__annotations__.get("return") == "None"
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 
-from rover.records import Detail
+from rover.values.records import Detail
 
 MAX_WAITING = 1024
 """Details one connection keeps for exchanges that are not finished. At some 400 bytes each

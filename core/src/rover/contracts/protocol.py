@@ -7,12 +7,12 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from rover.buffer import StreamBuffer
-from rover.connection import Connection, ProtocolBreak
-from rover.exchange import Exchange
-from rover.http.values import HttpExchange, HttpStream
-from rover.records import Direction, Role
-from rover.settings import Setting
+from rover.contracts.settings import Setting
+from rover.streams.buffer import StreamBuffer
+from rover.values.connection import Connection, ProtocolBreak
+from rover.values.exchange import Exchange
+from rover.values.http import HttpExchange, HttpStream
+from rover.values.records import Direction, Role
 
 UPLOAD_ALL = 0xFFFF_FFFE
 """Upload limit: every byte up to what the source can take of one call."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rover.records import Address, Direction, Process, Role
-from rover.tuples import new
+from rover.values.records import Address, Direction, Process, Role
+from rover.values.tuples import new
 
 
 class ProtocolBreak(NamedTuple):

@@ -8,8 +8,8 @@ dealt with. Each call's detail travels along with its bytes and leaves as they a
 
 from __future__ import annotations
 
-from rover.details import DETAIL_MEMORY, MAX_WAITING, Ledger
-from rover.records import Detail, Direction
+from rover.streams.ledger import DETAIL_MEMORY, MAX_WAITING, Ledger
+from rover.values.records import Detail, Direction
 
 EMPTY = b""
 

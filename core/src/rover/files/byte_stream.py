@@ -13,7 +13,7 @@ import sys
 import zlib
 from typing import BinaryIO
 
-from rover.gunzip import GZIP, Gunzip
+from rover.files.gunzip import GZIP, Gunzip
 
 CHUNK = 65_536
 """Bytes read at once. It bounds what a source delivers between two looks at signals: of a capture at most

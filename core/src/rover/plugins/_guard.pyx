@@ -7,12 +7,12 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport Py_TYPE, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
-from rover.access_log import AccessLog
-from rover.exchange import Outcome
-from rover.guard import check_result as thorough_result
-from rover.guard import checked_log as thorough_log
-from rover.http.values import HttpExchange, HttpRequest, HttpResponse, HttpStream
-from rover.records import MAX_NUMBER
+from rover.values.access_log import AccessLog
+from rover.values.exchange import Outcome
+from rover.plugins.guard import check_result as thorough_result
+from rover.plugins.guard import checked_log as thorough_log
+from rover.values.http import HttpExchange, HttpRequest, HttpResponse, HttpStream
+from rover.values.records import MAX_NUMBER
 
 cdef type EXCHANGE = HttpExchange
 cdef type STREAM = HttpStream

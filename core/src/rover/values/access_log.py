@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rover.connection import Connection
-from rover.exchange import Outcome
-from rover.records import Detail
+from rover.values.connection import Connection
+from rover.values.exchange import Outcome
+from rover.values.records import Detail
 
 NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
 

@@ -2,7 +2,7 @@
 
 The core believes the types that its contract names; a plugin written in Python keeps them only as well
 as its author did. Whatever is wrong raises TypeError here, with what was found where what is due: the
-caller makes that the plugin's own failure (`rover.plugins.Plugin.failed`).
+caller makes that the plugin's own failure (`rover.plugins.manager.Plugin.failed`).
 
 Values are checked by their exact class where they are hot, which costs a comparison of pointers.
 """
@@ -14,15 +14,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover.access_log import AccessLog
-from rover.connection import ProtocolBreak
-from rover.decoder import NEED_MORE, RESYNCHRONISED, AnyExchange, Outcomes, ProtocolSpec
-from rover.exchange import Exchange, Outcome
-from rover.http.values import HttpExchange, HttpRequest, HttpResponse, HttpStream
-from rover.records import MAX_NUMBER, Address, Opened, Role
-from rover.settings import Setting
-from rover.sink import SinkSpec
-from rover.source import SourceSpec
+from rover.contracts.protocol import NEED_MORE, RESYNCHRONISED, AnyExchange, Outcomes, ProtocolSpec
+from rover.contracts.settings import Setting
+from rover.contracts.sink import SinkSpec
+from rover.contracts.source import SourceSpec
+from rover.values.access_log import AccessLog
+from rover.values.connection import ProtocolBreak
+from rover.values.exchange import Exchange, Outcome
+from rover.values.http import HttpExchange, HttpRequest, HttpResponse, HttpStream
+from rover.values.records import MAX_NUMBER, Address, Opened, Role
 
 MAX_YIELDED = 65_536
 """Exchanges that one call of `expire` or `close` may yield, or `decode` without taking a byte: as many
@@ -286,4 +286,4 @@ def check_setting(what: str, setting: Setting) -> None:
 
 
 with contextlib.suppress(ImportError):  # not compiled
-    from rover._guard import check_result, checked_log  # type: ignore[no-redef]  # noqa: F401
+    from rover.plugins._guard import check_result, checked_log  # type: ignore[no-redef]  # noqa: F401

@@ -1,8 +1,8 @@
-# Types for the compiled form of buffer.py. Positions stay below 2**62 (rover.records.MAX_POSITION).
+# Types for the compiled form of buffer.py. Positions stay below 2**62 (rover.values.records.MAX_POSITION).
 
 cimport cython
 
-from rover.details cimport Ledger
+from rover.streams.ledger cimport Ledger
 
 cdef long long PIECE_MEMORY
 cdef long long DETAIL_MEMORY

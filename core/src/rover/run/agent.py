@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from rover.collector import relax_collector
-from rover.configuration import Catalogue
+from rover.contracts.settings import Settings
+from rover.contracts.sink import Sink, SinkSpec, Worker
+from rover.contracts.source import Source
 from rover.errors import NotInstalledError, RoverError, UsageError
 from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
-from rover.plugins import PluginManager, first_line
-from rover.report import PluginFailure, Report, failures_of
-from rover.settings import Settings
-from rover.signals import ORDERLY, Signals
-from rover.sink import Sink, SinkSpec, Worker
-from rover.source import Source
+from rover.plugins.manager import PluginManager, first_line
+from rover.run.configuration import Catalogue
+from rover.run.report import PluginFailure, Report, failures_of
+from rover.run.signals import ORDERLY, Signals
 
 POLL_TIMEOUT = 0.1
 """Seconds a poll may wait: how late a signal or a tick can be noticed."""
@@ -27,9 +27,20 @@ TICK_INTERVAL = 1_000_000_000
 """ns of the source's own clock between two ticks, so that a file ages its connections as the
 live run did, however fast it is read."""
 PROGRESS_INTERVAL = 0.5
+ALLOCATIONS = 100_000
+"""Containers made, less those freed, after which the youngest are looked through. What an exchange is
+made of holds no cycles and is freed as soon as its line is written; but while some thousand of them
+wait for a sink, the default of 700 has the collector go through all of them for every few."""
 
 logger = logging.getLogger("rover")
 T = TypeVar("T")
+
+
+def relax_collector() -> None:
+    """From here on Python looks for cycles of garbage less often. What exists by now is there to stay, and is
+    never looked at again."""
+    gc.freeze()
+    gc.set_threshold(ALLOCATIONS, 10, 10)
 
 
 def sink_spec(catalogue: Catalogue, name: str) -> SinkSpec:

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from rover.errors import RoverError
-from rover.report import Report
+from rover.run.report import Report
 
 BEGIN, REOPEN, END = b"b", b"r", b"e"
 DEADLINE = struct.Struct("=d")

@@ -13,4 +13,4 @@ new = tuple.__new__
 """`new(Kind, (every, field))` takes a third of the time of `Kind(every, field)`: it calls no Python."""
 
 with contextlib.suppress(ImportError):  # not compiled
-    from rover._tuples import new  # type: ignore[no-redef]
+    from rover.values._tuples import new  # type: ignore[no-redef]

@@ -1,0 +1,1 @@
+"""What a plugin implements, one contract per kind of plugin."""

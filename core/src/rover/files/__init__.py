@@ -1,0 +1,1 @@
+"""Files and pipes read on as chunks of bytes, for sources that read files."""

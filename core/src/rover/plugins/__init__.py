@@ -1,0 +1,1 @@
+"""What is installed: found, checked, called, and its failures counted."""

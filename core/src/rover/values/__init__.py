@@ -1,0 +1,1 @@
+"""What the parts of rover hand to each other: frozen values, and the names they use."""
