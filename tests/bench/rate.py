@@ -67,7 +67,7 @@ class Spent:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 # ns on a processor comes first (the kernel's Documentation/scheduler/sched-stats.rst)
                 processor += int((task / "schedstat").read_text().split()[0])
-                found = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.MULTILINE)
+                found = re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text())
                 switches += int(found[1]) if found else 0
         return cls(processor / 1e9, switches)
 
@@ -76,9 +76,8 @@ class Spent:
         return Spent(self.processor - before.processor, self.switches - before.switches)
 
 
-def workers(directory: Path) -> list[int]:
-    """Processes of the nginx of this directory that answer requests."""
-    master = int((directory / "nginx.pid").read_text())
+def workers(master: int) -> list[int]:
+    """Processes of an nginx that answer requests."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -110,7 +109,8 @@ def h2load(port: int, rate: int, log: Path) -> tuple[float, list[float]]:
 def turn(directory: Path, port: int, rate: int, way: str, *, follow: bool = False) -> Turn:
     """One run; with `follow`, the file is read as it grows, which costs processor time of its own."""
     log, requests = directory / "h2load.log", rate * SECONDS
-    servers = workers(directory)
+    master = int((directory / "nginx.pid").read_text())
+    servers = workers(master)
     if not WAYS[way]:
         before = Spent.by(servers)
         client, waits = h2load(port, rate, log)
@@ -119,7 +119,7 @@ def turn(directory: Path, port: int, rate: int, way: str, *, follow: bool = Fals
             server.processor / requests, client / requests, statistics.mean(waits), percentile(waits, 99)
         )
     file = directory / "access.jsonl"
-    selection = ["--comm", "nginx"] if WAYS[way] == 1 else ["--port", str(port)]
+    selection = ["--pid", str(master)] if WAYS[way] == 1 else ["--port", str(port)]
     follower = Follower(file, 1 if rate < 1_000 else 11)
     with agent(file, selection) as watching:
         time.sleep(SETTLED)

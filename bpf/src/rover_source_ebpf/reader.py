@@ -14,21 +14,24 @@ BATCH = 128
 BATCHES = 3
 """Batches in one poll: some milliseconds of work, after which the caller sees to its clock and its
 sinks."""
-PAUSE = 0.005
+LONGEST_PAUSE = 0.008
 """Seconds between two looks into the ring while records come. To be woken for each record would cost the
 watched processes more than all the rest of the capture. After each pause the processor's caches have to be
-filled again, which the watched processes pay for, too: a look costs what ten exchanges do. So the pause is
-as long as may be: a log is late by half of it, and by all of it at most."""
+filled again, which the watched processes pay for, too, and a look costs what ten exchanges do: as long as an
+agent may be late by milliseconds, it is late by so many at most, and by half as many on average."""
 SHORTEST_PAUSE = 0.001
+MANY = 256
+"""Records after which the next pause is half as long: they are a few milliseconds of work, which come on top
+of what the first of them have waited. Where a quarter of these come it is longer again."""
+FULL = 8
+"""After a pause that has brought more than an eighth of the ring comes the shortest one, and none while as
+much is left of it."""
 FASTEST = 4 << 30
 """Bytes a second that a pause is sure to leave room for: more than two processors copy in this time. A ring
 that would be full earlier is looked into more often."""
-FULL = 8
-"""After a pause that has brought more than an eighth of the ring comes a shorter one, and none while as much is
-left of it."""
 FEW = 4
-"""Records that a pause has brought below which the kernel wakes the reader next: it comes later then than
-after another pause."""
+"""Records that a pause has brought below which the kernel wakes the reader next: an exchange or two take no
+more wake-ups then than after another pause, and none is for nothing."""
 
 
 class Reader:
@@ -38,7 +41,7 @@ class Reader:
         """`descriptor`: of the ring, which stays its owner's; `size`: of its data. Raises RoverError."""
         self._decoder = decoder
         self._size = size
-        self._longest = max(SHORTEST_PAUSE, min(PAUSE, size / FASTEST))
+        self._longest = max(SHORTEST_PAUSE, min(LONGEST_PAUSE, size / FASTEST))
         self._pause = self._longest
         self._left = False
         """Whether the ring may hold more than what was taken last."""
@@ -67,7 +70,6 @@ class Reader:
         """What is there, up to BATCHES; what came says when to look again."""
         ring = self._map.ring
         much = ring.pending * FULL > self._size
-        self._pause = SHORTEST_PAUSE if much else min(2 * self._pause, self._longest)
         self._few, self._left = False, True
         delivered = 0
         for _ in range(BATCHES):
@@ -78,6 +80,12 @@ class Reader:
                 self._left = ring.pending * FULL > self._size
                 break
         self._few = delivered < FEW
+        if much:
+            self._pause = SHORTEST_PAUSE
+        elif delivered >= MANY:
+            self._pause = max(self._pause / 2, SHORTEST_PAUSE)
+        elif delivered < MANY / 4:
+            self._pause = min(2 * self._pause, self._longest)
 
     def _deliver(self, handler: RecordHandler) -> int:
         """One batch; returns how many records it held."""
