@@ -52,22 +52,22 @@ class Reader:
         except OSError as error:
             raise RoverError(f"the ring buffer cannot be mapped: {error.strerror}") from None
 
-    def poll(self, handler: RecordHandler, timeout: float) -> None:
-        """Delivers what is there, up to BATCHES, after a pause in which it gathers. Where few records come,
-        waits up to `timeout` seconds for the first one before."""
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        """Delivers what is there, up to BATCHES, after a pause in which it gathers; says whether there was
+        any. Where few records come, waits up to `timeout` seconds for the first one before."""
         if not self._left and timeout > 0:
             if self._few and not self._map.wait(timeout):
-                return
+                return False
             time.sleep(min(timeout, self._pause))
-        self._deliver_some(handler)
+        return self._deliver_some(handler) > 0
 
     def drain(self, handler: RecordHandler) -> None:
         """Delivers everything; for a ring that is not written to any more."""
         while self._deliver(handler):
             pass
 
-    def _deliver_some(self, handler: RecordHandler) -> None:
-        """What is there, up to BATCHES; what came says when to look again."""
+    def _deliver_some(self, handler: RecordHandler) -> int:
+        """What is there, up to BATCHES; returns how many records it held. They say when to look again."""
         ring = self._map.ring
         much = ring.pending * FULL > self._size
         self._few, self._left = False, True
@@ -86,6 +86,7 @@ class Reader:
             self._pause = max(self._pause / 2, SHORTEST_PAUSE)
         elif delivered < MANY / 4:
             self._pause = min(2 * self._pause, self._longest)
+        return delivered
 
     def _deliver(self, handler: RecordHandler) -> int:
         """One batch; returns how many records it held."""

@@ -33,10 +33,10 @@ with contextlib.suppress(ImportError):  # not compiled
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
 LOSS_INTERVAL = 100_000_000
-"""ns between two looks at the kernel's counters of losses."""
-MISS_INTERVAL = 1_000_000_000
-"""ns between two looks at what the programs have missed, a call for each, where there is one of each: then it
-does not matter how often (see misses.py)."""
+"""ns between two looks at the kernel's counters of losses, while records come."""
+QUIET_INTERVAL = 1_000_000_000
+"""ns between two such looks while none come; and between two looks at what the programs have missed, which
+takes a call for each, where there is one of each: then it does not matter how often (see misses.py)."""
 MAX_RINGS = 8
 """c/maps.c declares as many."""
 MAX_PROCESSES = 16384
@@ -257,9 +257,9 @@ class EbpfSource:
         """Delivers a batch, waiting up to `timeout` seconds for its first record."""
         if self._reader is None:
             return False
-        self._reader.poll(handler, timeout)
+        delivered = self._reader.poll(handler, timeout)
         now = self.now()
-        if now - self._looked >= LOSS_INTERVAL:
+        if now - self._looked >= (LOSS_INTERVAL if delivered else QUIET_INTERVAL):
             self._looked = now
             if self._program is not None:
                 self._look(self._program, now)
@@ -269,7 +269,7 @@ class EbpfSource:
     def _look(self, program: Program, now: int) -> None:
         """At what may have been lost; often, so it costs little."""
         self._read(program, (cause for cause in LOSSES if cause in COUNTERS))
-        if now - self._looked_at_misses >= MISS_INTERVAL or has_copies(program.programs()):
+        if now - self._looked_at_misses >= QUIET_INTERVAL or has_copies(program.programs()):
             self._looked_at_misses = now
             self._totals["skipped"] = self._misses.look(program.programs())
 
