@@ -16,7 +16,16 @@ from rover.contracts.protocol import (
 )
 from rover.contracts.settings import Setting, Settings
 from rover.contracts.sink import Sink, SinkSpec, Worker
-from rover.contracts.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
+from rover.contracts.source import (
+    Check,
+    DescribingSource,
+    DivisibleSource,
+    InformedSource,
+    Selection,
+    Source,
+    SourceSpec,
+    Wanted,
+)
 from rover.errors import RoverError, SinkError, UsageError
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
@@ -54,6 +63,7 @@ __all__ = [
     "Direction",
     "DivisibleSource",
     "Exchange",
+    "InformedSource",
     "Loss",
     "Opened",
     "Outcome",
@@ -77,6 +87,7 @@ __all__ = [
     "Syscall",
     "UsageError",
     "Verdict",
+    "Wanted",
     "WeighedDecoder",
     "Worker",
     "hookimpl",

@@ -393,7 +393,7 @@ class Pipeline:
             self._claim(state, state.spec, now)
             return
         while len(buffer):
-            verdict, spec = self._recogniser.sniff(buffer)
+            verdict, spec = self._recogniser.sniff(buffer, state.connection)
             if spec is not None:
                 self._claim(state, spec, now)
                 return
