@@ -15,7 +15,7 @@ from rover.contracts.protocol import (
     ProtocolSpec,
     Verdict,
 )
-from rover.pipeline.dispatch import Pipeline
+from rover.pipeline.table import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
 from rover.plugins.manager import PluginManager
