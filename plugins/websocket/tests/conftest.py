@@ -9,7 +9,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from rover import Direction, Exchange, Headers, HttpRequest, HttpResponse, ProtocolBreak, Role
-from rover.testing import Play, connection
+from rover.testing import Play
 from rover_plugin_websocket import register_protocols
 
 
@@ -64,7 +64,7 @@ class Socket:
                 request=request,
                 response=response,
             )
-        self.play = Play(spec.make(connection(None), given, found))
+        self.play = Play(spec.make, settings=given, upgrade=found)
 
     # -- frames: a client's are masked, a server's are not ---------------------------------
 

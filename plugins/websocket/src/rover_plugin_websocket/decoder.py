@@ -34,10 +34,11 @@ CHARACTER = 4
 class Side:
     """What is known of one direction."""
 
-    __slots__ = ("closed", "counts", "direction", "ends", "left", "owner", "tally")
+    __slots__ = ("begun", "closed", "counts", "direction", "ends", "left", "owner", "tally")
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
+        self.begun = False
         self.tally: Tally | None = None
         """Of the message that is under way."""
         self.left = 0
@@ -60,6 +61,7 @@ class WebSocketDecoder:
     ) -> None:
         """`settings`: `log` and `split_after` (s), see `register_protocols`."""
         request, response = (upgrade.request, upgrade.response) if upgrade is not None else (None, None)
+        self._pinned = upgrade is None
         self._extensions = Extensions(response)
         attributes = endpoint(request, response)
         self.memory = CHARACTER * sum(len(text) for text in attributes.values() if isinstance(text, str))
@@ -114,6 +116,10 @@ class WebSocketDecoder:
     # -- frames ------------------------------------------------------------------------------------
 
     def _decode(self, side: Side, buffer: StreamBuffer, now: int) -> Exchange | Outcomes:
+        if not side.begun:
+            side.begun = True
+            if self._pinned and buffer.hidden:
+                raise Undecodable("gap", f"{buffer.hidden} bytes missing before it")
         while True:
             if side.left and not self._pass(side, buffer):
                 return NEED_MORE
