@@ -31,7 +31,9 @@ def _make_decoder(number: int) -> Any:
     if number & CONNECTION:
         settings["log"] = "connection"
     if not number & TOLD:
-        return WebSocketDecoder(connection(None), settings, None)
+        return WebSocketDecoder(
+            connection(None), settings, ProtocolBreak(reason="upgrade", upgrade="websocket")
+        )
     agreed = [("sec-websocket-extensions", "permessage-deflate")] if number & DEFLATE else []
     request = HttpRequest(
         method="GET",

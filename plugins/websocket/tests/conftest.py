@@ -44,8 +44,8 @@ def handshake(
 class Socket:
     """One connection, seen at one end. `client` and `server` send bytes as one call."""
 
-    def __init__(self, end: Role, *, upgraded: bool = True, **changes: Any) -> None:
-        """`changes`: settings, and arguments of `handshake`."""
+    def __init__(self, end: Role, *, upgraded: bool = True, known: bool = True, **changes: Any) -> None:
+        """`known`: whether the handshake's messages are. `changes`: settings, arguments of `handshake`."""
         here, there = Direction.EGRESS, Direction.INGRESS
         self.ways = (
             {"client": here, "server": there} if end is Role.CLIENT else {"client": there, "server": here}
@@ -53,18 +53,16 @@ class Socket:
         self.end = end
         (spec,) = register_protocols()
         given = {setting.name: changes.pop(setting.name, setting.default) for setting in spec.settings}
-        found = None
-        if upgraded:
-            request, response = handshake(**changes)
-            found = ProtocolBreak(
-                reason="upgrade",
-                direction=self.ways["server"],
-                position=80,
-                upgrade="websocket",
-                request=request,
-                response=response,
-            )
-        self.play = Play(spec.make, settings=given, upgrade=found)
+        request, response = handshake(**changes) if known else (None, None)
+        found = ProtocolBreak(
+            reason="upgrade",
+            direction=self.ways["server"] if known else None,
+            position=80,
+            upgrade="websocket",
+            request=request,
+            response=response,
+        )
+        self.play = Play(spec.make, settings=given, upgrade=found if upgraded else None)
 
     # -- frames: a client's are masked, a server's are not ---------------------------------
 

@@ -44,7 +44,12 @@ def plain(socket, kind, payload=b"", **how):
 @pytest.fixture
 def conversations(at):
     return [
-        [masked(at, TEXT, b"hello"), plain(at, BINARY, bytes(9)), masked(at, TEXT, b"again!!"), plain(at, TEXT)],
+        [
+            masked(at, TEXT, b"hello"),
+            plain(at, BINARY, bytes(9)),
+            masked(at, TEXT, b"again!!"),
+            plain(at, TEXT),
+        ],
         [
             masked(at, BINARY, b"one", end=False),
             plain(at, Opcode.PING, b"there?"),
@@ -58,12 +63,7 @@ def conversations(at):
     ]
 
 
-def test_a_log_per_message(conversations, upgrade):
+def test_the_laws(conversations, upgrade):
+    """With a log per message. Where a connection has one, that of a part of it was never spoken."""
     (spec,) = register_protocols()
     check_decoder(spec, conversations, upgrade=upgrade)
-
-
-def test_a_log_per_connection(conversations, upgrade):
-    """Losses are not checked: a log of what was seen before one is right, and `aborted`."""
-    (spec,) = register_protocols()
-    check_decoder(spec, conversations, upgrade=upgrade, settings={"log": "connection"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from websockets.frames import Opcode
 
-from rover import Direction, Outcome, Role
+from rover import Direction, Role
 from rover_plugin_websocket import register_protocols
 
 CONTINUATION, TEXT, BINARY = Opcode.CONT, Opcode.TEXT, Opcode.BINARY
@@ -295,25 +295,25 @@ def test_settings_have_the_words_that_work():
     assert (split_after.name, split_after.default, split_after.minimum) == ("split_after", 180, 1)
 
 
-# -- without an upgrade that was seen ----------------------------------------------------------
+# -- without a handshake that was seen ---------------------------------------------------------
 
 
-def test_a_port_that_is_pinned_may_be_joined_between_frames(opened):
+def test_a_handshake_whose_messages_are_not_known(at):
     """Nobody knows the endpoint, nor what was agreed on; the mask tells who is who."""
-    s = opened(upgraded=False)
-    s.server(s.plain(TEXT, b"hi", rsv=4))
-    s.client(s.masked(TEXT, b"hello"))
-    assert s.rows == [("server", "text", 2, 1, "complete"), ("client", "text", 5, 1, "complete")]
-    assert s.play.decoder.role is s.end
-    assert {len(each.attributes) for each in s.exchanges} == {4}
-    assert s.exchanges[0].outcome is Outcome.COMPLETE
+    for end in Role:
+        s = at(end, known=False)
+        s.server(s.plain(TEXT, b"hi", rsv=4))
+        s.client(s.masked(TEXT, b"hello"))
+        assert s.rows == [("server", "text", 2, 1, "complete"), ("client", "text", 5, 1, "complete")]
+        assert s.play.decoder.role is end
+        assert {len(each.attributes) for each in s.exchanges} == {4}
 
 
-def test_a_pinned_port_whose_first_bytes_were_not_captured_is_a_break(opened):
+def test_a_port_that_is_pinned_breaks_and_says_why(opened):
     s = opened(upgraded=False)
-    s.server(s.plain(BINARY, b"x" * 1000), captured=0)
-    s.server(s.plain(TEXT, b"hi"))
-    assert (s.rows, s.broken) == ([], "gap")
+    s.client(b"GET /chat HTTP/1.1\r\n\r\n")
+    assert (s.rows, s.broken) == ([], "framing")
+    assert "is not to be pinned" in s.play.protocol_break.detail
     s.close()
 
 

@@ -27,6 +27,7 @@ from rover_plugin_websocket.undecodable import Undecodable
 
 INGRESS, EGRESS = Direction
 SECOND = 1_000_000_000
+PINNED = "a WebSocket begins with an HTTP handshake, and is read from there on: its port is not to be pinned"
 CHARACTER = 4
 """Bytes that a character of a text takes at most."""
 
@@ -34,11 +35,10 @@ CHARACTER = 4
 class Side:
     """What is known of one direction."""
 
-    __slots__ = ("begun", "closed", "counts", "direction", "ends", "left", "owner", "tally")
+    __slots__ = ("closed", "counts", "direction", "ends", "left", "owner", "tally")
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
-        self.begun = False
         self.tally: Tally | None = None
         """Of the message that is under way."""
         self.left = 0
@@ -61,7 +61,6 @@ class WebSocketDecoder:
     ) -> None:
         """`settings`: `log` and `split_after` (s), see `register_protocols`."""
         request, response = (upgrade.request, upgrade.response) if upgrade is not None else (None, None)
-        self._pinned = upgrade is None
         self._extensions = Extensions(response)
         attributes = endpoint(request, response)
         self.memory = CHARACTER * sum(len(text) for text in attributes.values() if isinstance(text, str))
@@ -80,7 +79,7 @@ class WebSocketDecoder:
             self._logs = MessageLogs(attributes, split_after)
         self._sides = (Side(INGRESS), Side(EGRESS))
         self._ready: deque[Exchange] = deque()
-        self._broke: ProtocolBreak | None = None
+        self._broke = None if upgrade is not None else ProtocolBreak(reason="framing", detail=PINNED)
 
     # -- what the core calls -----------------------------------------------------------------------
 
@@ -116,10 +115,6 @@ class WebSocketDecoder:
     # -- frames ------------------------------------------------------------------------------------
 
     def _decode(self, side: Side, buffer: StreamBuffer, now: int) -> Exchange | Outcomes:
-        if not side.begun:
-            side.begun = True
-            if self._pinned and buffer.hidden:
-                raise Undecodable("gap", f"{buffer.hidden} bytes missing before it")
         while True:
             if side.left and not self._pass(side, buffer):
                 return NEED_MORE
