@@ -1,6 +1,6 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import hookimpl
+from rover.contracts.hooks import DROP, Drop, hookimpl
 from rover.contracts.lock import ProcessLock
 from rover.contracts.protocol import (
     NEED_MORE,
@@ -21,10 +21,12 @@ from rover.contracts.source import (
     Check,
     DescribingSource,
     DivisibleSource,
+    InformedSource,
     Selection,
     SkippingSource,
     Source,
     SourceSpec,
+    Wanted,
 )
 from rover.errors import RoverError, SinkError, UsageError
 from rover.streams.buffer import StreamBuffer
@@ -46,6 +48,7 @@ from rover.values.records import (
 )
 
 __all__ = [
+    "DROP",
     "NEED_MORE",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
@@ -62,7 +65,9 @@ __all__ = [
     "Detail",
     "Direction",
     "DivisibleSource",
+    "Drop",
     "Exchange",
+    "InformedSource",
     "Loss",
     "Opened",
     "Outcome",
@@ -89,6 +94,7 @@ __all__ = [
     "Syscall",
     "UsageError",
     "Verdict",
+    "Wanted",
     "WeighedDecoder",
     "Worker",
     "hookimpl",
