@@ -148,7 +148,7 @@ class Play:
                 remote=cast("Address", facts.remote),
                 role=role,
                 pid=PID,
-                late=late,
+                late=late or upgrade is not None,  # claimed at once: no bytes are looked at before
                 detail=None,
             )
         )

@@ -32,9 +32,11 @@ from rover_plugin_http1.reader import (
     JUMPED,
     REQUESTS,
     RESPONSES,
+    START,
     Event,
     Reader,
 )
+from rover_plugin_http1.startline import MAX_METHOD, may_open_request
 
 COMPLETE = Outcome.COMPLETE
 _, EGRESS = Direction
@@ -175,7 +177,7 @@ class Http1Decoder:
         buffer = reader.buffer
         before = buffer.position
         while not out:
-            if self._tunnel is not None and self._is_early(reader):
+            if self._pairing.waiting and self._is_early(reader):
                 return
             event = reader.read()
             if event is HEAD:
@@ -207,9 +209,21 @@ class Http1Decoder:
                 return
 
     def _is_early(self, reader: Reader) -> bool:
-        """Whether its bytes may belong in the tunnel that a CONNECT, not yet answered, asks for."""
-        asked = reader is self._requests and self._asking is None
-        return asked and reader.unread <= self._max_head
+        """Whether its bytes may be of what a request asks for that was not answered yet: a CONNECT's tunnel,
+        or the protocol of an upgrade where they open no request. The 101 comes first, but a server may write
+        it in one thread and read in another: the record of the read may then be the first."""
+        if reader is not self._requests or self._asking is not None or reader.unread > self._max_head:
+            return False
+        if self._tunnel is not None:
+            return True
+        data, offset = reader.buffer.data, reader.buffer.offset
+        if data[offset : offset + 2].isalnum() or reader.state is not START:
+            return False
+        opening = data[offset : offset + MAX_METHOD + 1]
+        if not opening or may_open_request(opening):
+            return False
+        newest: Request = self._pairing.waiting[-1]
+        return newest.head.headers.get("upgrade") is not None
 
     def _pause(self, reader: Reader) -> None:
         """All there is of this direction has been read."""
@@ -431,13 +445,15 @@ class Http1Decoder:
 
     def _switch(self, reader: Reader, head: ResponseHead, request: Request | None) -> None:
         """Breaks where what follows a response is not HTTP/1.x any more."""
+        asked = request.value() if request is not None and not request.assumed else None
+        granted = self._response(reader)
         if head.status == 101:
             # RFC 9110 section 7.8: the protocols switched to, the lowest layer first.
             token = (head.headers.get("upgrade") or "").partition(",")[0].strip().lower()
-            asked = request.value() if request is not None else None
-            self._break(reader, "upgrade", f"to {token}" if token else "", upgrade=token, request=asked)
+            found = f"to {token}" if token else ""
+            self._break(reader, "upgrade", found, upgrade=token, request=asked, response=granted)
         elif request is not None and head.status < 300:
-            self._break(reader, "tunnel", f"to {request.head.target}")
+            self._break(reader, "tunnel", f"to {request.head.target}", request=asked, response=granted)
 
     # -- losses and endings ------------------------------------------------------------------
 
@@ -522,12 +538,19 @@ class Http1Decoder:
         *,
         upgrade: str = "",
         request: HttpRequest | None = None,
+        response: HttpResponse | None = None,
     ) -> None:
         """Reports what is unfinished; then decoding ends."""
         for unfinished in self._unfinished():
             self._out.append(self._abort(unfinished))
-        direction = reader.buffer.direction
-        position = reader.buffer.position
         self._out.append(
-            ProtocolBreak(reason, found, "", direction, position, upgrade=upgrade, request=request)
+            ProtocolBreak(
+                reason=reason,
+                detail=found,
+                direction=reader.buffer.direction,
+                position=reader.buffer.position,
+                upgrade=upgrade,
+                request=request,
+                response=response,
+            )
         )
