@@ -21,10 +21,12 @@ from rover.contracts.source import (
     Check,
     DescribingSource,
     DivisibleSource,
+    InformedSource,
     Selection,
     SkippingSource,
     Source,
     SourceSpec,
+    Wanted,
 )
 from rover.errors import RoverError, SinkError, UsageError
 from rover.streams.buffer import StreamBuffer
@@ -65,6 +67,7 @@ __all__ = [
     "DivisibleSource",
     "Drop",
     "Exchange",
+    "InformedSource",
     "Loss",
     "Opened",
     "Outcome",
@@ -91,6 +94,7 @@ __all__ = [
     "Syscall",
     "UsageError",
     "Verdict",
+    "Wanted",
     "WeighedDecoder",
     "Worker",
     "hookimpl",

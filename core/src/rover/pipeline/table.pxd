@@ -3,6 +3,8 @@
 cimport cython
 
 from rover.pipeline.memory cimport MemoryBudget
+from rover.pipeline.processes cimport Processes
+from rover.pipeline.source_side cimport SourceSide
 from rover.pipeline.surroundings cimport Surroundings
 from rover.pipeline.totals cimport Totals
 from rover.pipeline.tracked_connection cimport TrackedConnection
@@ -12,10 +14,10 @@ cdef long long CONNECTION_MEMORY
 
 cdef class Pipeline:
     cdef readonly Totals totals
-    cdef object _source
+    cdef SourceSide _source
     cdef MemoryBudget _budget
     cdef Surroundings _surroundings
-    cdef object _processes
+    cdef Processes _processes
     cdef object _epoch
     cdef Py_ssize_t _max_connections
     cdef list _idlest

@@ -4,6 +4,7 @@ cimport cython
 
 from rover.pipeline.opening cimport Opening
 from rover.pipeline.outbox cimport Outbox
+from rover.pipeline.source_side cimport SourceSide
 from rover.pipeline.surroundings cimport Surroundings
 from rover.pipeline.totals cimport Totals
 from rover.plugins.guard cimport memory_of, role_of
@@ -50,6 +51,7 @@ cdef class TrackedConnection:
     cdef _make_plain(self)
     @cython.locals(buffer=StreamBuffer, before="long long", steps="long long", _="long long")
     cdef _decode(self, int direction, object now)
+    @cython.locals(source=SourceSide)
     cdef _leave_out(self, int direction)
     cdef _collect(self, object method, object now, object cut)
     @cython.locals(surroundings=Surroundings, details=tuple, totals=Totals)

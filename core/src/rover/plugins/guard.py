@@ -15,7 +15,14 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover.contracts.protocol import NEED_MORE, RESYNCHRONISED, AnyExchange, Outcomes, ProtocolSpec
+from rover.contracts.protocol import (
+    MAX_OPENING,
+    NEED_MORE,
+    RESYNCHRONISED,
+    AnyExchange,
+    Outcomes,
+    ProtocolSpec,
+)
 from rover.contracts.settings import Setting
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import SourceSpec
@@ -288,6 +295,7 @@ def check_spec(spec: object, kind: type) -> None:
             type(token) is str for token in spec.upgrades
         ):
             raise TypeError(f"{what}: upgrades are to be a set of str")
+        _check_opening(what, spec)
         _check_settings(what, spec.settings)
     elif isinstance(spec, SourceSpec):
         _check_callable(what, make=spec.make)
@@ -303,6 +311,17 @@ def check_name(what: str, name: object) -> None:
     """A name that is to be a part of a dotted key."""
     if type(name) is not str or not _NAME.fullmatch(name):
         raise TypeError(f"{what} whose name is {_shown(name)}: letters, digits, _ and - are due")
+
+
+def _check_opening(what: str, spec: ProtocolSpec) -> None:
+    if type(spec.opening) is not int or not 0 <= spec.opening <= MAX_OPENING:
+        raise TypeError(f"{what}: opening is to be a number of bytes up to {MAX_OPENING}")
+    if not isinstance(spec.ports, frozenset | set) or not all(
+        type(port) is int and 0 < port < 65536 for port in spec.ports
+    ):
+        raise TypeError(f"{what}: ports are to be a set of port numbers")
+    if spec.sniff_own is not None:
+        _check_callable(what, sniff_own=spec.sniff_own)
 
 
 def _shown(value: object) -> str:
