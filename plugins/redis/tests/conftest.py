@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rover import Direction, Role
-from rover.testing import Play, connection
+from rover.testing import Play
 from rover_plugin_redis.decoder import RedisDecoder
 
 COMMANDS, REPLIES = Direction.INGRESS, Direction.EGRESS
@@ -19,7 +19,7 @@ class Talk(Play):
     """A client's commands and a server's replies, watched at the server's end."""
 
     def __init__(self, *, role: Role | None = Role.SERVER, late: bool = False, **settings: Any) -> None:
-        super().__init__(RedisDecoder(connection(role), settings, None), late=late)
+        super().__init__(RedisDecoder, role=role, late=late, settings=settings)
 
     def ask(self, *commands: bytes) -> None:
         """One call of the client."""
@@ -35,18 +35,18 @@ class Talk(Play):
         self.answer(reply)
 
     @property
-    def logs(self) -> list[dict[str, Any]]:
+    def said(self) -> list[dict[str, Any]]:
         """What was logged, with the outcome."""
-        return [{**each.attributes, "outcome": each.outcome.value} for each in self.exchanges]
+        return [{**each.attributes, "outcome": each.outcome.value} for each in self.logs]
 
     @property
     def names(self) -> list[Any]:
-        return [each.get("db.operation.name") for each in self.logs]
+        return [each.get("db.operation.name") for each in self.said]
 
     @property
     def sizes(self) -> list[tuple[Any, Any]]:
         """(name, bytes of the reply) of each log."""
-        return [(each.get("db.operation.name"), each.get("redis.response.size")) for each in self.logs]
+        return [(each.get("db.operation.name"), each.get("redis.response.size")) for each in self.said]
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ QUEUED = b"+QUEUED\r\n"
 
 def test_a_log_says_what_was_asked_and_how_much_was_answered(talk, command) -> None:
     talk.turn(command("get", "k"), b"$5\r\nhello\r\n")
-    assert talk.logs == [
+    assert talk.said == [
         {
             "db.system.name": "redis",
             "db.operation.name": "GET",
@@ -78,7 +78,7 @@ def test_every_kind_of_reply_is_one(reply: bytes, talk, command) -> None:
     talk.ask(command("ONE"), command("TWO"))
     talk.answer(reply, b"+OK\r\n")
     assert talk.sizes == [("ONE", len(reply)), ("TWO", 5)]
-    assert all("error.type" not in each for each in talk.logs)
+    assert all("error.type" not in each for each in talk.said)
 
 
 ERRORS = [
@@ -99,7 +99,7 @@ ERRORS = [
 @pytest.mark.parametrize(("reply", "code", "error"), ERRORS)
 def test_an_error_is_told_by_its_prefix(reply: bytes, code: str | None, error: str, talk, command) -> None:
     talk.turn(command("FOO"), reply)
-    (log,) = talk.logs
+    (log,) = talk.said
     assert (log.get("db.response.status_code"), log["error.type"], log["outcome"]) == (
         code,
         error,
@@ -111,10 +111,10 @@ def test_a_pipeline_is_answered_in_order(talk, command) -> None:
     talk.ask(*(command("GET", "k" * n) for n in range(1, 100)))
     for n in range(1, 100):
         talk.answer(b"$%d\r\n%s\r\n" % (n, b"x" * n))
-    assert [each["redis.response.size"] for each in talk.logs] == [
+    assert [each["redis.response.size"] for each in talk.said] == [
         len(b"$%d\r\n%s\r\n" % (n, b"x" * n)) for n in range(1, 100)
     ]
-    assert len({each["redis.request.size"] for each in talk.logs}) == 99
+    assert len({each["redis.request.size"] for each in talk.said}) == 99
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_pipeline_is_answered_in_order(talk, command) -> None:
 def test_a_command_may_be_a_line(line: bytes, name: str, talk) -> None:
     talk.ask(line)
     talk.answer(OK)
-    assert [(each["db.operation.name"], each["redis.request.size"]) for each in talk.logs] == [
+    assert [(each["db.operation.name"], each["redis.request.size"]) for each in talk.said] == [
         (name, len(line))
     ]
 
@@ -146,7 +146,7 @@ def test_what_is_no_command_gets_no_reply(nothing: bytes, talk, command) -> None
 def test_a_name_is_bounded_and_printable(talk, command) -> None:
     talk.turn(command(b"\xff\x00" + b"n" * 10_000), b"-ERR unknown command\r\n")
     talk.turn(command(""), b"-ERR unknown command ''\r\n")
-    first, second = talk.logs
+    first, second = talk.said
     assert first["db.operation.name"] == "\\xff\\x00".replace("\\x00", "\x00") + "N" * 62
     assert "db.operation.name" not in second
 
@@ -157,7 +157,7 @@ def test_a_name_is_bounded_and_printable(talk, command) -> None:
 def test_arguments_are_not_shown(talk, command) -> None:
     talk.turn(command("AUTH", "user", "secret"), b"-WRONGPASS secret\r\n")
     talk.turn(command("SET", "secret", "secret"), b"$6\r\nsecret\r\n")
-    assert "secret" not in repr(talk.logs)
+    assert "secret" not in repr(talk.said)
 
 
 @pytest.mark.parametrize(
@@ -178,14 +178,14 @@ def test_the_first_key_where_a_user_asks_for_it(
 ) -> None:
     talk = make_talk(keys=True)
     talk.turn(command(*words), OK)
-    assert talk.logs[0].get("redis.key") == key
+    assert talk.said[0].get("redis.key") == key
 
 
 # -- the database -------------------------------------------------------------------------------
 
 
 def databases(talk: Any) -> list[Any]:
-    return [each.get("db.namespace") for each in talk.logs]
+    return [each.get("db.namespace") for each in talk.said]
 
 
 def test_the_database_is_the_one_selected(talk, command) -> None:
@@ -221,7 +221,7 @@ def test_a_transaction_is_a_log_per_command(talk, command) -> None:
     talk.turn(command("LPUSH", "b", "c"), QUEUED)
     talk.turn(command("EXEC"), b"*2\r\n:1\r\n-WRONGTYPE no\r\n")
     assert talk.sizes == [("MULTI", 5), ("INCR", 9), ("LPUSH", 9), ("EXEC", 23)]
-    assert "error.type" not in talk.logs[-1]
+    assert "error.type" not in talk.said[-1]
 
 
 def test_what_a_transaction_may_change_is_marked(talk, command) -> None:
@@ -230,7 +230,7 @@ def test_what_a_transaction_may_change_is_marked(talk, command) -> None:
     talk.answer(OK, QUEUED, QUEUED, b"*2\r\n+OK\r\n$-1\r\n")
     talk.turn(command("PING"), b"+PONG\r\n")
     assert talk.names == ["MULTI", "CLIENT", "GET", "EXEC", "PING"]
-    assert [each.get("rover.pairing") for each in talk.logs] == [None] * 4 + ["assumed"]
+    assert [each.get("rover.pairing") for each in talk.said] == [None] * 4 + ["assumed"]
 
 
 # -- no replies ---------------------------------------------------------------------------------
@@ -243,8 +243,8 @@ def test_client_reply_off_and_on(talk, command) -> None:
     talk.turn(command("client", "reply", "on"), OK)
     talk.turn(command("PING"), b"+PONG\r\n")
     assert talk.sizes == [("PING", 7), ("CLIENT", None), ("SET", None), ("CLIENT", 5), ("PING", 7)]
-    assert {each["outcome"] for each in talk.logs} == {"complete"}
-    assert not [each for each in talk.logs if "rover.pairing" in each]
+    assert {each["outcome"] for each in talk.said} == {"complete"}
+    assert not [each for each in talk.said if "rover.pairing" in each]
 
 
 def test_client_reply_skip(talk, command) -> None:
@@ -293,7 +293,7 @@ def test_subscribers_of_resp2(talk, command) -> None:
         ("UNSUBSCRIBE", 2 * 33),
         ("LRANGE", len(message)),
     ]
-    assert not [each for each in talk.logs if "rover.pairing" in each]
+    assert not [each for each in talk.said if "rover.pairing" in each]
 
 
 def test_patterns_are_counted_apart(talk, command) -> None:
@@ -387,7 +387,7 @@ def test_a_replica_that_is_refused_goes_on(talk, command) -> None:
 def test_what_blocks_waits_for_as_long_as_it_takes(talk, command) -> None:
     talk.ask(command("BLPOP", "l", "0"))
     talk.expire(talk.time + 10**15)
-    assert not talk.logs
+    assert not talk.said
     talk.answer(b"*2\r\n$1\r\nl\r\n$1\r\nx\r\n")
     assert talk.sizes == [("BLPOP", 18)]
 
@@ -396,8 +396,8 @@ def test_what_is_never_answered_is_aborted(talk, command) -> None:
     talk.ask(command("GET", "a"), command("GET", "b"))
     talk.answer(b"$5\r\nhel")
     talk.close()
-    assert [(each["db.operation.name"], each["outcome"]) for each in talk.logs] == [("GET", "aborted")] * 2
-    assert not [each for each in talk.logs if "redis.response.size" in each]
+    assert [(each["db.operation.name"], each["outcome"]) for each in talk.said] == [("GET", "aborted")] * 2
+    assert not [each for each in talk.said if "redis.response.size" in each]
 
 
 def test_an_error_that_nobody_asked_for_is_passed_over(talk, command) -> None:
@@ -405,7 +405,7 @@ def test_an_error_that_nobody_asked_for_is_passed_over(talk, command) -> None:
     talk.answer(b"-DENIED Redis is running in protected mode\r\n")
     talk.turn(command("PING"), b"+PONG\r\n")
     assert talk.names == ["PING"]
-    assert talk.logs[0]["rover.pairing"] == "assumed"
+    assert talk.said[0]["rover.pairing"] == "assumed"
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_what_is_no_command_is_a_break(wrong: bytes, talk, command) -> None:
     assert talk.protocol_break is not None
     assert talk.protocol_break.reason == "framing"
     assert talk.names == ["PING", "GET"]
-    assert talk.logs[-1]["outcome"] == "aborted"
+    assert talk.said[-1]["outcome"] == "aborted"
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_what_is_no_reply_is_a_break(wrong: bytes, talk, command) -> None:
     talk.answer(wrong)
     assert talk.protocol_break is not None
     assert talk.protocol_break.reason == "framing"
-    assert [each["outcome"] for each in talk.logs] == ["aborted"]
+    assert [each["outcome"] for each in talk.said] == ["aborted"]
 
 
 # -- which end is which ----------------------------------------------------------------------------
@@ -479,5 +479,5 @@ def test_the_end_is_known_by_what_comes_from_it(asking: Direction, first: Any, m
     talk.send(Direction(1 - asking), b"+PONG\r\n")
     assert talk.sizes[-2:] == [("GET", 7), ("PING", 7)]
     assert talk.decoder.role is (Role.CLIENT if asking is EGRESS else Role.SERVER)
-    assert all(each["rover.pairing"] == "assumed" for each in talk.logs)
+    assert all(each["rover.pairing"] == "assumed" for each in talk.said)
     assert talk.protocol_break is None

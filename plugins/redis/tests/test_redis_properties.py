@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover import Direction, Role
+from rover.testing import check_delivery
 
 INGRESS, EGRESS = Direction
 FILLING = b"+OK\r\n*1\r\n$4\r\nPING\r\n$2\r\nab\r\n:1\r\n*2\r\n"
@@ -94,24 +95,18 @@ def play(talk: Any, calls: list[Call]) -> Any:
     return talk
 
 
-def check_details(talk: Any) -> None:
-    """Every call is delivered once."""
-    delivered = [detail for taken in talk.taken for detail in taken] + talk.alone
-    assert sorted(detail.sequence for detail in delivered) == [detail.sequence for detail in talk.calls]
-
-
 @given(conversation=conversations())
 def test_each_command_has_its_reply(conversation: tuple[list[str], list[Call]], make_talk) -> None:
     shapes, calls = conversation
     talk = play(make_talk(), calls)
-    assert len(talk.logs) == len(shapes)
-    assert all(right(log, shapes) for log in talk.logs)
-    assert not [log for log in talk.logs if "rover.pairing" in log or log["outcome"] != "complete"]
-    check_details(talk)
+    assert len(talk.said) == len(shapes)
+    assert all(right(log, shapes) for log in talk.said)
+    assert not [log for log in talk.said if "rover.pairing" in log or log["outcome"] != "complete"]
+    check_delivery(talk)
 
 
 def seen_of(talk: Any) -> Any:
-    return talk.logs, talk.protocol_break and talk.protocol_break.reason
+    return talk.said, talk.protocol_break and talk.protocol_break.reason
 
 
 @given(conversation=conversations(), data=st.data())
@@ -188,8 +183,8 @@ def test_hostile_bytes_are_the_same_byte_by_byte(
         for direction, payload in calls:
             bitten.send_all(direction, (payload[n : n + 1] for n in range(len(payload))))
         bitten.close()
-        check_details(whole)
-        check_details(bitten)
+        check_delivery(whole)
+        check_delivery(bitten)
         if not late and role is not None:  # else calls are what decoding goes by where it has to begin again
             assert seen_of(bitten) == seen_of(whole)
 
@@ -209,12 +204,12 @@ def play_lossy(talk: Any, calls: list[Call], lost: set[int]) -> Any:
 
 def check_marked(talk: Any, shapes: list[str]) -> None:
     """No wrong pair without a mark, no command twice."""
-    paired = [log for log in talk.logs if "redis.request.size" in log and "redis.response.size" in log]
+    paired = [log for log in talk.said if "redis.request.size" in log and "redis.response.size" in log]
     wrong = [log for log in paired if "rover.pairing" not in log and not right(log, shapes)]
     assert not wrong
-    sizes = [log["redis.request.size"] for log in talk.logs if "redis.request.size" in log]
+    sizes = [log["redis.request.size"] for log in talk.said if "redis.request.size" in log]
     assert len(sizes) == len(set(sizes))
-    check_details(talk)
+    check_delivery(talk)
 
 
 @settings(max_examples=400, deadline=None)
@@ -251,8 +246,8 @@ def test_of_a_client_that_takes_turns_a_lost_reply_costs_its_own_command_alone(
     numbers = range(min(2, len(shapes)), len(shapes))
     lost = data.draw(st.sets(st.sampled_from(numbers))) if numbers else set()
     talk = play_lossy(make_talk(), calls, {2 * number + 1 for number in lost})
-    assert len(talk.logs) == len(shapes)
-    for log in talk.logs:
+    assert len(talk.said) == len(shapes)
+    for log in talk.said:
         number = [len(asked(n)) for n in range(len(shapes))].index(log["redis.request.size"])
         assert log["outcome"] == ("aborted" if number in lost else "complete")
         assert number in lost or right(log, shapes)
@@ -267,8 +262,8 @@ def test_of_a_client_that_takes_turns_a_lost_command_costs_itself_alone(
     shapes, calls = conversation
     lost = data.draw(st.sets(st.integers(0, len(shapes) - 1)))
     talk = play_lossy(make_talk(), calls, {2 * number for number in lost})
-    assert len(talk.logs) == len(shapes) - len(lost)
-    assert all(right(log, shapes) and log["outcome"] == "complete" for log in talk.logs)
+    assert len(talk.said) == len(shapes) - len(lost)
+    assert all(right(log, shapes) and log["outcome"] == "complete" for log in talk.said)
 
 
 @settings(max_examples=100, deadline=None)
@@ -278,7 +273,7 @@ def test_joined_late_every_pair_is_marked(
 ) -> None:
     _, calls = conversation
     talk = play(make_talk(late=True), calls[joined:])
-    assert all("rover.pairing" in log for log in talk.logs if "redis.response.size" in log)
+    assert all("rover.pairing" in log for log in talk.said if "redis.response.size" in log)
     assert talk.protocol_break is None
 
 
@@ -293,8 +288,8 @@ def test_joined_late_pairs_are_right_from_the_next_command_on(
 ) -> None:
     shapes, calls = conversation
     talk = play(make_talk(role=role, late=True), calls[joined:])
-    assert len(talk.logs) == len([1 for direction, _ in calls[joined:] if direction is INGRESS])
-    assert all(right(log, shapes) and log["outcome"] == "complete" for log in talk.logs)
+    assert len(talk.said) == len([1 for direction, _ in calls[joined:] if direction is INGRESS])
+    assert all(right(log, shapes) and log["outcome"] == "complete" for log in talk.said)
 
 
 LOST = object()
@@ -340,4 +335,4 @@ def test_losses_that_only_look_like_those_of_a_client_that_takes_turns(calls: li
             sent += call
     talk.close()
     check_marked(talk, shapes)
-    assert [log for log in talk.logs if "rover.pairing" in log]
+    assert [log for log in talk.said if "rover.pairing" in log]

@@ -238,8 +238,8 @@ def _is_marked(exchange: AnyExchange) -> bool:
     """Whether it says of itself that it may be wrong, or is not whole."""
     if exchange.outcome is not Outcome.COMPLETE:
         return True
-    if isinstance(exchange, HttpExchange):
-        return exchange.assumed
+    if isinstance(exchange, HttpExchange | Exchange) and exchange.assumed:
+        return True
     return isinstance(exchange, Exchange) and exchange.attributes.get("rover.pairing") == "assumed"
 
 
@@ -255,7 +255,7 @@ def _check_spoken(law: str, whole: Play, found: Play, where: str, *, in_full: bo
         ):
             continue
         raise LawError(
-            f"{law}: {facts} was never spoken, and no mark says so: an outcome, or rover.pairing of value "
+            f"{law}: {facts} was never spoken, and no mark says so: an outcome, or that it is "
             f"assumed{where}\nspoken: {_lines(spoken)}"
         )
 

@@ -15,9 +15,9 @@ from rover.contracts.protocol import (
     ProtocolSpec,
     Verdict,
 )
-from rover.pipeline.table import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover.streams.buffer import StreamBuffer
 from rover.streams.ledger import Ledger
@@ -251,7 +251,17 @@ class Play:
                 raise
             return _witness(self, self.decoder)
 
-        names = ("name", "sniff", "settings", "upgrades", "upload", "priority")
+        names = (
+            "name",
+            "sniff",
+            "settings",
+            "upgrades",
+            "upload",
+            "priority",
+            "opening",
+            "ports",
+            "sniff_own",
+        )
         return ProtocolSpec(make=witnessed, **{name: getattr(spec, name) for name in names})
 
 

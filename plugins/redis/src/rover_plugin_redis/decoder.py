@@ -41,6 +41,7 @@ from rover_plugin_redis.commands import (
     UNSUBSCRIBE,
 )
 from rover_plugin_redis.pairing import MAX_WAITING, Command, Pairing
+from rover_plugin_redis.reader import CommandReader, ReplyReader
 from rover_plugin_redis.resp import (
     BAD,
     CRLF,
@@ -51,8 +52,6 @@ from rover_plugin_redis.resp import (
     MINUS,
     REPLIES,
     STAR,
-    CommandReader,
-    ReplyReader,
 )
 from rover_plugin_redis.sniff import OPENING
 
@@ -153,13 +152,15 @@ class RedisDecoder:
             return out.popleft()
         if self._over:
             return NEED_MORE
+        way = int(direction)
         if self._asking < 0 and not self._choose(direction, buffer, now):
             return NEED_MORE
-        if direction == self._asking:
+        if way == self._asking:
             if self._requests is None:
                 self._requests = self._adopted(buffer)
             before = buffer.position
-            if self._read_commands(buffer, now) and buffer.position != before:
+            found_again = self._read_commands(buffer, now)
+            if found_again and buffer.position != before:
                 return RESYNCHRONISED
         elif self._replies is None:
             self._replies = self._adopted(buffer)
@@ -394,8 +395,9 @@ class RedisDecoder:
         reader = self._command
         if reader.name:
             self._asked(reader.name, reader.argument, reader.mode, reader.count, 0, missing, now)
-            if self._waiting and self._waiting[-1].owner == self._owner:
-                self._waiting[-1].whole = False
+            last = self._waiting[-1] if self._waiting else None
+            if last is not None and last.owner == self._owner:
+                last.whole = False
         reader.reset()
         self._lost_commands = True
 
@@ -421,8 +423,9 @@ class RedisDecoder:
                     continue
                 what = self._what_is(buffer, data, offset)
                 if what in (REPLY, CONFIRMATION):
-                    self._reply_owner = waiting[0].owner
-                    if waiting[0].kind == SYNC and data[offset] != MINUS:
+                    oldest = waiting[0]
+                    self._reply_owner = oldest.owner
+                    if oldest.kind == SYNC and data[offset] != MINUS:
                         return self._synchronise(buffer, now)
                 elif what == UNKNOWN or (what == UNASKED and self._may_hold(buffer, now)):
                     if not buffer.gap:
@@ -467,11 +470,12 @@ class RedisDecoder:
 
     def _what_is(self, buffer: StreamBuffer, data: bytes | bytearray, offset: int) -> int:
         """What the server begins to send."""
-        first, waiting = data[offset], self._waiting
+        first = data[offset]
+        oldest = self._waiting[0] if self._waiting else None
         if first == PUSH:
             return self._kind(data, offset)
         if first == STAR:
-            subscribes = waiting and (waiting[0].kind == SUBSCRIBE or waiting[0].kind == UNSUBSCRIBE)
+            subscribes = oldest is not None and oldest.kind in (SUBSCRIBE, UNSUBSCRIBE)
             if self._total or self._shards or subscribes or self._pairing.doubt:
                 kind = self._kind(data, offset)
                 if kind != REPLY:
@@ -481,7 +485,7 @@ class RedisDecoder:
                 return MESSAGE
             if WATCHED_BEGINNING.match(data[offset : offset + LONGEST_KIND]):
                 return UNKNOWN
-        if not waiting or 0 < buffer.since < waiting[0].start:
+        if oldest is None or 0 < buffer.since < oldest.start:
             return UNASKED
         return REPLY
 
@@ -601,7 +605,7 @@ class RedisDecoder:
         buffer.skip(buffer.gap)
         reader.reset()
         self._size = 0
-        over = self._pairing.lose(moved, records, ordered=ordered)
+        over = self._pairing.lose(moved, records, ordered)
         if answering and not over and waiting:
             self._pairing.doubt = True
             over = [waiting.popleft()]
@@ -638,8 +642,6 @@ class RedisDecoder:
             attributes["redis.request.size"] = command.size
         if size >= 0:
             attributes["redis.response.size"] = size
-            if command.assumed:
-                attributes["rover.pairing"] = "assumed"
         attributes["db.system.name"] = "redis"
         return Exchange(
             owner=command.owner,
@@ -648,6 +650,7 @@ class RedisDecoder:
             name="redis",
             attributes=attributes,
             outcome=outcome,
+            assumed=command.assumed and size >= 0,
         )
 
     def _abandon(self, now: int) -> None:

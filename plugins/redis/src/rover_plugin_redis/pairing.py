@@ -108,7 +108,7 @@ class Pairing:
             self._batches = False
         self.doubt = True
 
-    def lose(self, moved: int, records: int, *, ordered: bool) -> list[Command]:
+    def lose(self, moved: int, records: int, ordered: bool) -> list[Command]:
         """Replies may have been lost, in `records` calls at most, before the call number `moved`. Returns the
         commands that are over. `ordered`: whether the calls' numbers tell which came first."""
         waiting = self.waiting
