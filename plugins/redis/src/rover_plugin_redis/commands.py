@@ -40,6 +40,10 @@ KINDS = {
     "QUIT": QUIT,
 }
 
+ARGUED = frozenset((b"SELECT", b"CLIENT"))
+ARGUED_SIZE = 6
+"""Commands whose arguments matter; the bytes of either name."""
+
 SHARDED = frozenset(("SSUBSCRIBE", "SUNSUBSCRIBE"))
 """These count their channels apart from all others."""
 

@@ -18,7 +18,9 @@ cdef Py_ssize_t MAX_LINE
 cdef Py_ssize_t MAX_NAME
 cdef Py_ssize_t MAX_WAITING
 cdef int MESSAGE
+cdef Py_ssize_t MAX_NAMES
 cdef int MINUS
+cdef int NEWLINE
 cdef int MONITOR
 cdef int MULTI
 cdef int PLAIN
@@ -48,6 +50,7 @@ cdef class RedisDecoder:
     cdef Pairing _pairing
     cdef object _waiting
     cdef object _out
+    cdef dict _names
     cdef long long _owners
     cdef bint _over
     cdef long long _owner

@@ -50,6 +50,7 @@ from rover_plugin_redis.resp import (
     MAX_LINE,
     MAX_NAME,
     MINUS,
+    NEWLINE,
     REPLIES,
     STAR,
 )
@@ -57,6 +58,8 @@ from rover_plugin_redis.sniff import OPENING
 
 COMMAND_MEMORY = 400
 """Bytes that a command takes while it waits, with its own numbers and texts."""
+MAX_NAMES = 16
+"""Names of commands that are remembered as they are shown: few clients use more on one connection."""
 HOLD = 1_000_000_000
 """ns that a reply waits for its command: where one thread of a client writes while another reads, the record
 of the write may come after that of the read."""
@@ -67,7 +70,6 @@ UNDECIDED = 4096
 
 INGRESS, EGRESS = Direction
 COMPLETE, ABORTED = Outcome.COMPLETE, Outcome.ABORTED
-NEWLINE = b"\n"
 PLUS, PUSH = b"+>"
 CODE = re.compile(rb"[A-Z][A-Z0-9_]{0,31}(?=[ \r\n]|\Z)")
 """What an error begins with, by the custom of Redis."""
@@ -102,11 +104,12 @@ class RedisDecoder:
         self._asking = -1  # the direction of the commands, once it is known
         self._requests: StreamBuffer | None = None
         self._replies: StreamBuffer | None = None
-        self._command = CommandReader()
+        self._command = CommandReader(self._keys)
         self._reply = ReplyReader()
         self._pairing = Pairing()
         self._waiting = self._pairing.waiting
         self._out: collections.deque[Exchange | ProtocolBreak] = collections.deque()
+        self._names: dict[bytes, str] = {}  # as they are shown, by how they were sent
         self._owners = 0
         self._over = False  # a break was found
         # Of the command that is read:
@@ -275,7 +278,7 @@ class RedisDecoder:
     def _read_line(self, buffer: StreamBuffer, now: int) -> bool:
         """A command that is a line of words, as people send it. False when more bytes are needed."""
         data, offset = buffer.data, buffer.offset
-        end = data.find(NEWLINE, offset, offset + MAX_LINE)
+        end = data.find(b"\n", offset, offset + MAX_LINE)
         if end < 0:
             if len(buffer) >= MAX_LINE:
                 return self._bad_command(buffer, now)
@@ -301,7 +304,11 @@ class RedisDecoder:
         self, name: bytes, argument: bytes, mode: bytes, count: int, size: int, missing: int, now: int
     ) -> None:
         """A command is whole."""
-        text = name[:MAX_NAME].upper().decode("ascii", "backslashreplace")
+        text = self._names.get(name)
+        if text is None:
+            text = name[:MAX_NAME].upper().decode("ascii", "backslashreplace")
+            if len(self._names) < MAX_NAMES:
+                self._names[name] = text
         command = Command(self._owner, self._start, self._sequence, text, argument, size)
         self._owners += 1
         kind = KINDS.get(text, PLAIN)
@@ -575,7 +582,7 @@ class RedisDecoder:
         """The answer to a replica that asks for the data: a line. What follows is no reply."""
         data, offset = buffer.data, buffer.offset
         start = offset
-        while start < len(data) and data[start] == NEWLINE[0]:  # the master is alive, and prepares the data
+        while start < len(data) and data[start] == NEWLINE:  # the master is alive, and prepares the data
             start += 1
         if start > offset:
             buffer.consume(start - offset, self._reply_owner)

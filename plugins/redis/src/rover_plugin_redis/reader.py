@@ -6,8 +6,8 @@ keep numbers, never content; what a length says is passed over is passed over wh
 
 from __future__ import annotations
 
+from rover_plugin_redis.commands import ARGUED, ARGUED_SIZE
 from rover_plugin_redis.resp import (
-    AGGREGATE,
     ATTRIBUTE,
     BAD,
     BLOB_ERROR,
@@ -24,26 +24,64 @@ from rover_plugin_redis.resp import (
     MAX_LINE,
     MINUS,
     NEED,
+    NEWLINE,
+    NULL,
+    RETURN,
     SIMPLE,
     STAR,
     TYPES,
+    ZERO,
 )
 
 
-def length(data: bytes | bytearray, start: int, end: int) -> int:
-    """The number in a line; -1 stands for null, -2 is none."""
-    digits = data[start:end]
-    if digits.isdigit() and len(digits) <= MAX_DIGITS:
-        return int(digits)
-    return -1 if digits == b"-1" else -2
+class Header:
+    """A line that holds a number, such as `$5`."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def read(self, data: bytes | bytearray, position: int) -> int:
+        """Reads the one whose type is at `position`; `number` is -1 for null.
+
+        Returns where the next line begins, 0 when more bytes are needed, -1 where there is none.
+        """
+        line = bytes(data[position : position + MAX_HEADER])
+        size = len(line)
+        at = 1
+        number = 0
+        while at < size:
+            digit = line[at] - ZERO
+            if digit < 0 or digit > 9:
+                break
+            number = number * 10 + digit
+            at += 1
+        if at == size:
+            return -1 if size == MAX_HEADER else 0
+        if at == 1:  # no digit
+            null = line[1 : 1 + len(NULL)]
+            self.number = -1
+            if not NULL.startswith(null):
+                return -1
+            return position + 1 + len(NULL) if null == NULL else 0
+        if line[at] != RETURN or at > MAX_DIGITS + 1:
+            return -1
+        if at + 1 == size:
+            return 0
+        self.number = number
+        return position + at + 2 if line[at + 1] == NEWLINE else -1
 
 
 class CommandReader:
     """Where a command ends, what it is called, and its first argument."""
 
-    __slots__ = ("argument", "begun", "count", "left", "mode", "name", "skip", "state")
+    __slots__ = ("_header", "_keys", "argument", "begun", "count", "left", "mode", "name", "skip", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, keys: bool) -> None:
+        """`keys`: whether the first argument is wanted of every command, and not only of those in ARGUED."""
+        self._header = Header()
+        self._keys = keys
         self.state = NEED
         self.skip = 0
         """Bytes to be passed over before the next one is looked at."""
@@ -56,9 +94,9 @@ class CommandReader:
         self.name = b""
         """As it was sent, at most KEPT bytes of it; empty until it is known."""
         self.argument = b""
-        """The same of what comes after it."""
+        """The same of what comes after it, where it is wanted."""
         self.mode = b""
-        """The same of what comes then, of `CLIENT` alone."""
+        """The same of what comes then."""
 
     def reset(self) -> None:
         """The next byte begins a command."""
@@ -71,34 +109,30 @@ class CommandReader:
         """Goes on at `offset`, where nothing is to be skipped, to where it returns. `state` tells why."""
         size = len(data)
         position = offset
+        header = self._header
         if not self.begun:
-            end = data.find(CRLF, position, position + MAX_HEADER)
-            if end < 0:
-                self.state = BAD if size - position >= MAX_HEADER else NEED
+            start = header.read(data, position) if data[position] == STAR else -1
+            if start <= 0:
+                self.state = BAD if start else NEED
                 return position
-            count = length(data, position + 1, end)
-            if data[position] != STAR or count < -1:
-                self.state = BAD
-                return position
-            position = end + 2
+            position = start
             self.begun = True
-            self.left = self.count = max(count, 0)
+            self.left = self.count = max(header.number, 0)
         while self.left:
             if position >= size:
                 self.state = NEED
                 return position
-            end = data.find(CRLF, position, position + MAX_HEADER)
-            if end < 0:
-                self.state = BAD if size - position >= MAX_HEADER or data[position] != DOLLAR else NEED
+            start = header.read(data, position) if data[position] == DOLLAR else -1
+            if start <= 0:
+                self.state = BAD if start else NEED
                 return position
-            long = length(data, position + 1, end)
-            if data[position] != DOLLAR or long < 0:
+            long = header.number
+            if long < 0:
                 self.state = BAD
                 return position
-            start = end + 2
             past = start + long + 2
             index = self.count - self.left
-            if index < 2 or (index == 2 and self.name.upper() == b"CLIENT"):
+            if index == 0 or (index < 3 and self._wants()):
                 kept = min(start + long, start + KEPT)
                 if kept > size:
                     self.state = NEED
@@ -119,13 +153,19 @@ class CommandReader:
         self.state = DONE
         return position
 
+    def _wants(self) -> bool:
+        """Whether arguments of the command matter."""
+        name = self.name
+        return self._keys or (len(name) == ARGUED_SIZE and name.upper() in ARGUED)
+
 
 class ReplyReader:
     """Where a reply ends, and whether it is an error."""
 
-    __slots__ = ("begun", "error", "left", "number", "skip", "stack", "state")
+    __slots__ = ("_header", "begun", "error", "left", "number", "skip", "stack", "state")
 
     def __init__(self) -> None:
+        self._header = Header()
         self.state = NEED
         self.skip = 0
         """Bytes to be passed over before the next one is looked at."""
@@ -157,6 +197,7 @@ class ReplyReader:
         position = offset
         left = self.left
         stack = self.stack
+        header = self._header
         self.state = NEED
         while True:
             # What is complete was counted: of an aggregate when it began, because of an attribute nothing is.
@@ -169,28 +210,34 @@ class ReplyReader:
             if position >= size:
                 break
             kind = data[position]
-            end = data.find(CRLF, position, position + MAX_LINE)
-            if end < 0:
-                long = size - position
-                if long >= MAX_LINE or (long >= MAX_HEADER and kind not in SIMPLE) or kind not in TYPES:
-                    self.state = BAD
-                break
             if kind in SIMPLE:
-                if kind == MINUS and not stack:
-                    self.error = bytes(data[position + 1 : min(end, position + 1 + KEPT)])
+                end = data.find(CRLF, position, position + MAX_LINE)
+                if end < 0:
+                    if size - position >= MAX_LINE:
+                        self.state = BAD
+                    break
+                if kind == MINUS:
+                    if not stack:
+                        self.error = bytes(data[position + 1 : min(end, position + 1 + KEPT)])
                 elif kind == COLON:
-                    self.number = max(length(data, position + 1, end), -1)
+                    self.number = header.number if header.read(data, position) > 0 else -1
                 left -= 1
                 position = end + 2
-            elif kind in BULK:
-                long = length(data, position + 1, end)
-                if long < -1:
+                self.begun = True
+                continue
+            if kind not in TYPES:
+                self.state = BAD
+                break
+            start = header.read(data, position)
+            if start <= 0:
+                if start:
                     self.state = BAD
-                    break
-                start = end + 2
-                past = start + long + 2 if long >= 0 else start
+                break
+            number = header.number
+            if kind in BULK:
+                past = start + number + 2 if number >= 0 else start
                 if kind == BLOB_ERROR and not stack:
-                    kept = min(start + long, start + KEPT)
+                    kept = min(start + max(number, 0), start + KEPT)
                     if kept > size:
                         break
                     self.error = bytes(data[start:kept])
@@ -201,22 +248,18 @@ class ReplyReader:
                     self.begun = True
                     break
                 position = past
-            elif kind in AGGREGATE:
-                count = length(data, position + 1, end)
-                if count < -1 or len(stack) >= MAX_DEPTH:
+            else:
+                if len(stack) >= MAX_DEPTH:
                     self.state = BAD
                     break
                 if kind != ATTRIBUTE:
                     left -= 1
                 if kind in (MAP, ATTRIBUTE):
-                    count *= 2
-                position = end + 2
-                if count > 0:
+                    number *= 2
+                position = start
+                if number > 0:
                     stack.append(left)
-                    left = count
-            else:
-                self.state = BAD
-                break
+                    left = number
             self.begun = True
         self.left = left
         return position

@@ -7,7 +7,11 @@ Source: "Redis serialization protocol specification" (RESP2 and RESP3), and Redi
 from __future__ import annotations
 
 CRLF = b"\r\n"
+RETURN, NEWLINE = CRLF
+ZERO = b"0"[0]
 STAR, DOLLAR, MINUS = b"*$-"
+NULL = b"-1\r\n"
+"""The length of what is not there."""
 SIMPLE = frozenset(b"+-:_#,(")
 """A line is all there is of these."""
 BULK = frozenset(b"$!=")
@@ -24,8 +28,8 @@ MAX_LINE = 65_536
 replies of one line have."""
 MAX_DIGITS = 13
 """Of a length or a count: ten terabytes, where Redis takes strings of 512 MB unless it is told otherwise."""
-MAX_HEADER = 1 + 1 + MAX_DIGITS + 2
-"""Bytes of a line that holds a length: its type, a sign, digits, CRLF."""
+MAX_HEADER = 1 + MAX_DIGITS + 2
+"""Bytes of a line that holds one."""
 MAX_DEPTH = 128
 """Aggregates within aggregates: clients stop at 7 to 9 (hiredis), a script can nest some more."""
 KEPT = 256
