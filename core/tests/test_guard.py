@@ -42,7 +42,8 @@ from rover import (
 from rover.cli.command import build
 from rover.contracts.settings import Settings
 from rover.http import Headers, HttpExchange, HttpRequest, HttpStream
-from rover.pipeline.dispatch import IDLE_CHECK, LARGE, WORTH_TELLING
+from rover.pipeline.table import IDLE_CHECK
+from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
 from rover.plugins.guard import MAX_YIELDED
 from rover.plugins.manager import MAX_KINDS, OTHERS, PluginManager
 from rover.run.configuration import CORE, Catalogue
@@ -685,6 +686,14 @@ SPECS = [
     ("register_protocols", protocol(priority="high")),
     ("register_protocols", protocol(upgrades=None)),
     ("register_protocols", protocol(upgrades=[[]])),
+    ("register_protocols", protocol(opening="4096")),
+    ("register_protocols", protocol(opening=-1)),
+    ("register_protocols", protocol(opening=1 << 30)),
+    ("register_protocols", protocol(ports=6379)),
+    ("register_protocols", protocol(ports=[6379])),
+    ("register_protocols", protocol(ports=frozenset({"6379"}))),
+    ("register_protocols", protocol(ports=frozenset({65_536}))),
+    ("register_protocols", protocol(sniff_own=1)),
     ("register_protocols", protocol(settings=None)),
     ("register_protocols", protocol(settings=7)),
     ("register_protocols", protocol(settings={"path": "-"})),

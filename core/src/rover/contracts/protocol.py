@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rover.contracts.settings import Setting
 from rover.streams.buffer import StreamBuffer
@@ -18,6 +18,9 @@ UPLOAD_ALL = 0xFFFF_FFFE
 """Upload limit: every byte up to what the source can take of one call."""
 UPLOAD_NONE = 0
 """Upload limit: details only."""
+MAX_OPENING = 1 << 17
+"""The most that `ProtocolSpec.opening` may ask for: a first reply of 64 kB with what frames it, twice over.
+Every connection that nobody has recognised yet pays for it: so many bytes of each direction are copied."""
 
 
 class Verdict(enum.Enum):
@@ -50,9 +53,7 @@ class Decoder(Protocol):
     Fed whole or byte by byte, it yields the same exchanges. Any exception, and any result of
     another type, is a bug of the plugin: the core counts it and breaks the connection (reason `plugin`).
 
-    It may have one more method, `unneeded(direction) -> int`: how many of the bytes that come
-    next it will pass over whatever they are. The core asks in the middle of large bodies, and
-    tells the source to leave those bytes out: a gap of known size takes their place.
+    It may be a WeighedDecoder and a SkippingDecoder, too: the core looks at the first of each class.
     """
 
     role: Role | None
@@ -74,8 +75,9 @@ class Decoder(Protocol):
         """Called when the connection is over; returns the exchanges under way, as `aborted`."""
 
 
-class WeighedDecoder(Decoder, Protocol):
-    """A decoder that tells how much it keeps, so that `limits.memory` can hold for it.
+@runtime_checkable
+class WeighedDecoder(Protocol):
+    """The optional part of a decoder that tells how much it keeps, so that `limits.memory` can hold for it.
 
     A decoder that does not tell keeps little: less than a kilobyte beyond the bytes it left unread.
     """
@@ -86,6 +88,18 @@ class WeighedDecoder(Decoder, Protocol):
 
         The core reads it after each call's bytes, so keep the sum up to date instead of adding it up
         each time.
+        """
+
+
+@runtime_checkable
+class SkippingDecoder(Protocol):
+    """The optional part of a decoder that tells which bytes it has no use for."""
+
+    def unneeded(self, direction: Direction) -> int:
+        """How many of the bytes that come next it will pass over whatever they are.
+
+        The core asks in the middle of large bodies, and tells the source to leave those bytes out: a gap
+        of known size takes their place.
         """
 
 
@@ -110,3 +124,13 @@ class ProtocolSpec:
     """Bytes of each call the source should deliver once the protocol is recognised."""
     priority: int = 0
     """The protocol with the highest one sniffs first."""
+    opening: int = 0
+    """Bytes of each direction, from a connection's first, that `sniff` and the first reply may need: what
+    comes before the core has told the source that the protocol is recognised. 0 is for what the source
+    delivers by itself, some kB; MAX_OPENING is the most. The largest of all installed protocols holds."""
+    ports: frozenset[int] = frozenset()
+    """Ports that are its own, at either end. Connections of these are delivered in full from their first
+    call, as are those of ports that a user pins. What is sniffed decides, as ever, whether they speak the
+    protocol."""
+    sniff_own: Callable[[bytes | bytearray], Verdict] | None = None
+    """On connections of `ports` asked instead of `sniff`: for openings that prove little elsewhere."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from rover.contracts.settings import Setting
-from rover.values.records import Opened, RecordHandler
+from rover.values.records import Direction, Opened, RecordHandler
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,12 +24,20 @@ class Selection:
     """Processes in these cgroup v2 directories or below."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the installed protocols want of connections from their first call on, before one is recognised."""
+
+    opening: int = 0
+    """Bytes of each direction of any connection."""
+    ports: frozenset[int] = frozenset()
+    """Connections with one of these ports on either end are wanted in full."""
+
+
 class Source(Protocol):
     """Delivers records. Everything is called from one thread.
 
-    A source may have one more method, `set_unneeded(connection, direction, position)`: from now on only
-    the details are needed of calls that end at or before this position of the direction's stream. The
-    core calls it in the middle of large bodies. A connection that is gone is no error.
+    It may be a SkippingSource, a DescribingSource and a DivisibleSource, too.
     """
 
     epoch: int
@@ -66,8 +74,21 @@ class Source(Protocol):
         """Frees everything; called once, also after a failed start."""
 
 
-class DescribingSource(Source, Protocol):
-    """A source that can describe a connection again which it has delivered before."""
+@runtime_checkable
+class SkippingSource(Protocol):
+    """The optional part of a source that can leave out bytes which no decoder needs."""
+
+    def set_unneeded(self, connection: int, direction: Direction, position: int) -> None:
+        """From now on only the details are needed of calls that end at or before this position of the
+        direction's stream.
+
+        The core calls it in the middle of large bodies. A connection that is gone is no error.
+        """
+
+
+@runtime_checkable
+class DescribingSource(Protocol):
+    """The optional part of a source that can describe a connection again which it has delivered before."""
 
     def describe(self, connection: int) -> Opened | None:
         """What `opened` was given when it began; None when it is not known (any more).
@@ -75,6 +96,18 @@ class DescribingSource(Source, Protocol):
         The core asks when data comes of a connection that it does not know: one that was given up
         to make room (`limits.connections`) and goes on, or one of a worker that died.
         """
+
+
+@runtime_checkable
+class InformedSource(Source, Protocol):
+    """A source that need not be told of each connection what is wanted of its beginning.
+
+    `set_upload` comes too late for that: the core calls it when the first bytes have been recognised, and by
+    then the reply to them may have been captured in part.
+    """
+
+    def inform(self, wanted: Wanted) -> None:
+        """Called once, before `divide` and `start`. A source may deliver less, where it has limits."""
 
 
 @runtime_checkable
