@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import decode, live, memory, replay, start, workers
+from bench import bystanders, decode, live, memory, replay, start, workers
 
-NAMES = ("decode", "replay", "live", "memory", "start")
+NAMES = ("decode", "replay", "live", "memory", "start", "bystanders")
 ROUNDS = 5
 
 
@@ -54,6 +54,9 @@ def main() -> None:
         print('start: from the command to "watching", and the memory at rest')
         with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
             start.rows(Path(directory), ROUNDS, lambda line: print(line, flush=True))
+    if "bystanders" in wanted:
+        print("bystanders: what system calls of all programs take beside rover, the least of many")
+        bystanders.rows(ROUNDS, lambda line: print(line, flush=True))
 
 
 main()
