@@ -281,6 +281,8 @@ def test_lines_are_the_same_bytes():
         CONNECTION._replace(proxied=Address("192.0.2.1", 5)),
         Connection(2**64 - 1, None, None, None, None, 0, 0),
         Connection(1, Address("1.2.3.4", 1), Address("1.2.3.5", 2), None, Process(0, ""), 0, 5, tls=True),
+        CONNECTION._replace(process=Process(1, "b", {"pod": "a\u2028", "url.path": 7, "tls": 0, "": True})),
+        CONNECTION._replace(process=Process(1, "c", {"pod": "\ud800", "n": 1 << 61})),
     ]
     keys = ["http.request.method", "url.path", "a", "é", 'q"', "tls", "timestamp", "rover.outcome", *TEXTS]
     for syscalls in (True, False):

@@ -30,9 +30,9 @@ from rover import (
     Verdict,
     hookimpl,
 )
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 
 
@@ -215,6 +215,8 @@ def make_bench() -> Callable[..., Bench]:
         max_connections: int = 1000,
         max_memory: int = 256 << 20,
         source: object = None,
+        kernel_logs: bool = True,
+        live: bool = True,
     ) -> Bench:
         manager = PluginManager()
         breaks: list[ProtocolBreak] = []
@@ -228,6 +230,7 @@ def make_bench() -> Callable[..., Bench]:
         for number, plugin in enumerate(plugins):
             manager.register(plugin, f"plugin{number}")
         memory = Memory()
+        memory.kernel_logs = kernel_logs
         bench = Bench(manager, None, memory, [], set(), breaks)  # type: ignore[arg-type]
         settings: dict[str, dict[str, Any]] = {}
         bench.pipeline = Pipeline(
@@ -239,6 +242,7 @@ def make_bench() -> Callable[..., Bench]:
             protocol_settings=settings,
             max_connections=max_connections,
             max_memory=max_memory,
+            live=live,
         )
         bench.pipeline.process(Process(42, "app"))
         return bench

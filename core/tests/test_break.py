@@ -14,7 +14,7 @@ from rover import (
     Syscall,
     hookimpl,
 )
-from rover.pipeline.dispatch import BREAK_KEPT_FOR
+from rover.pipeline.table import BREAK_KEPT_FOR
 from rover.streams.buffer import MAX_SIZE
 
 

@@ -21,8 +21,10 @@ from rover import (
     hookimpl,
 )
 from rover.http import Headers, HttpExchange, HttpRequest
-from rover.pipeline.dispatch import HELD_FOR, IDLE_CHECK, LARGE, MAX_PROCESSES, WORTH_TELLING
+from rover.pipeline.processes import MAX_PROCESSES
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY
+from rover.pipeline.table import HELD_FOR, IDLE_CHECK
+from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
 
 GREETINGS = {
     "SOCKS5": (

@@ -42,7 +42,8 @@ from rover import (
 from rover.cli.command import build
 from rover.contracts.settings import Settings
 from rover.http import Headers, HttpExchange, HttpRequest, HttpStream
-from rover.pipeline.dispatch import IDLE_CHECK, LARGE, WORTH_TELLING
+from rover.pipeline.table import IDLE_CHECK
+from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
 from rover.plugins.guard import MAX_YIELDED
 from rover.plugins.manager import MAX_KINDS, OTHERS, PluginManager
 from rover.run.configuration import CORE, Catalogue

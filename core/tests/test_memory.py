@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from rover import NEED_MORE, Direction, Outcome, Role, Settings, Syscall, UsageError, Verdict
-from rover.pipeline.dispatch import CONNECTION_MEMORY, MAX_HELD
+from rover.pipeline.memory import CONNECTION_MEMORY
+from rover.pipeline.outbox import MAX_HELD
 from rover.run.configuration import CORE
 
 LIMIT = 1 << 20

@@ -131,7 +131,7 @@ calls = st.tuples(details, st.binary(max_size=50)).map(
     lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1])
 )
 records = st.one_of(
-    st.builds(Process, i32, names),
+    st.builds(Process, i32, names, st.just({})),
     st.builds(
         Opened,
         *(u64, i62, addresses, addresses, st.sampled_from([None, *Role]), i32),

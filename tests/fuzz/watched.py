@@ -6,8 +6,8 @@ import functools
 import json
 from typing import Any
 
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover.run.configuration import Catalogue
 from rover.values.access_log import AccessLog

@@ -7,7 +7,8 @@ import itertools
 import os
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from rover.contracts.source import Selection
@@ -17,7 +18,7 @@ from rover_source_ebpf import host, machine, programs, selection
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
-from rover_source_ebpf.misses import Misses
+from rover_source_ebpf.misses import Misses, has_copies
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
 from rover_source_ebpf.programs import STAGES
@@ -32,7 +33,10 @@ with contextlib.suppress(ImportError):  # not compiled
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
 LOSS_INTERVAL = 100_000_000
-"""ns between two looks at the kernel's counters."""
+"""ns between two looks at the kernel's counters of losses, while records come."""
+QUIET_INTERVAL = 1_000_000_000
+"""ns between two such looks while none come; and between two looks at what the programs have missed, which
+takes a call for each, where there is one of each: then it does not matter how often (see misses.py)."""
 MAX_RINGS = 8
 """c/maps.c declares as many."""
 MAX_PROCESSES = 16384
@@ -85,6 +89,7 @@ class EbpfSource:
         self._totals = dict.fromkeys((*COUNTERS, "skipped"), 0)
         self._told = dict.fromkeys(LOSSES, 0)
         self._looked = 0
+        self._looked_at_misses = 0
 
     def _make_decoder(self) -> Decoder:
         return Decoder(self._role_of)
@@ -167,7 +172,7 @@ class EbpfSource:
             "CALL_SIZE": CALL_SIZE,
             "CONNECTION_SIZE": CONNECTION_SIZE,
             "UPLOAD_SIZE": UPLOAD.size,
-            "CPUS": host.possible_cpus(),
+            "CPUS": self._cpus,
             "SELECT_PIDS": int(bool(selected.pids)),
             "SELECT_COMMS": int(bool(selected.comms)),
             "SELECT_PORTS": int(bool(selected.ports)),
@@ -227,6 +232,7 @@ class EbpfSource:
         self.detach()
         if self._reader is not None:
             self._reader.drain(handler)
+        self._count(self._program)
         self._report_losses(handler)
 
     def detach(self) -> None:
@@ -239,7 +245,7 @@ class EbpfSource:
         program, self._program = self._program, None
         reader, self._reader = self._reader, None
         if program is not None:
-            self._totals = self._read_counters(program)
+            self._count(program)
         if reader is not None:
             reader.close()
         if program is not None:
@@ -251,24 +257,39 @@ class EbpfSource:
         """Delivers a batch, waiting up to `timeout` seconds for its first record."""
         if self._reader is None:
             return False
-        self._reader.poll(handler, timeout)
+        delivered = self._reader.poll(handler, timeout)
         now = self.now()
-        if now - self._looked >= LOSS_INTERVAL:
+        if now - self._looked >= (LOSS_INTERVAL if delivered else QUIET_INTERVAL):
             self._looked = now
+            if self._program is not None:
+                self._look(self._program, now)
             self._report_losses(handler)
         return True
 
-    def _read_counters(self, program: Program) -> dict[str, int]:
-        cpus = host.possible_cpus()
-        totals = {}
-        for number, name in enumerate(COUNTERS):
-            values = program.get("counters", number.to_bytes(4, "little"), 8 * cpus) or b""
-            totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
-        totals["skipped"] = self._misses.look(program.programs())
-        return totals
+    def _look(self, program: Program, now: int) -> None:
+        """At what may have been lost; often, so it costs little."""
+        self._read(program, (cause for cause in LOSSES if cause in COUNTERS))
+        if now - self._looked_at_misses >= QUIET_INTERVAL or has_copies(program.programs()):
+            self._looked_at_misses = now
+            self._totals["skipped"] = self._misses.look(program.programs())
+
+    def _count(self, program: Program) -> None:
+        """Brings all figures up to date."""
+        self._read(program, COUNTERS)
+        self._totals["skipped"] = self._misses.look(program.programs())
+
+    def _read(self, program: Program, names: Iterable[str]) -> None:
+        for name in names:
+            key = COUNTERS.index(name).to_bytes(4, "little")
+            values = program.get("counters", key, 8 * self._cpus) or b""
+            self._totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
+
+    @cached_property
+    def _cpus(self) -> int:
+        return host.possible_cpus()
 
     def _report_losses(self, handler: RecordHandler) -> None:
-        totals = self._read_counters(self._program) if self._program is not None else self._totals
+        totals = self._totals
         for cause in LOSSES:
             if (lost := totals[cause] - self._told[cause]) > 0:
                 self._told[cause] = totals[cause]
@@ -280,7 +301,9 @@ class EbpfSource:
 
     def counters(self) -> Mapping[str, int]:
         """Records and payload bytes sent by the kernel, and what it could not send, by cause."""
-        totals = self._read_counters(self._program) if self._program is not None else self._totals
+        if self._program is not None:
+            self._count(self._program)
+        totals = self._totals
         malformed = self._decoder.malformed
         lost = malformed + sum(totals[cause] for cause in LOSSES)
         return {**totals, "malformed": malformed, "records_lost": lost}

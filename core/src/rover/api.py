@@ -1,6 +1,6 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import hookimpl
+from rover.contracts.hooks import DROP, Drop, hookimpl
 from rover.contracts.lock import ProcessLock
 from rover.contracts.protocol import (
     NEED_MORE,
@@ -11,12 +11,21 @@ from rover.contracts.protocol import (
     Decoder,
     Outcomes,
     ProtocolSpec,
+    SkippingDecoder,
     Verdict,
     WeighedDecoder,
 )
 from rover.contracts.settings import Setting, Settings
-from rover.contracts.sink import Sink, SinkSpec, Worker
-from rover.contracts.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
+from rover.contracts.sink import PreparingSink, Sink, SinkSpec, Worker
+from rover.contracts.source import (
+    Check,
+    DescribingSource,
+    DivisibleSource,
+    Selection,
+    SkippingSource,
+    Source,
+    SourceSpec,
+)
 from rover.errors import RoverError, SinkError, UsageError
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
@@ -37,6 +46,7 @@ from rover.values.records import (
 )
 
 __all__ = [
+    "DROP",
     "NEED_MORE",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
@@ -53,11 +63,13 @@ __all__ = [
     "Detail",
     "Direction",
     "DivisibleSource",
+    "Drop",
     "Exchange",
     "Loss",
     "Opened",
     "Outcome",
     "Outcomes",
+    "PreparingSink",
     "Process",
     "ProcessLock",
     "ProtocolBreak",
@@ -71,6 +83,8 @@ __all__ = [
     "Sink",
     "SinkError",
     "SinkSpec",
+    "SkippingDecoder",
+    "SkippingSource",
     "Source",
     "SourceSpec",
     "StreamBuffer",

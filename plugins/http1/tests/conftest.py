@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rover.http import HttpExchange
-from rover.testing import Play, connection
+from rover.testing import Play, check_delivery, connection
 from rover.values.connection import ProtocolBreak
 from rover.values.records import Direction, Role
 from rover_plugin_http1 import make
@@ -49,8 +49,7 @@ class Talk:
     def close(self) -> None:
         """The connection ends. Every call must have been delivered once by then."""
         self.play.close()
-        delivered = [d for taken in self.play.taken for d in taken] + self.play.alone
-        assert sorted(delivered) == self.play.calls
+        check_delivery(self.play)
 
     @property
     def exchanges(self) -> list[HttpExchange]:

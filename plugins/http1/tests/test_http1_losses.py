@@ -31,9 +31,9 @@ from rover import (
     hookimpl,
 )
 from rover.http import HttpRequest, HttpResponse
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover_plugin_http1.access_log import access_log
 

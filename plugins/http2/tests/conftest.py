@@ -13,7 +13,7 @@ from hyperframe import frame as hf
 
 from rover import Direction, ProtocolBreak, Role
 from rover.http import HttpStream
-from rover.testing import Play, connection
+from rover.testing import Play, check_delivery, connection
 from rover_plugin_http2 import register_protocols
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -161,8 +161,7 @@ class Conversation:
     def check_details(self) -> None:
         """Every call's detail has been delivered, once. Ends the connection."""
         self.play.close()
-        delivered = [d for details in self.play.taken for d in details] + self.play.alone
-        assert sorted(delivered) == self.play.calls
+        check_delivery(self.play)
 
 
 def summary(stream: HttpStream) -> tuple[Any, ...]:

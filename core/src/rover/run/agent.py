@@ -13,9 +13,9 @@ from rover.contracts.settings import Settings
 from rover.contracts.sink import Sink, SinkSpec, Worker
 from rover.contracts.source import Source
 from rover.errors import NotInstalledError, RoverError, UsageError
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager, first_line
 from rover.run.configuration import Catalogue
 from rover.run.report import PluginFailure, Report, failures_of
@@ -74,6 +74,21 @@ def start_source(manager: PluginManager, source: Source) -> None:
     except BaseException as error:
         manager.maker(source).failed("start", error)
         raise RoverError(f"the source failed: {type(error).__name__}: {first_line(error)}") from error
+
+
+def start_plugins(manager: PluginManager, settings: Settings) -> None:
+    """Calls `startup` of every plugin. Raises the UsageError of the first that refuses the run; those that
+    have started by then are shut down."""
+    started = set()
+    try:
+        for plugin, startup in manager.implementations("startup"):
+            startup(settings)
+            started.add(plugin.name)
+    except UsageError:
+        for plugin, shutdown in manager.implementations("shutdown"):
+            if plugin.name in started:
+                shutdown(None)
+        raise
 
 
 class Agent:
@@ -136,7 +151,7 @@ class Agent:
                 begun = True
                 start_source(manager, source)
             self.pipeline = self._pipeline()
-            manager.hook.startup(settings=settings)
+            start_plugins(manager, settings)
         except BaseException:
             if begun:
                 source.close()
@@ -189,6 +204,7 @@ class Agent:
             },
             max_connections=settings["limits.connections"],
             max_memory=settings["limits.memory"] // self._share,
+            live=self._follow is None,
         )
 
     @property

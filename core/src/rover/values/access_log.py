@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rover.values.connection import Connection
 from rover.values.exchange import Outcome
-from rover.values.records import Detail
-
-NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
+from rover.values.records import NO_ATTRIBUTES, Detail
 
 
 class AccessLog(NamedTuple):
@@ -32,3 +30,7 @@ class AccessLog(NamedTuple):
     """What the protocol's plugin says of it, by OpenTelemetry name. Absent is absent."""
     details: tuple[Detail, ...] = ()
     outcome: Outcome = Outcome.COMPLETE
+
+    def replace(self, **changes: Any) -> AccessLog:
+        """The same log with these fields changed."""
+        return self._replace(**changes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rover.values.records import Address, Direction, Process, Role
 from rover.values.tuples import new
@@ -47,6 +47,10 @@ class Connection(NamedTuple):
     protocol_break: ProtocolBreak | None = None
     proxied: Address | None = None
     """The client that a proxy said it speaks for (PROXY protocol): one end of the socket is the proxy."""
+
+    def replace(self, **changes: Any) -> Connection:
+        """The same connection with these fields changed."""
+        return self._replace(**changes)
 
     @property
     def client(self) -> Address | None:

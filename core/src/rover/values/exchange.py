@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rover.values.connection import Connection
+    from rover.values.records import Detail
 
 
 class Outcome(enum.Enum):
@@ -37,3 +41,15 @@ class Exchange(NamedTuple):
     outcome: Outcome = Outcome.COMPLETE
     content: object = None
     """Whatever the protocol's plugin wants its own hook to see."""
+    assumed: bool = False
+    """Whether bytes were lost so that no count proves any more that the reply answers this request: its log
+    carries `rover.pairing`."""
+
+    @staticmethod
+    def hook() -> str:
+        """The hook that it goes to."""
+        return "handle_exchange"
+
+    def arguments(self, connection: Connection, details: tuple[Detail, ...]) -> tuple[object, ...]:
+        """What that is called with."""
+        return connection, self, details

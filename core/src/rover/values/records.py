@@ -8,6 +8,7 @@ socket call, where a frozen dataclass costs four times as much.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 MAX_NUMBER = (1 << 62) - 1
@@ -67,11 +68,17 @@ class Address(NamedTuple):
     port: int
 
 
+NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
+
+
 class Process(NamedTuple):
     """A process as first seen. `name` is the comm of its main thread (proc(5), status Name)."""
 
     pid: int
+    """0 where none is known, as of a packet capture."""
     name: str
+    attributes: Mapping[str, str | int | bool] = NO_ATTRIBUTES
+    """What plugins say of it (`describe_process`); sources say nothing here."""
 
 
 class Detail(NamedTuple):

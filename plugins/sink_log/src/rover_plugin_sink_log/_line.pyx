@@ -39,14 +39,7 @@ cdef dict CALLS = {
     number: b'{"name":' + orjson.dumps(name) + b',"sequence":' for number, name in SYSCALL_NAMES.items()
 }
 cdef long long NO_CALL = Syscall.NONE
-# Keys that line.py writes before the attributes, and an attribute of that name would replace.
-cdef frozenset TAKEN = frozenset((
-    "timestamp", "duration_ns", "network.protocol.name", "network.protocol.version", "network.transport",
-    "network.local.address", "network.local.port", "network.peer.address", "network.peer.port",
-    "client.address", "client.port", "server.address", "server.port", "rover.role", "process.pid",
-    "process.executable.name", "tls", "rover.connection", "rover.outcome", "rover.break.reason",
-    "rover.break.detail", "rover.break.protocol", "rover.syscalls",
-))
+cdef frozenset OWN = plain.OWN  # an attribute of such a name would replace what line.py writes before it
 
 
 cdef class Unusual(Exception):
@@ -79,7 +72,8 @@ cdef class Lines:
     cdef long long _second  # the last one asked of the clock
     cdef bytes _stamp  # and what precedes its fraction
     cdef bint _syscalls
-    cdef dict _connections  # its address: (connection, what precedes the attributes, what follows them)
+    # Its address: (connection, what precedes the attributes, what follows them, epoch, what its process has).
+    cdef dict _connections
     cdef dict _keys  # attribute name: encoded, with the comma before and the colon after it
     cdef char *_out
     cdef Py_ssize_t _size
@@ -141,6 +135,8 @@ cdef class Lines:
         self._put(<bytes>parts[1])
         if type(attributes) is not dict:
             attributes = dict(attributes)
+        if parts[4] is not None:
+            self._unlike(<frozenset>parts[4], <dict>attributes)
         cdef PyObject *key
         cdef PyObject *value
         cdef Py_ssize_t place = 0
@@ -155,6 +151,13 @@ cdef class Lines:
         self._put(b"}\n")
         return 0
 
+    cdef int _unlike(self, frozenset said, dict attributes) except -1:
+        """An attribute that the exchange has, too, replaces that of the process: line.py does that."""
+        for key in attributes:
+            if key in said:
+                overflowed()
+        return 0
+
     cdef tuple _parts(self, object connection):
         cdef object key = <size_t><PyObject *>connection
         cdef tuple parts = self._connections.get(key)
@@ -163,7 +166,9 @@ cdef class Lines:
         ahead = b"," + plain.safe(orjson.dumps(plain.about(connection), default=str))[1:-1]
         behind = b',"rover.connection":"%016x"' % connection.id
         # The connection itself is kept, so that no other one can have its address.
-        parts = (connection, ahead, behind, time_of(connection.epoch))
+        process = connection.process
+        said = frozenset(process.attributes) if process is not None and process.attributes else None
+        parts = (connection, ahead, behind, time_of(connection.epoch), said)
         if len(self._connections) >= MAX_KEPT:
             self._connections.clear()
         self._connections[key] = parts
@@ -172,7 +177,7 @@ cdef class Lines:
     cdef int _attribute(self, object key, object value) except -1:
         cdef bytes name = self._keys.get(key)
         if name is None:
-            if type(key) is not str or key in TAKEN:
+            if type(key) is not str or key in OWN:
                 overflowed()
             name = b"," + plain.safe(orjson.dumps(key)) + b":"
             if len(self._keys) < MAX_KEYS:

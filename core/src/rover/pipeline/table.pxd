@@ -1,0 +1,45 @@
+# Types for the compiled form of table.py.
+
+cimport cython
+
+from rover.pipeline.memory cimport MemoryBudget
+from rover.pipeline.surroundings cimport Surroundings
+from rover.pipeline.totals cimport Totals
+from rover.pipeline.tracked_connection cimport TrackedConnection
+
+cdef long long CONNECTION_MEMORY
+
+
+cdef class Pipeline:
+    cdef readonly Totals totals
+    cdef object _source
+    cdef MemoryBudget _budget
+    cdef Surroundings _surroundings
+    cdef object _processes
+    cdef object _epoch
+    cdef Py_ssize_t _max_connections
+    cdef list _idlest
+    cdef dict _connections
+    cdef list _sweep
+
+    @cython.locals(connection=TrackedConnection)
+    cpdef opened(self, object opened)
+    @cython.locals(connection=TrackedConnection, budget=MemoryBudget)
+    cpdef data(self, object detail, object payload)
+    @cython.locals(connection=TrackedConnection)
+    cpdef closed(self, object closed)
+    @cython.locals(connection=TrackedConnection)
+    cpdef tick(self, object now)
+    cdef _age(self, TrackedConnection connection, object now)
+    cdef TrackedConnection _add(self, TrackedConnection connection)
+    @cython.locals(connection=TrackedConnection)
+    cdef TrackedConnection _remove(self, object identity)
+    @cython.locals(connection=TrackedConnection)
+    cdef _drop(self, object identity, object now, object outcome)
+    @cython.locals(connection=TrackedConnection)
+    cdef _evict(self, object now)
+    @cython.locals(connection=TrackedConnection, budget=MemoryBudget)
+    cdef _relieve(self, object now)
+    cdef object _facts(self, object opened)
+    @cython.locals(connection=TrackedConnection)
+    cdef TrackedConnection _add_unbuilt(self, object detail)
