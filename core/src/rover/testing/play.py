@@ -15,9 +15,9 @@ from rover.contracts.protocol import (
     ProtocolSpec,
     Verdict,
 )
-from rover.pipeline.table import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover.streams.buffer import StreamBuffer
 from rover.streams.ledger import Ledger
