@@ -24,7 +24,6 @@ from rover.streams.buffer import StreamBuffer
 from rover.streams.ledger import Ledger
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak
-from rover.values.exchange import Outcome
 from rover.values.http import HttpRequest, HttpResponse, HttpStream
 from rover.values.records import Address, Closed, Detail, Direction, Opened, Process, Role, Syscall
 
@@ -120,7 +119,7 @@ class Play:
         self._error: BaseException | None = None
 
         self._manager = PluginManager()
-        self._manager.register(_Fallback(), "testing")
+        self._manager.register(_Fallback(self), "testing")
         for plugin in plugins:
             self._manager.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
         spec = self._witnessed(protocol, upgrade)
@@ -339,8 +338,6 @@ class _Taker:
 
     def put(self, log: AccessLog) -> None:
         play = self._play
-        if log.outcome is Outcome.BREAK and not log.protocol:
-            play.protocol_break = log.connection.protocol_break
         play.waiting -= len(log.details)
         if not play.keep:
             return
@@ -365,7 +362,15 @@ class _Memory:
 
 
 class _Fallback:
-    """Makes a log of each exchange for which no plugin that is played with makes one."""
+    """Tells the play of a break, and makes a log of each exchange for which no plugin that is played with
+    makes one."""
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+
+    @hookimpl
+    def on_protocol_break(self, protocol_break: ProtocolBreak) -> None:
+        self._play.protocol_break = protocol_break
 
     @hookimpl(trylast=True)
     def handle_http_data(
