@@ -29,7 +29,7 @@ from rover.testing.growth import check_growth
 from rover.testing.play import LawError, Play, Protocol
 from rover.values.connection import ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
-from rover.values.http import HttpExchange
+from rover.values.http import HttpStream
 from rover.values.records import Role
 
 EXAMPLES = 50
@@ -237,11 +237,9 @@ def _lines(said: list[Any]) -> str:
 
 def _is_marked(exchange: AnyExchange) -> bool:
     """Whether it says of itself that it may be wrong, or is not whole."""
-    if exchange.outcome is not Outcome.COMPLETE:
-        return True
-    if isinstance(exchange, HttpExchange):
-        return exchange.assumed
-    return isinstance(exchange, Exchange) and exchange.attributes.get("rover.pairing") == "assumed"
+    return exchange.outcome is not Outcome.COMPLETE or (
+        not isinstance(exchange, HttpStream) and exchange.assumed
+    )
 
 
 def _check_spoken(law: str, whole: Play, found: Play, where: str, *, in_full: bool = False) -> None:
@@ -256,8 +254,8 @@ def _check_spoken(law: str, whole: Play, found: Play, where: str, *, in_full: bo
         ):
             continue
         raise LawError(
-            f"{law}: {facts} was never spoken, and no mark says so: an outcome, or rover.pairing of value "
-            f"assumed{where}\nspoken: {_lines(spoken)}"
+            f"{law}: {facts} was never spoken, and no mark says so: its outcome, or `assumed`"
+            f"{where}\nspoken: {_lines(spoken)}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -239,7 +240,7 @@ class Play:
         if isinstance(protocol, ProtocolSpec):
             spec, make = protocol, protocol.make
         else:
-            spec = ProtocolSpec("played", lambda _: Verdict.YES, _no_decoder)
+            spec = ProtocolSpec(name="played", sniff=lambda _: Verdict.YES, make=_no_decoder)
             make = _factory_of(protocol)
 
         def witnessed(facts: Connection, settings: Mapping[str, Any], claimed: ProtocolBreak | None) -> Any:
@@ -250,8 +251,7 @@ class Play:
                 raise
             return _witness(self, self.decoder)
 
-        names = ("name", "sniff", "settings", "upgrades", "upload", "priority")
-        return ProtocolSpec(make=witnessed, **{name: getattr(spec, name) for name in names})
+        return dataclasses.replace(spec, make=witnessed)
 
 
 def _no_decoder(_facts: Connection, _settings: Mapping[str, Any], _upgrade: ProtocolBreak | None) -> Decoder:
