@@ -502,11 +502,11 @@ def _check_sniff(case: _Case, sniff: Callable[[bytes | bytearray], Verdict]) -> 
 def _check_foreign(
     sniff: Callable[[bytes | bytearray], Verdict], conversations: Sequence[Conversation]
 ) -> None:
-    """What others say is not claimed."""
-    ours = {data[:3] for conversation in conversations for _, data in conversation}
+    """Neither noise nor what others say is claimed, but where it begins with a byte that ours begin with."""
+    ours = {data[:1] for conversation in conversations for _, data in conversation}
     rng = random.Random(0)  # noqa: S311
     noise = [bytes(rng.randrange(256) for _ in range(64)) for _ in range(200)]
-    claimed = [data for data in FOREIGN if data[:3] not in ours and sniff(data) is Verdict.YES]
+    claimed = [data for data in FOREIGN if data[:1] not in ours and sniff(data) is Verdict.YES]
     claimed += [data for data in noise if sniff(data) is Verdict.YES][1:]  # one may be chance
     if claimed:
         raise LawError(f"recognition: sniff says yes to {claimed[0]!r}, which is none of the protocol's")
