@@ -26,7 +26,7 @@ from rover.testing.conversation import (
 )
 from rover.testing.converse import play_call
 from rover.testing.growth import check_growth
-from rover.testing.play import LawError, Play, Protocol
+from rover.testing.play import Installed, LawError, Play, Protocol
 from rover.values.connection import ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import HttpStream
@@ -78,6 +78,7 @@ def check_decoder(
     """
     if not conversations:
         raise ValueError("a decoder is checked with one conversation at least")
+    installed = Installed(plugins)
     for number, conversation in enumerate(conversations):
         case = _Case(
             protocol=protocol,
@@ -85,7 +86,7 @@ def check_decoder(
             number=number,
             settings=settings,
             upgrade=upgrade,
-            plugins=plugins,
+            installed=installed,
             examples=examples,
         )
         if isinstance(protocol, ProtocolSpec) and upgrade is None:
@@ -145,7 +146,7 @@ class _Case:
     number: int
     settings: Mapping[str, Any] | None
     upgrade: ProtocolBreak | None
-    plugins: Sequence[object]
+    installed: Installed
     examples: int
 
     @property
@@ -160,7 +161,7 @@ class _Case:
             late=late,
             settings=self.settings,
             upgrade=self.upgrade,
-            plugins=self.plugins,
+            plugins=self.installed,
             keep=keep,
         )
 

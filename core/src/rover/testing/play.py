@@ -65,6 +65,27 @@ class LawError(AssertionError):
     """A plugin does what the core does not allow. The message names the law, and where it was broken."""
 
 
+class Installed:
+    """Plugins as they are installed, with a hook that makes a log of what no other makes one of."""
+
+    def __init__(self, plugins: Sequence[object] = ()) -> None:
+        """Modules, or objects, with hooks."""
+        self.manager = PluginManager()
+        self.manager.register(_Fallback(), "testing")
+        for plugin in plugins:
+            self.manager.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        self.protocols = self.manager.collect("register_protocols", ProtocolSpec)
+
+    def failures(self) -> list[str]:
+        """What plugins did wrong since it was called last."""
+        found = [f"{kind}: {text}" for plugin in self.manager.plugins for kind, text in plugin.last.items()]
+        if found:
+            for plugin in self.manager.plugins:
+                plugin.failures.clear()
+                plugin.last.clear()
+        return found
+
+
 class Play:
     """One connection through the pipeline: recognition, decoding, hooks, the break, access logs.
 
@@ -80,15 +101,15 @@ class Play:
         late: bool = False,
         settings: Mapping[str, Any] | None = None,
         upgrade: ProtocolBreak | None = None,
-        plugins: Sequence[object] = (),
+        plugins: Sequence[object] | Installed = (),
         keep: bool = True,
     ) -> None:
         """`role`: which end is watched, where the source can tell. `late`: the beginning of the connection
         was not seen. `settings`: of the protocol, where they are not the defaults. `upgrade`: the break with
         which the protocol before ended; then this one is not asked to recognise its connection. `plugins`:
-        modules whose hooks make the access logs, or whose protocols may claim an upgrade. `keep`: False for
-        what is played only to see what it costs; then `exchanges`, `taken`, `alone`, `logs` and `calls`
-        stay empty.
+        modules whose hooks make the access logs, or whose protocols may claim an upgrade; for many plays,
+        best as one `Installed`. `keep`: False for what is played only to see what it costs; then
+        `exchanges`, `taken`, `alone`, `logs` and `calls` stay empty.
         """
         self.exchanges: list[AnyExchange] = []
         self.logs: list[AccessLog] = []
@@ -119,21 +140,17 @@ class Play:
         self._sequence = 0
         self._error: BaseException | None = None
 
-        self._manager = PluginManager()
-        self._manager.register(_Fallback(), "testing")
-        for plugin in plugins:
-            self._manager.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        self._installed = plugins if isinstance(plugins, Installed) else Installed(plugins)
         spec = self._witnessed(protocol, upgrade)
-        given = {spec.name: defaults_of(spec) | dict(settings or {})}
-        specs = [spec]
-        for other in self._manager.collect("register_protocols", ProtocolSpec):
-            if other.name != spec.name:
-                specs.append(self._witnessed(other, None))
-                given[other.name] = defaults_of(other)
+        others = [other for other in self._installed.protocols if other.name != spec.name]
+        specs = [spec, *(self._witnessed(other, None) for other in others)]
+        given = {other.name: defaults_of(other) for other in others}
+        given[spec.name] = defaults_of(spec) | dict(settings or {})
+        manager = self._installed.manager
         pinned = {str(PORT): spec.name} if upgrade or not isinstance(protocol, ProtocolSpec) else {}
         self._pipeline = Pipeline(
-            self._manager,
-            Recogniser(self._manager, specs, pinned),
+            manager,
+            Recogniser(manager, specs, pinned),
             [cast("Outlet", _Taker(self))],
             _Memory(self),
             epoch=EPOCH,
@@ -229,12 +246,13 @@ class Play:
     # -- what comes of it --------------------------------------------------------------------
 
     def _check(self) -> None:
+        """Raises what went wrong since it was called last."""
+        said = self._installed.failures()
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        for plugin in self._manager.plugins:
-            if plugin.failures:
-                raise LawError("; ".join(f"{kind}: {text}" for kind, text in plugin.last.items()))
+        if said:
+            raise LawError("; ".join(said))
 
     def _witnessed(self, protocol: Protocol, upgrade: ProtocolBreak | None) -> ProtocolSpec:
         """The protocol, its decoders such that the play learns what they say."""
