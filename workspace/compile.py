@@ -36,6 +36,8 @@ from pathlib import Path
 from workspace.members import ROOT, members
 
 KEPT = ROOT / "build/compiled"
+CORE = ROOT / "core/src"
+"""Whose declarations every package may take."""
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")
 PACKAGES = ["gcc", "libc6-dev", "libpython3-dev"]
 """Of Debian, where a compiler or the headers of Python are missing."""
@@ -88,8 +90,11 @@ class Module:
             if path not in read and path.exists():
                 read.add(path)
                 names = CIMPORT.findall(path.read_text())
-                source = self.member / "src"
-                waiting += [source.joinpath(*name.split(".")).with_suffix(".pxd") for name in names]
+                waiting += [
+                    source.joinpath(*name.split(".")).with_suffix(".pxd")
+                    for name in names
+                    for source in (self.member / "src", CORE)
+                ]
         return read
 
 

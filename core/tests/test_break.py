@@ -201,7 +201,7 @@ def test_a_connection_the_source_no_longer_knows_is_no_error(bench):
     bench.gone.add(1)
     bench.open()
     bench.read(b"#gap\n")
-    bench.pipeline.closed(Closed(1, bench.clock, True, None))
+    bench.pipeline.closed(Closed(connection=1, time=bench.clock, reset=True, detail=None))
     assert len(break_logs(bench)) == 1
 
 
@@ -227,5 +227,5 @@ def test_a_reset_ends_no_stream(make_bench, lines, reset, seen):
     bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Ends())])
     bench.open()
     bench.read(b"?a\n")
-    bench.pipeline.closed(Closed(1, bench.clock, reset, None))
+    bench.pipeline.closed(Closed(connection=1, time=bench.clock, reset=reset, detail=None))
     assert ended == seen

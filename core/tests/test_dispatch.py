@@ -53,7 +53,7 @@ def test_an_exchange_carries_the_calls_that_moved_it(bench):
     assert log.attributes == {"request": "?a", "reply": "!b"}
     assert [d.syscall for d in log.details] == [Syscall.READ, Syscall.WRITE]
     assert (log.start, log.end) == (log.details[0].end, log.details[1].end)
-    assert log.connection.process == Process(42, "app")
+    assert log.connection.process == Process(pid=42, name="app")
     assert log.connection.protocol == "lines"
 
 
@@ -103,10 +103,10 @@ def test_interleaved_connections_do_not_mix(bench):
 
 def test_the_process_that_uses_a_passed_descriptor_is_named(bench):
     bench.open()
-    bench.pipeline.process(Process(77, "worker"))
-    bench.pipeline.data(bench.detail(1, Syscall.READ, Direction.INGRESS, 3)._replace(pid=77), b"?a\n")
+    bench.pipeline.process(Process(pid=77, name="worker"))
+    bench.pipeline.data(bench.detail(1, Syscall.READ, Direction.INGRESS, 3).replace(pid=77), b"?a\n")
     bench.write(b"!a\n")
-    assert bench.exchanges[0].connection.process == Process(77, "worker")
+    assert bench.exchanges[0].connection.process == Process(pid=77, name="worker")
 
 
 class TestRecognition:
@@ -243,9 +243,11 @@ def test_bytes_that_no_call_moved_are_counted_and_no_exchange_is_made_up(bench):
     bench.open()
     bench.read(b"?a\n")
     detail = bench.detail(1, Syscall.CLOSE, Direction.EGRESS)
-    bench.pipeline.closed(Closed(1, bench.clock, False, detail, 700))
-    bench.pipeline.closed(Closed(2, bench.clock, False, None, 5))  # of which nothing else arrived
-    bench.pipeline.closed(Closed(3, bench.clock, False, None))
+    bench.pipeline.closed(Closed(connection=1, time=bench.clock, reset=False, detail=detail, unseen=700))
+    bench.pipeline.closed(
+        Closed(connection=2, time=bench.clock, reset=False, detail=None, unseen=5)
+    )  # of which nothing else arrived
+    bench.pipeline.closed(Closed(connection=3, time=bench.clock, reset=False, detail=None))
     totals = bench.pipeline.totals
     assert (totals.unseen_bytes, totals.unseen_connections) == (705, 2)
     assert [log.attributes for log in bench.exchanges] == [{"request": "?a"}]
@@ -257,7 +259,13 @@ class TestHooks:
         class Rename:
             @hookimpl
             def handle_exchange(self, connection, exchange):
-                return AccessLog(connection, exchange.start, exchange.end, "renamed", outcome=Outcome.SPLIT)
+                return AccessLog(
+                    connection=connection,
+                    start=exchange.start,
+                    end=exchange.end,
+                    protocol="renamed",
+                    outcome=Outcome.SPLIT,
+                )
 
         bench = make_bench(Rename())
         bench.open()
@@ -298,7 +306,20 @@ class TestHooks:
                 if not len(buffer):
                     return NEED_MORE
                 buffer.consume(len(buffer), 0)
-                return HttpExchange(0, HttpRequest("GET", "/", "1.1", Headers(), 1, 2, 18, 0), None)
+                return HttpExchange(
+                    owner=0,
+                    request=HttpRequest(
+                        method="GET",
+                        target="/",
+                        version="1.1",
+                        headers=Headers(),
+                        start=1,
+                        end=2,
+                        header_size=18,
+                        body_size=0,
+                    ),
+                    response=None,
+                )
 
         spec = dataclasses.replace(lines, make=lambda connection, settings, upgrade: Http())
         bench = make_bench(protocols=[spec])
@@ -415,12 +436,12 @@ class TestBounds:
     def test_names_of_processes_are_kept_by_use(self, make_bench):
         bench = make_bench()
         for pid in range(1000, 1000 + MAX_PROCESSES):
-            bench.pipeline.process(Process(pid, "short"))
+            bench.pipeline.process(Process(pid=pid, name="short"))
             if pid % 1000 == 0:
                 bench.open(pid)
         bench.read(b"?a\n", 1000)
         bench.write(b"!a\n", 1000)
-        assert bench.exchanges[-1].connection.process == Process(42, "app")
+        assert bench.exchanges[-1].connection.process == Process(pid=42, name="app")
 
     def test_a_connection_whose_end_was_lost_is_noticed(self, bench):
         bench.open()
@@ -460,8 +481,8 @@ class TestBounds:
 
     def test_a_close_of_an_unknown_connection_is_delivered(self, bench):
         detail = bench.detail(9, Syscall.CLOSE, Direction.EGRESS)
-        bench.pipeline.closed(Closed(9, bench.clock, False, detail))
-        bench.pipeline.closed(Closed(10, bench.clock, False, None))
+        bench.pipeline.closed(Closed(connection=9, time=bench.clock, reset=False, detail=detail))
+        bench.pipeline.closed(Closed(connection=10, time=bench.clock, reset=False, detail=None))
         assert bench.delivered == [detail]
 
     @pytest.mark.parametrize(
@@ -473,7 +494,9 @@ class TestBounds:
         class Cut(type(lines.make(None, {}, None))):
             def decode(self, direction, buffer, now):
                 if buffer.ended:
-                    return Exchange(9, 1, now, "lines", {"reply": "by close"})._replace(outcome=self.end())
+                    return Exchange(
+                        owner=9, start=1, end=now, name="lines", attributes={"reply": "by close"}
+                    ).replace(outcome=self.end())
                 return super().decode(direction, buffer, now)
 
             def end(self):
@@ -481,7 +504,7 @@ class TestBounds:
                 return Outcome.COMPLETE
 
             def close(self, now):
-                return [found._replace(outcome=Outcome.ABORTED) for found in super().close(now)]
+                return [found.replace(outcome=Outcome.ABORTED) for found in super().close(now)]
 
         bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Cut())])
         bench.open()

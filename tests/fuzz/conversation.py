@@ -164,8 +164,8 @@ def _told(exchange: Any, *, broken: bool) -> Any:
         if message is not None:
             assert message.header_size >= 0
             assert (message.body_size or 0) >= 0
-            message = message._replace(start=0, end=0)
+            message = message.replace(start=0, end=0)
             if broken and exchange.outcome is Outcome.ABORTED:
-                message = message._replace(body_size=None)
+                message = message.replace(body_size=None)
         messages.append(message)
-    return exchange._replace(request=messages[0], response=messages[1], end=0)
+    return exchange.replace(request=messages[0], response=messages[1], end=0)

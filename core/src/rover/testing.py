@@ -24,10 +24,10 @@ def connection(role: Role | None = Role.CLIENT) -> Connection:
     """A made-up connection, recognised as nothing yet."""
     return Connection(
         id=1,
-        local=Address("10.0.0.1", 40000),
-        remote=Address("10.0.0.2", 80),
+        local=Address(host="10.0.0.1", port=40000),
+        remote=Address(host="10.0.0.2", port=80),
         role=role,
-        process=Process(42, "app"),
+        process=Process(pid=42, name="app"),
         opened=0,
         epoch=1_700_000_000_000_000_000,
     )
@@ -106,7 +106,19 @@ class Play:
         self._positions[direction] += moved
         syscall = Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE
         sequence = self._sequence
-        detail = Detail(1, sequence, self.time - 5, self.time, position, moved, 42, 3, syscall, direction, 0)
+        detail = Detail(
+            connection=1,
+            sequence=sequence,
+            start=self.time - 5,
+            end=self.time,
+            position=position,
+            size=moved,
+            pid=42,
+            fd=3,
+            syscall=syscall,
+            direction=direction,
+            error=0,
+        )
         if sequence > self._due:
             self.ledger.miss(self._due, sequence)
         if self.calls and detail.start < self.calls[-1].end:

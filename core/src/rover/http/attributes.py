@@ -29,24 +29,24 @@ def split_target(target: str) -> tuple[str, str]:
 
 def http_attributes(request: HttpRequest, response: HttpResponse | None) -> Attributes:
     """What an access log says of an exchange; what is not known is absent."""
-    method, target, _, headers, _, _, header_size, body_size, authority, _ = request
+    method, target, headers, body_size = request.method, request.target, request.headers, request.body_size
     path, query = split_target(target)
     attributes: Attributes = {"http.request.method": method, "url.original": target}
     if path:
         attributes["url.path"] = path
     if query:
         attributes["url.query"] = query
-    if host := authority or headers.get("host"):
+    if host := request.authority or headers.get("host"):
         attributes["http.request.header.host"] = host
     if agent := headers.get("user-agent"):
         attributes["user_agent.original"] = agent
-    attributes["http.request.header.size"] = header_size
+    attributes["http.request.header.size"] = request.header_size
     if body_size is not None:
         attributes["http.request.body.size"] = body_size
     if response is not None:
-        status, _, _, _, _, header_size, body_size, _ = response
-        attributes["http.response.status_code"] = status
-        attributes["http.response.header.size"] = header_size
+        body_size = response.body_size
+        attributes["http.response.status_code"] = response.status
+        attributes["http.response.header.size"] = response.header_size
         if body_size is not None:
             attributes["http.response.body.size"] = body_size
     if trace := trace_context(headers):

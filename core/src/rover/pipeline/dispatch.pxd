@@ -2,6 +2,9 @@
 
 cimport cython
 
+from rover.values.connection cimport Connection, new_connection
+from rover.values.records cimport Closed, Detail, Opened
+
 from rover.streams.buffer cimport StreamBuffer
 from rover.streams.ledger cimport Ledger
 from rover.plugins.guard cimport memory_of, role_of
@@ -44,23 +47,23 @@ cdef class Pipeline:
     cdef list _sweep
 
     @cython.locals(state=ConnectionState)
-    cpdef opened(self, object opened)
+    cpdef opened(self, Opened opened)
     @cython.locals(state=ConnectionState, buffer=StreamBuffer, sequence="long long", start="long long")
-    cpdef data(self, object detail, object payload)
+    cpdef data(self, Detail detail, object payload)
     @cython.locals(state=ConnectionState)
-    cpdef closed(self, object closed)
+    cpdef closed(self, Closed closed)
     cdef object _process(self, object pid)
-    cdef object _facts(self, object opened)
+    cdef object _facts(self, Opened opened)
     cdef ConnectionState _add(self, ConnectionState state)
     @cython.locals(state=ConnectionState)
     cdef ConnectionState _remove(self, object identity)
     @cython.locals(state=ConnectionState)
     cdef _evict(self, object now)
     @cython.locals(state=ConnectionState)
-    cdef ConnectionState _add_unbuilt(self, object detail)
+    cdef ConnectionState _add_unbuilt(self, Detail detail)
     cdef _build(self, ConnectionState state, object facts)
     cdef _missed(self, ConnectionState state, long long sequence)
-    cdef _account(self, ConnectionState state, object detail)
+    cdef _account(self, ConnectionState state, Detail detail)
     @cython.locals(buffer=StreamBuffer, ingress=StreamBuffer, egress=StreamBuffer)
     cdef _recognise(self, ConnectionState state, int direction, object now)
     @cython.locals(buffer=StreamBuffer, first="int")

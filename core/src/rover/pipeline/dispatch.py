@@ -36,11 +36,10 @@ from rover.plugins.manager import Implementation, PluginManager
 from rover.streams.buffer import MAX_SIZE
 from rover.streams.ledger import DETAIL_MEMORY
 from rover.values.access_log import AccessLog
-from rover.values.connection import Connection, ProtocolBreak, speaking
+from rover.values.connection import Connection, ProtocolBreak, new_connection, speaking
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import HttpExchange, HttpStream
 from rover.values.records import MAX_NUMBER, Closed, Detail, Direction, Loss, Opened, Process, Role
-from rover.values.tuples import new
 
 SECOND = 1_000_000_000
 MAX_HELD = 1024
@@ -148,14 +147,14 @@ class Pipeline:
         """The process of this number, from now on the most recently used one."""
         known = self._processes.pop(pid, None)
         if known is None:
-            return new(Process, (pid, ""))
+            return Process(pid=pid, name="")
         self._processes[pid] = known
         return known
 
     def opened(self, opened: Opened) -> None:
         """A connection that is new to the source; builds one whose data came first."""
         self.totals.connections += 1
-        identity, time, _, _, _, _, late, detail = opened
+        identity, time, late, detail = opened.connection, opened.time, opened.late, opened.detail
         facts = self._facts(opened)
         state = self._states.get(identity)
         if state is None:
@@ -174,15 +173,24 @@ class Pipeline:
                 self._set_upload(identity, spec.upload)
 
     def _facts(self, opened: Opened) -> Connection:
-        identity, time, local, remote, role, pid, _, _ = opened
-        process = self._process(pid)
-        return new(
-            Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None, None)
+        return new_connection(
+            id=opened.connection,
+            local=opened.local,
+            remote=opened.remote,
+            role=opened.role,
+            process=self._process(opened.pid),
+            opened=opened.time,
+            epoch=self._epoch,
+            tls=False,
+            protocol="",
+            protocol_break=None,
+            proxied=None,
         )
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
-        identity, sequence, start, now, _, size, _, _, _, direction, _ = detail
+        identity, sequence, start, now = detail.connection, detail.sequence, detail.start, detail.end
+        size, direction = detail.size, detail.direction
         state = self._states.get(identity)
         if state is None:
             state = self._add_unbuilt(detail)
@@ -350,12 +358,12 @@ class Pipeline:
         except BaseException as error:
             self._source_failed("describe", error)
             return None
-        return self._facts(opened._replace(connection=identity)) if opened is not None else None
+        return self._facts(opened.replace(connection=identity)) if opened is not None else None
 
     def _build(self, state: ConnectionState, facts: Connection) -> None:
         """The opening record came after data: what was learned meanwhile holds."""
         known = state.connection
-        state.connection = facts._replace(
+        state.connection = facts.replace(
             role=known.role or facts.role,
             protocol=known.protocol,
             protocol_break=known.protocol_break,
@@ -435,7 +443,7 @@ class Pipeline:
             if not isinstance(header, Header):
                 return buffer.gap > 0 or buffer.ended  # no more of it will come
             state.header_end = header.size
-            state.connection = connection._replace(proxied=header.client)
+            state.connection = connection.replace(proxied=header.client)
         buffer.skip(state.header_end - buffer.position)
         self._send_free(state)
         return buffer.unread > 0
@@ -509,7 +517,13 @@ class Pipeline:
             return
         if buffer.size > MAX_SIZE:
             waiting = f"{buffer.size} bytes wait undecoded"
-            self._overflow(state, ProtocolBreak("overflow", waiting, "", way, buffer.position), now)
+            self._overflow(
+                state,
+                ProtocolBreak(
+                    reason="overflow", detail=waiting, protocol="", direction=way, position=buffer.position
+                ),
+                now,
+            )
             return
         self._send_free(state)
         if state.weighed:
@@ -543,14 +557,16 @@ class Pipeline:
 
     def _plugin_break(self, state: ConnectionState, where: str, error: BaseException) -> ProtocolBreak:
         self._blame(state, where, error)
-        return ProtocolBreak("plugin", f"{where} of {state.spec.name if state.spec else ''} failed")
+        return ProtocolBreak(
+            reason="plugin", detail=f"{where} of {state.spec.name if state.spec else ''} failed"
+        )
 
     def _collect(self, state: ConnectionState, method: str, now: int, cut: Outcome) -> None:
         """What the decoder's `expire` or `close` yields. `cut` is how those ended that it calls aborted."""
         exchanges, error = yielded(state.decoder, method, now)
         for exchange in exchanges:
             if cut is not ABORTED and exchange.outcome is ABORTED:
-                self._exchange(state, exchange._replace(outcome=cut))
+                self._exchange(state, exchange.replace(outcome=cut))
             else:
                 self._exchange(state, exchange)
         if error is not None:
@@ -563,10 +579,10 @@ class Pipeline:
             role = self._role(state)
             if role is not None and role is not connection.role:
                 # A header came from the client's end, so what that one was taken for no longer holds.
-                connection = state.connection = connection._replace(role=role, proxied=None)
+                connection = state.connection = connection.replace(role=role, proxied=None)
         process = connection.process
         if details and (process is None or process.pid != details[0].pid):
-            connection = state.connection = connection._replace(process=self._process(details[0].pid))
+            connection = state.connection = connection.replace(process=self._process(details[0].pid))
         self.totals.exchanges += 1
         over, assumed = 0, False
         if type(exchange) is HttpExchange:
@@ -585,19 +601,26 @@ class Pipeline:
             return
         outcome = exchange.outcome
         if log.details is not details or log.outcome is not outcome or log.connection is not connection:
-            log = log._replace(connection=connection, details=details, outcome=outcome)
+            log = log.replace(connection=connection, details=details, outcome=outcome)
         if over and over > log.end:
-            log = log._replace(end=over)
+            log = log.replace(end=over)
         if assumed:
-            log = log._replace(attributes={**log.attributes, "rover.pairing": "assumed"})
+            log = log.replace(attributes={**log.attributes, "rover.pairing": "assumed"})
         self.totals.in_exchanges += len(details)
         self._send(state, log, self._outlets)
 
     def _own_log(self, state: ConnectionState, exchange: Exchange) -> AccessLog | None:
         """The log of an exchange that no hook made one of."""
-        _, start, end, name, attributes, _, _ = exchange
         try:
-            return checked_log(AccessLog(state.connection, start, end, name, attributes=attributes))
+            return checked_log(
+                AccessLog(
+                    connection=state.connection,
+                    start=exchange.start,
+                    end=exchange.end,
+                    protocol=exchange.name,
+                    attributes=exchange.attributes,
+                )
+            )
         except BaseException as error:
             self._blame(state, "decode", error)
             return None
@@ -637,7 +660,7 @@ class Pipeline:
             return
         if protocol_break.direction is None:
             position = state.buffers[way].position
-            protocol_break = protocol_break._replace(direction=way, position=position)
+            protocol_break = protocol_break.replace(direction=way, position=position)
         if protocol_break.upgrade and (spec := self._recogniser.upgrade(protocol_break.upgrade)):
             self._send_free(state)
             self._claim(state, spec, now, protocol_break)
@@ -647,16 +670,18 @@ class Pipeline:
     def _break(self, state: ConnectionState, protocol_break: ProtocolBreak, now: int) -> None:
         """Decoding of this connection ends for good; all it holds is delivered."""
         before = state.connection
-        protocol_break = protocol_break._replace(protocol=before.protocol)
+        protocol_break = protocol_break.replace(protocol=before.protocol)
         self.totals.broke(protocol_break.reason)
         state.decoder = None
         self._hook.on_protocol_break(connection=before, protocol_break=protocol_break)
-        state.connection = before._replace(protocol="", protocol_break=protocol_break)
+        state.connection = before.replace(protocol="", protocol_break=protocol_break)
         self._set_upload(before.id, UPLOAD_NONE)
         self._make_plain(state)
         details = state.ledger.drain()
         self.totals.alone += len(details)
-        log = AccessLog(state.connection, now, now, details=details, outcome=Outcome.BREAK)
+        log = AccessLog(
+            connection=state.connection, start=now, end=now, details=details, outcome=Outcome.BREAK
+        )
         self._send(state, log, self._outlets)
         if state.memory:
             self._weigh(state)
@@ -702,7 +727,7 @@ class Pipeline:
                 self._send_held(state)
             if state.decoder is not None:
                 said = f"all connections take {all_of_them} bytes of memory, this one {taken}"
-                self._overflow(state, ProtocolBreak("overflow", said), now)
+                self._overflow(state, ProtocolBreak(reason="overflow", detail=said), now)
             elif not state.plain:  # its opening bytes wait for more, to be recognised
                 self.totals.broke("overflow")
                 self._make_plain(state)
@@ -768,7 +793,9 @@ class Pipeline:
             return
         self.totals.alone += len(details)
         if self._kernel_outlets:
-            log = AccessLog(state.connection, details[0].start, details[-1].end, details=details)
+            log = AccessLog(
+                connection=state.connection, start=details[0].start, end=details[-1].end, details=details
+            )
             self._send(state, log, self._kernel_outlets)
 
     def _send(self, state: ConnectionState, log: AccessLog, outlets: tuple[Outlet, ...]) -> None:
@@ -788,12 +815,12 @@ class Pipeline:
         """Sends what waited, with the addresses if they are known by now."""
         facts = state.connection
         for log in state.held or ():
-            connection = log.connection._replace(
+            connection = log.connection.replace(
                 local=facts.local,
                 remote=facts.remote,
                 role=log.connection.role or facts.role,
             )
-            full = log._replace(connection=connection)
+            full = log.replace(connection=connection)
             everyone = log.protocol or log.outcome is Outcome.BREAK
             for outlet in self._outlets if everyone else self._kernel_outlets:
                 outlet.put(full)

@@ -96,7 +96,7 @@ def checked_log(log: object) -> AccessLog:
     if not isinstance(attributes, Mapping):
         raise TypeError(f"a log whose attributes are {found(attributes)}")
     plain = plain_attributes(attributes if type(attributes) is dict else dict(attributes))
-    return log if plain is attributes else log._replace(attributes=plain)
+    return log if plain is attributes else log.replace(attributes=plain)
 
 
 def plain_attributes(attributes: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
@@ -144,7 +144,8 @@ def role_of(decoder: Any) -> Role | None:
 
 def checked_break(found_break: ProtocolBreak) -> ProtocolBreak:
     """A break, its texts bounded and fit for a terminal."""
-    reason, detail, _, direction, position, upgrade, _ = found_break
+    reason, detail, upgrade = found_break.reason, found_break.detail, found_break.upgrade
+    direction, position = found_break.direction, found_break.position
     if type(reason) is not str or type(detail) is not str or type(upgrade) is not str:
         raise TypeError("a break whose reason, detail or upgrade is no str")
     if direction is not None and (not isinstance(direction, int) or direction not in (0, 1)):
@@ -155,7 +156,7 @@ def checked_break(found_break: ProtocolBreak) -> ProtocolBreak:
         raise TypeError("a break whose reason is not one word")
     if len(detail) > MAX_TEXT or not detail.isprintable():
         text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in detail[:MAX_TEXT])
-        return found_break._replace(detail=text)
+        return found_break.replace(detail=text)
     return found_break
 
 
@@ -189,8 +190,8 @@ def checked_opened(opened: object) -> Opened | None:
         return None
     if type(opened) is not Opened:
         raise TypeError(f"returned {found(opened)} where an Opened is due")
-    _, time, local, remote, role, pid, _, _ = opened
-    for address in (local, remote):
+    time, role, pid = opened.time, opened.role, opened.pid
+    for address in (opened.local, opened.remote):
         if type(address) is not Address or type(address.host) is not str or type(address.port) is not int:
             raise TypeError(f"an Opened whose address is {found(address)}")
     if role is not None and type(role) is not Role:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rover import AccessLog, Connection, Detail, Outcome
-from rover.http import HttpRequest, HttpResponse, http_attributes
-from rover.values.tuples import new
+from rover.http import http_attributes
+from rover.values.access_log import new_log
+from rover.values.http import HttpRequest, HttpResponse
 
 COMPLETE = Outcome.COMPLETE
 
@@ -18,7 +19,13 @@ def access_log(
     """The access log of an exchange; the core adds how it ended."""
     attributes = http_attributes(request, response)
     end = request.end if response is None else max(request.end, response.end)
-    return new(
-        AccessLog,
-        (connection, request.start, end, "http", request.version, attributes, details, COMPLETE),
+    return new_log(
+        connection=connection,
+        start=request.start,
+        end=end,
+        protocol="http",
+        version=request.version,
+        attributes=attributes,
+        details=details,
+        outcome=COMPLETE,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rover import AccessLog, Connection, Detail
-from rover.http import HttpStream, http_attributes
-from rover.values.tuples import new
+from rover.http import http_attributes
+from rover.values.access_log import new_log
+from rover.values.http import HttpStream
 from rover_plugin_http2.grpc import grpc_attributes
 
 ERROR_CODES = (
@@ -31,10 +32,19 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
 
     `error.type` names what a reset or GOAWAY said, where one cut the stream.
     """
-    _, request, response, outcome, code, _ = stream
+    request, response, code = stream.request, stream.response, stream.error_code
     attributes = http_attributes(request, response)
     attributes.update(grpc_attributes(request, response))
     if code:
         attributes["error.type"] = ERROR_CODES[code] if code < len(ERROR_CODES) else f"{code:#x}"
     end = request.end if response is None else max(request.end, response.end)
-    return new(AccessLog, (connection, request.start, end, "http", "2", attributes, details, outcome))
+    return new_log(
+        connection=connection,
+        start=request.start,
+        end=end,
+        protocol="http",
+        version="2",
+        attributes=attributes,
+        details=details,
+        outcome=stream.outcome,
+    )
