@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from rover import AccessLog
 from rover.contracts.source import Selection
 from rover.errors import RoverError
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover.run.configuration import Catalogue
 from rover_source_pcap.capture_file import CaptureFile

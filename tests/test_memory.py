@@ -113,8 +113,8 @@ class Traffic:
     """Records of connections, into a real pipeline."""
 
     def __init__(self) -> None:
-        from rover.pipeline.dispatch import Pipeline
         from rover.pipeline.recognition import Recogniser
+        from rover.pipeline.table import Pipeline
         from rover.plugins.manager import PluginManager
         from rover.run.configuration import Catalogue
 

@@ -30,9 +30,9 @@ from rover import (
     Verdict,
     hookimpl,
 )
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 
 

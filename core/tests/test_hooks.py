@@ -1,15 +1,21 @@
 """Each hook, called with what the contract says."""
 
 import dataclasses
+import inspect
+from typing import get_args
+
+import pytest
 
 from rover import (
     NEED_MORE,
     AccessLog,
+    AnyExchange,
     Exchange,
     Outcome,
     Settings,
     hookimpl,
 )
+from rover.contracts import hooks
 from rover.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover.plugins.manager import PluginManager
 from rover.run.configuration import CORE, Catalogue
@@ -65,6 +71,31 @@ def play(make_bench, lines, plugin, *results):
     bench.open()
     bench.read(b"?a\n")
     return bench
+
+
+@pytest.mark.parametrize("kind", get_args(AnyExchange))
+def test_an_exchange_names_the_hook_that_it_goes_to(kind):
+    """And calls it with what that declares."""
+    exchange = {
+        HttpExchange: HttpExchange(owner=0, request=request(), response=response()),
+        HttpStream: HttpStream(owner=1, request=request(), response=response()),
+        Exchange: Exchange(owner=0, start=1, end=2, name="lines", attributes={}),
+    }[kind]
+    given = {"connection": object(), "exchange": exchange, "stream": exchange, "details": ()}
+    given |= {"request": request(), "response": response()}
+    names = list(inspect.signature(getattr(hooks, kind.hook())).parameters)
+    assert list(exchange.arguments(given["connection"], ())) == [given[name] for name in names]
+
+
+def test_an_exchange_of_any_protocol_can_be_assumed(make_bench, lines):
+    bench = play(
+        make_bench,
+        lines,
+        object(),
+        Exchange(owner=0, start=1, end=2, name="lines", attributes={"a": 1}, assumed=True),
+    )
+    (log,) = bench.exchanges
+    assert log.attributes == {"a": 1, "rover.pairing": "assumed"}
 
 
 def test_handle_http_data(make_bench, lines):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 import httptools
 
 from bench.traffic import Messages, grpc_records, http1, http1_records
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover.run.agent import relax_collector
 from rover.run.configuration import Catalogue

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rover.contracts.source import Selection
 from rover.errors import RoverError
-from rover.pipeline.dispatch import Pipeline
+from rover.pipeline.table import Pipeline
 from rover.values.records import Closed, Opened, RecordHandler
 from rover_source_pcap import pcap, pcapng
 from rover_source_pcap.capture_file import reader_for

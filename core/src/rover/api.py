@@ -11,12 +11,21 @@ from rover.contracts.protocol import (
     Decoder,
     Outcomes,
     ProtocolSpec,
+    SkippingDecoder,
     Verdict,
     WeighedDecoder,
 )
 from rover.contracts.settings import Setting, Settings
-from rover.contracts.sink import Sink, SinkSpec, Worker
-from rover.contracts.source import Check, DescribingSource, DivisibleSource, Selection, Source, SourceSpec
+from rover.contracts.sink import PreparingSink, Sink, SinkSpec, Worker
+from rover.contracts.source import (
+    Check,
+    DescribingSource,
+    DivisibleSource,
+    Selection,
+    SkippingSource,
+    Source,
+    SourceSpec,
+)
 from rover.errors import RoverError, SinkError, UsageError
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
@@ -58,6 +67,7 @@ __all__ = [
     "Opened",
     "Outcome",
     "Outcomes",
+    "PreparingSink",
     "Process",
     "ProcessLock",
     "ProtocolBreak",
@@ -71,6 +81,8 @@ __all__ = [
     "Sink",
     "SinkError",
     "SinkSpec",
+    "SkippingDecoder",
+    "SkippingSource",
     "Source",
     "SourceSpec",
     "StreamBuffer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from rover.testing import Play, connection
 from rover.values.connection import ProtocolBreak
 from rover.values.records import Direction, Role
 from rover_plugin_http1 import make
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 Row = tuple[str, str, int | None, int | None, int | None, str]
 """(method, target, status, request body, response body, outcome)"""
@@ -50,7 +54,7 @@ class Talk:
         """The connection ends. Every call must have been delivered once by then."""
         self.play.close()
         delivered = [d for taken in self.play.taken for d in taken] + self.play.alone
-        assert sorted(delivered) == self.play.calls
+        assert sorted(delivered, key=IN_ORDER) == self.play.calls
 
     @property
     def exchanges(self) -> list[HttpExchange]:

@@ -10,6 +10,7 @@ import itertools
 import random
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -31,11 +32,14 @@ from rover import (
     hookimpl,
 )
 from rover.http import HttpRequest, HttpResponse
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover_plugin_http1.access_log import access_log
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 STARTS = re.compile(rb"(GET|HEAD|POST|PUT) /|HTTP/1.1 \d{3} ")
 
@@ -312,7 +316,7 @@ class Watch:
         self.clock += 10
         self.pipeline.closed(Closed(connection=1, time=self.clock, reset=False, detail=None))
         delivered = [detail for log in self.memory.logs for detail in log.details]
-        assert sorted(delivered) == self.sent, "each detail once"
+        assert sorted(delivered, key=IN_ORDER) == self.sent, "each detail once"
         return self.seen()
 
     def seen(self) -> list[Seen]:

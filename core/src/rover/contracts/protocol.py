@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rover.contracts.settings import Setting
 from rover.streams.buffer import StreamBuffer
@@ -50,9 +50,7 @@ class Decoder(Protocol):
     Fed whole or byte by byte, it yields the same exchanges. Any exception, and any result of
     another type, is a bug of the plugin: the core counts it and breaks the connection (reason `plugin`).
 
-    It may have one more method, `unneeded(direction) -> int`: how many of the bytes that come
-    next it will pass over whatever they are. The core asks in the middle of large bodies, and
-    tells the source to leave those bytes out: a gap of known size takes their place.
+    It may be a WeighedDecoder and a SkippingDecoder, too: the core looks at the first of each class.
     """
 
     role: Role | None
@@ -74,8 +72,9 @@ class Decoder(Protocol):
         """Called when the connection is over; returns the exchanges under way, as `aborted`."""
 
 
-class WeighedDecoder(Decoder, Protocol):
-    """A decoder that tells how much it keeps, so that `limits.memory` can hold for it.
+@runtime_checkable
+class WeighedDecoder(Protocol):
+    """The optional part of a decoder that tells how much it keeps, so that `limits.memory` can hold for it.
 
     A decoder that does not tell keeps little: less than a kilobyte beyond the bytes it left unread.
     """
@@ -86,6 +85,18 @@ class WeighedDecoder(Decoder, Protocol):
 
         The core reads it after each call's bytes, so keep the sum up to date instead of adding it up
         each time.
+        """
+
+
+@runtime_checkable
+class SkippingDecoder(Protocol):
+    """The optional part of a decoder that tells which bytes it has no use for."""
+
+    def unneeded(self, direction: Direction) -> int:
+        """How many of the bytes that come next it will pass over whatever they are.
+
+        The core asks in the middle of large bodies, and tells the source to leave those bytes out: a gap
+        of known size takes their place.
         """
 
 

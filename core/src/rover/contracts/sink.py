@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rover.contracts.lock import ProcessLock
 from rover.contracts.settings import Setting
+from rover.values.access_log import AccessLog
 
 
 class Sink(Protocol):
     """Exports access logs. Everything is called from the sink's own thread, one at a time. Any
     exception except a RoverError, and any result of another type, is a failure of its plugin.
 
-    A sink may have one more method, `prepare(log)`. It is called in the pipeline's thread, as soon
-    as there is a log. What it returns waits in the queue in place of the log, and `write` gets it. This
-    suits something small that is made fast, like a line of text. Made at once, from values that the
-    processor's caches still hold, it costs a third of what it costs a thousand exchanges later. It must
-    not block. When it raises, the log is lost, and counted.
+    It may be a PreparingSink, too.
     """
 
     kernel_logs: bool
@@ -44,6 +41,20 @@ class Sink(Protocol):
 
     def close(self) -> int:
         """The end. Returns how many logs were taken and never passed on."""
+
+
+@runtime_checkable
+class PreparingSink(Protocol):
+    """The optional part of a sink that makes what it writes as soon as there is a log."""
+
+    def prepare(self, log: AccessLog) -> object:
+        """Called in the pipeline's thread. What it returns waits in the queue in place of the log, and
+        `write` gets it.
+
+        This suits something small that is made fast, like a line of text. Made at once, from values that
+        the processor's caches still hold, it costs a third of what it costs a thousand exchanges later.
+        It must not block. When it raises, the log is lost, and counted.
+        """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

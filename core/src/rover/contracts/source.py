@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from rover.contracts.settings import Setting
-from rover.values.records import Opened, RecordHandler
+from rover.values.records import Direction, Opened, RecordHandler
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,9 +27,7 @@ class Selection:
 class Source(Protocol):
     """Delivers records. Everything is called from one thread.
 
-    A source may have one more method, `set_unneeded(connection, direction, position)`: from now on only
-    the details are needed of calls that end at or before this position of the direction's stream. The
-    core calls it in the middle of large bodies. A connection that is gone is no error.
+    It may be a SkippingSource, a DescribingSource and a DivisibleSource, too.
     """
 
     epoch: int
@@ -66,8 +64,21 @@ class Source(Protocol):
         """Frees everything; called once, also after a failed start."""
 
 
-class DescribingSource(Source, Protocol):
-    """A source that can describe a connection again which it has delivered before."""
+@runtime_checkable
+class SkippingSource(Protocol):
+    """The optional part of a source that can leave out bytes which no decoder needs."""
+
+    def set_unneeded(self, connection: int, direction: Direction, position: int) -> None:
+        """From now on only the details are needed of calls that end at or before this position of the
+        direction's stream.
+
+        The core calls it in the middle of large bodies. A connection that is gone is no error.
+        """
+
+
+@runtime_checkable
+class DescribingSource(Protocol):
+    """The optional part of a source that can describe a connection again which it has delivered before."""
 
     def describe(self, connection: int) -> Opened | None:
         """What `opened` was given when it began; None when it is not known (any more).

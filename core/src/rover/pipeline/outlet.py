@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rover.contracts.sink import Sink
+from rover.contracts.sink import PreparingSink, Sink
 from rover.errors import ReaderLeftError, RoverError, SinkError
 from rover.plugins.manager import first_line
 from rover.values.access_log import AccessLog
@@ -88,16 +88,23 @@ class Outlet:
         self._given_up = False
         self._account = threading.Lock()
         self._reopen = False
-        self.kernel_logs = self._read("kernel_logs", False) is True
-        self._prepare: Callable[[AccessLog], object] | None = self._read("prepare", None)
+        self.kernel_logs = self._read_kernel_logs()
+        self._prepare = self._read_prepare()
         self._thread = threading.Thread(target=self._run, name=f"rover-sink-{name}", daemon=True)
 
-    def _read(self, name: str, default: object) -> Any:
+    def _read_kernel_logs(self) -> bool:
         try:
-            return getattr(self.sink, name, default)
+            return getattr(self.sink, "kernel_logs", False) is True
         except BaseException as error:
-            self._fail(name, error)
-            return default
+            self._fail("kernel_logs", error)
+            return False
+
+    def _read_prepare(self) -> Callable[[AccessLog], object] | None:
+        try:
+            return self.sink.prepare if isinstance(self.sink, PreparingSink) else None
+        except BaseException as error:
+            self._fail("prepare", error)
+            return None
 
     @property
     def logged(self) -> int:

@@ -36,6 +36,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Of a protocol, source or sink: a part of a dotted key, and a cell of a table."""
 _SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
+_ENDS = (("owner", (int,)), ("outcome", (Outcome,)), ("end", (int,)), ("assumed", (bool,)))
+_MESSAGES = (("request", (HttpRequest,)), ("response", (HttpResponse, type(None))))
+EXCHANGES: Mapping[type, tuple[tuple[str, tuple[type, ...]], ...]] = {
+    HttpExchange: (*_MESSAGES, *_ENDS),
+    HttpStream: (*_MESSAGES, *_ENDS),
+    Exchange: (("start", (int,)), *_ENDS),
+}
+"""Of each class of exchanges: the fields that the core reads, and of which class they are due."""
+
 WORDS = {type(None): "None", str: "a str", int: "an int"}
 
 
@@ -51,31 +60,15 @@ def found(value: object) -> str:
 
 def check_result(result: Any) -> None:
     """What `Decoder.decode` returned, when it is not NEED_MORE."""
-    kind = type(result)
-    if kind is HttpExchange:
-        response = result.response
-        if response is not None and type(response) is not HttpResponse:
-            raise TypeError(f"an exchange whose response is {found(response)}")
-        if type(result.assumed) is not bool:
-            raise TypeError(f"an exchange whose assumed is {found(result.assumed)}")
-    elif kind is HttpStream:
-        response = result.response
-        if response is not None and type(response) is not HttpResponse:
-            raise TypeError(f"an exchange whose response is {found(response)}")
-    elif kind is not Exchange:
-        if result is NEED_MORE or result is RESYNCHRONISED or kind is ProtocolBreak:
+    fields = EXCHANGES.get(type(result))
+    if fields is None:
+        if result is NEED_MORE or result is RESYNCHRONISED or type(result) is ProtocolBreak:
             return
         raise TypeError(f"returned {found(result)}")
-    elif type(result.start) is not int:
-        raise TypeError(f"an exchange whose start is {found(result.start)}")
-    if kind is not Exchange and type(result.request) is not HttpRequest:
-        raise TypeError(f"an exchange whose request is {found(result.request)}")
-    if type(result.owner) is not int:
-        raise TypeError(f"an exchange whose owner is {found(result.owner)}")
-    if type(result.outcome) is not Outcome:
-        raise TypeError(f"an exchange whose outcome is {found(result.outcome)}")
-    if type(result.end) is not int:
-        raise TypeError(f"an exchange whose end is {found(result.end)}")
+    for name, kinds in fields:
+        value = getattr(result, name)
+        if type(value) not in kinds:
+            raise TypeError(f"an exchange whose {name} is {found(value)}")
 
 
 def checked_log(log: object) -> AccessLog:

@@ -13,9 +13,9 @@ from rover.contracts.settings import Settings
 from rover.contracts.sink import Sink, SinkSpec, Worker
 from rover.contracts.source import Source
 from rover.errors import NotInstalledError, RoverError, UsageError
-from rover.pipeline.dispatch import Pipeline
 from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
+from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager, first_line
 from rover.run.configuration import Catalogue
 from rover.run.report import PluginFailure, Report, failures_of

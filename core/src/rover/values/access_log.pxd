@@ -1,5 +1,7 @@
 # Types for the compiled form of access_log.py. A change to a class here raises `rover.abi.ABI`.
 
+cimport cython
+
 from rover.values.value cimport Value
 
 
@@ -14,5 +16,6 @@ cdef class AccessLog(Value):
     cdef readonly object outcome
 
 
+@cython.locals(made=AccessLog)
 cpdef AccessLog new_log(object connection, object start, object end, object protocol, object
     version, object attributes, object details, object outcome)

@@ -1,5 +1,7 @@
 # Types for the compiled form of connection.py. A change to a class here raises `rover.abi.ABI`.
 
+cimport cython
+
 from rover.values.value cimport Value
 
 
@@ -27,6 +29,7 @@ cdef class Connection(Value):
     cdef readonly object proxied
 
 
+@cython.locals(made=Connection)
 cpdef Connection new_connection(unsigned long long id, object local, object remote, object role,
     object process, long long opened, long long epoch, object tls, object protocol, object
     protocol_break, object proxied)

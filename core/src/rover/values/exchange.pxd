@@ -11,3 +11,6 @@ cdef class Exchange(Value):
     cdef readonly object attributes
     cdef readonly object outcome
     cdef readonly object content
+    cdef readonly object assumed
+
+    cpdef tuple arguments(self, object connection, tuple details)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rover.values.value import Value
+
+if TYPE_CHECKING:
+    from rover.values.connection import Connection
+    from rover.values.records import Detail
 
 
 class Outcome(enum.Enum):
@@ -25,7 +30,7 @@ class Outcome(enum.Enum):
 class Exchange(Value):
     """A request with its response, in a protocol the core has no name for."""
 
-    __slots__ = ("attributes", "content", "end", "name", "outcome", "owner", "start")
+    __slots__ = ("assumed", "attributes", "content", "end", "name", "outcome", "owner", "start")
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class Exchange(Value):
         attributes: Mapping[str, str | int | bool],
         outcome: Outcome = Outcome.COMPLETE,
         content: object = None,
+        assumed: bool = False,
     ) -> None:
         self.owner = owner
         """The key under which its bytes were consumed (`StreamBuffer.consume`)."""
@@ -51,3 +57,15 @@ class Exchange(Value):
         self.outcome = outcome
         self.content = content
         """Whatever the protocol's plugin wants its own hook to see."""
+        self.assumed = assumed
+        """Whether bytes were lost so that no count proves any more that the reply answers this request: its
+        log carries `rover.pairing`."""
+
+    @staticmethod
+    def hook() -> str:
+        """The hook that it goes to."""
+        return "handle_exchange"
+
+    def arguments(self, connection: Connection, details: tuple[Detail, ...]) -> tuple[object, ...]:
+        """What that is called with."""
+        return connection, self, details

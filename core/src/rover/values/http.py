@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from rover.values.exchange import Outcome
 from rover.values.value import Value
+
+if TYPE_CHECKING:
+    from rover.values.connection import Connection
+    from rover.values.records import Detail
 
 
 def text(raw: bytes | bytearray) -> str:
@@ -173,6 +178,15 @@ class HttpExchange(Value):
         """Whether bytes were lost so that no count proves any more that the response answers this request:
         its log carries `rover.pairing`."""
 
+    @staticmethod
+    def hook() -> str:
+        """The hook that it goes to."""
+        return "handle_http_data"
+
+    def arguments(self, connection: Connection, details: tuple[Detail, ...]) -> tuple[object, ...]:
+        """What that is called with."""
+        return connection, self.request, self.response, details
+
 
 class HttpStream(Value):
     """A finished or split HTTP/2 stream, for `handle_whole_stream`."""
@@ -198,6 +212,20 @@ class HttpStream(Value):
         """Of the RST_STREAM or GOAWAY that ended it (RFC 9113 section 7), else None."""
         self.end = end
         """ns, when it was over, where that is later than the last byte of either message, else 0."""
+
+    @property
+    def assumed(self) -> bool:
+        """Never: a stream's number tells which response answers which request."""
+        return False
+
+    @staticmethod
+    def hook() -> str:
+        """The hook that it goes to."""
+        return "handle_whole_stream"
+
+    def arguments(self, connection: Connection, details: tuple[Detail, ...]) -> tuple[object, ...]:
+        """What that is called with."""
+        return connection, self, details
 
 
 def new_request(

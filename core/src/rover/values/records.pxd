@@ -1,5 +1,7 @@
 # Types for the compiled form of records.py. A change to a class here raises `rover.abi.ABI`.
 
+cimport cython
+
 from rover.values.value cimport Value
 
 
@@ -51,6 +53,7 @@ cdef class Loss(Value):
     cdef readonly object cause
 
 
+@cython.locals(made=Detail)
 cpdef Detail new_detail(unsigned long long connection, long long sequence, long long start, long
     long end, long long position, long long size, long long pid, long long fd, long long syscall,
     long long direction, long long error)

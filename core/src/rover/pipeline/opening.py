@@ -1,0 +1,75 @@
+"""The opening of a connection: a PROXY protocol header, and the bytes that tell the protocol."""
+
+from __future__ import annotations
+
+from rover.contracts.protocol import ProtocolSpec, Verdict
+from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, Header, read_header
+from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
+from rover.streams.buffer import StreamBuffer
+
+MAYBE = Verdict.MAYBE
+
+
+class Opening:
+    """Takes the bytes before the protocol's own off the buffers."""
+
+    __slots__ = ("_header_end", "given_up", "header", "late", "pinned")
+
+    def __init__(self, late: bool) -> None:
+        self.late = late
+        """Its beginning was not seen: recognition never gives up on it."""
+        self.pinned: ProtocolSpec | None = None
+        """The protocol that the user pinned to its port."""
+        self.header: Header | None = None
+        """The PROXY protocol header that it began with."""
+        self.given_up = False
+        """Whether nothing that it could still say would be recognised."""
+        self._header_end = 0  # the position of the first byte after it, in the direction of the requests
+
+    def recognise(
+        self, recogniser: Recogniser, buffer: StreamBuffer, other: StreamBuffer, requests: bool
+    ) -> ProtocolSpec | None:
+        """The protocol, once it is known. `requests`: these bytes, the newest, come from the client."""
+        self._pass_gap(buffer)
+        if requests and not self.late and not self._passed_header(buffer):
+            return None
+        if self.pinned is not None:
+            return self.pinned
+        while len(buffer):
+            verdict, spec = recogniser.sniff(buffer)
+            if spec is not None or verdict is MAYBE:
+                return spec
+            # A message may begin where a call does: what only seemed to open one hides none, neither
+            # here, nor in the other direction, where it was answered by what is none.
+            buffer.hide_call()
+            if not self.late:
+                other.hide(other.unread)
+            self._pass_gap(buffer)
+        buffer.clear()
+        one, two = buffer.end, other.end
+        self.given_up = not self.late and (min(one, two) >= MAX_GREETING or max(one, two) >= MAX_ONE_WAY)
+        return None
+
+    def _pass_gap(self, buffer: StreamBuffer) -> None:
+        """Where the next bytes were lost, or not captured, whatever follows is mid-stream."""
+        if buffer.at_gap and buffer.hide(buffer.gap) > 0 and len(buffer):
+            self.late = True
+
+    def _passed_header(self, buffer: StreamBuffer) -> bool:
+        """Takes a PROXY protocol header from the front. False while more of it is due, and when nothing
+        has come after it yet."""
+        if buffer.position >= self._header_end:
+            if buffer.position or not len(buffer):
+                return True
+            first = buffer.data[0]
+            if first != FIRST_V1 and first != FIRST_V2:
+                return True
+            header = read_header(buffer.data)
+            if header is None:
+                return True
+            if not isinstance(header, Header):
+                return buffer.gap > 0 or buffer.ended  # no more of it will come
+            self.header = header
+            self._header_end = header.size
+        buffer.skip(self._header_end - buffer.position)
+        return buffer.unread > 0

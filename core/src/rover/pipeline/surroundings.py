@@ -1,0 +1,33 @@
+"""What all connections of a pipeline share."""
+
+from __future__ import annotations
+
+from rover.pipeline.decoders import Decoders
+from rover.pipeline.delivery import Delivery
+from rover.pipeline.memory import MemoryBudget
+from rover.pipeline.processes import Processes
+from rover.pipeline.recognition import Recogniser
+from rover.pipeline.source_side import SourceSide
+from rover.pipeline.totals import Totals
+
+
+class Surroundings:
+    """Each part does one thing, and knows none of the others."""
+
+    __slots__ = ("budget", "decoders", "delivery", "processes", "recogniser", "source", "totals")
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        decoders: Decoders,
+        delivery: Delivery,
+        source: SourceSide,
+        budget: MemoryBudget,
+    ) -> None:
+        self.recogniser = recogniser
+        self.decoders = decoders
+        self.delivery = delivery
+        self.source = source
+        self.budget = budget
+        self.processes = Processes()
+        self.totals = Totals()

@@ -1,0 +1,81 @@
+# Types for the compiled form of tracked_connection.py.
+
+cimport cython
+
+from rover.values.connection cimport Connection
+from rover.values.records cimport Detail
+
+from rover.pipeline.opening cimport Opening
+from rover.pipeline.outbox cimport Outbox
+from rover.pipeline.source_side cimport SourceSide
+from rover.pipeline.surroundings cimport Surroundings
+from rover.pipeline.totals cimport Totals
+from rover.plugins.guard cimport memory_of, role_of
+from rover.streams.buffer cimport StreamBuffer
+from rover.streams.ledger cimport Ledger
+from rover.streams.pair cimport StreamPair
+
+cdef long long GRAIN
+cdef Py_ssize_t FEW_DETAILS
+cdef long long SPARE_STEPS
+cdef long long MAX_SIZE
+cdef tuple WAYS
+
+
+cdef class TrackedConnection:
+    cdef readonly Connection connection
+    cdef readonly Outbox outbox
+    cdef public bint listed
+    cdef public long long memory
+    cdef Surroundings _surroundings
+    cdef StreamPair _streams
+    cdef Opening _opening
+    cdef object _decoder
+    cdef bint _weighed
+    cdef bint _skipping
+    cdef long long _kept
+    cdef object _spec
+    cdef long _claims
+
+    cpdef join(self, Detail detail)
+    @cython.locals(opening=Opening)
+    cpdef pin(self, object time)
+    cpdef build(self, object facts)
+    cpdef account(self, Detail detail)
+    @cython.locals(totals=Totals, missing="long long")
+    cdef _count(self, long long sequence)
+    @cython.locals(streams=StreamPair, buffer=StreamBuffer, direction="int",
+                   size="long long")
+    cpdef bint data(self, Detail detail, object payload) except -1
+    @cython.locals(opening=Opening, buffer=StreamBuffer, other=StreamBuffer)
+    cdef _recognise(self, int direction, object now)
+    @cython.locals(buffer=StreamBuffer, first="int")
+    cdef _claim(self, object spec, object now, object upgrade=*)
+    cdef _make_plain(self)
+    @cython.locals(buffer=StreamBuffer, before="long long", steps="long long", _="long long")
+    cdef _decode(self, int direction, object now)
+    @cython.locals(source=SourceSide)
+    cdef _leave_out(self, int direction)
+    cdef _collect(self, object method, object now, object cut)
+    @cython.locals(surroundings=Surroundings, details=tuple, totals=Totals)
+    cdef _exchange(self, object exchange)
+    cdef object _role(self)
+    cdef _end_protocol(self, object protocol_break, object way, object now)
+    @cython.locals(totals=Totals, details=tuple)
+    cdef _break(self, object protocol_break, object now)
+    cdef _overflow(self, object protocol_break, object now)
+    cdef _blame(self, object where, object error)
+    cdef _fail(self, object where, object error, object now)
+    cdef _poll_memory(self, object now)
+    @cython.locals(taken="long long")
+    cdef _weigh(self)
+    cpdef relieve(self, object said, object now)
+    cpdef expire(self, object now)
+    @cython.locals(buffer=StreamBuffer)
+    cpdef finish(self, object now, bint reset=*)
+    cpdef cut(self, object now, object outcome)
+    cpdef release(self)
+    cpdef send_held(self)
+    @cython.locals(free=tuple)
+    cdef _send_free(self)
+    cdef _set_upload(self, object limit)
