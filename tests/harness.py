@@ -139,6 +139,8 @@ class Totals:
     lost: dict[str, int]
     records_lost: int
     breaks: dict[str, int]
+    dropped: dict[str, int]
+    """By plugin."""
 
 
 class RunningAgent(Program):
@@ -196,13 +198,17 @@ class RunningAgent(Program):
             logged[name], lost[name] = int(a), int(b)
         records = re.search(r"^rover: (\d+) records? lost", match[0], re.MULTILINE)
         breaks = re.search(r"^rover: breaks: (.*)", match[0], re.MULTILINE)
+        dropped = re.search(r"^rover: \d+ exchanges? dropped \((.*)\)", match[0], re.MULTILINE)
         assert records
         return Totals(
             int(match[1]),
             logged,
             lost,
             int(records[1]),
-            {k: int(v) for k, v in re.findall(r"([\w-]+) (\d+)", breaks[1])} if breaks else {},
+            *(
+                {k: int(v) for k, v in re.findall(r"([\w-]+) (\d+)", found[1])} if found else {}
+                for found in (breaks, dropped)
+            ),
         )
 
     def finish(self) -> Totals:
@@ -213,7 +219,8 @@ class RunningAgent(Program):
         assert not [line for line in self.err if "by calls that are not watched" in line], self.err
         totals = self.totals()
         for name in totals.logged:
-            assert totals.seen == totals.logged[name] + totals.lost[name]
+            dropped = sum(totals.dropped.values())
+            assert totals.seen == totals.logged[name] + dropped + totals.lost[name]
         return totals
 
 

@@ -101,7 +101,7 @@ def oap_counters(agent: RunningAgent) -> collections.Counter[str]:
 
 def boot_of(node: dict[str, Any]) -> int:
     """Unix time in ns that a node's times count from."""
-    return int(node["bootTime"]["seconds"]) * SECOND + int(node["bootTime"].get("nanos", 0))
+    return int(node["bootTime"].get("seconds", 0)) * SECOND + int(node["bootTime"].get("nanos", 0))
 
 
 def times_of(message: dict[str, Any], log: dict[str, Any]) -> tuple[int, int]:

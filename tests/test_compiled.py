@@ -302,6 +302,10 @@ def test_lines_are_the_same_bytes():
             epoch=5,
             tls=True,
         ),
+        CONNECTION.replace(
+            process=Process(pid=1, name="b", attributes={"pod": "a\u2028", "url.path": 7, "tls": 0, "": True})
+        ),
+        CONNECTION.replace(process=Process(pid=1, name="c", attributes={"pod": "\ud800", "n": 1 << 61})),
     ]
     keys = ["http.request.method", "url.path", "a", "é", 'q"', "tls", "timestamp", "rover.outcome", *TEXTS]
     for syscalls in (True, False):

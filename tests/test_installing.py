@@ -214,10 +214,14 @@ def test_a_compiled_wheel_holds_what_is_compiled_as_well(member, compiled):
 # -- installed ------------------------------------------------------------------------------------
 
 
+TESTED_WITH = ("hypothesis", "pytest")
+"""What the plugins of authors are."""
+
+
 def needed() -> dict[str, importlib.metadata.Distribution]:
     """What others have made and ours depend on, directly or not."""
     found: dict[str, importlib.metadata.Distribution] = {}
-    waiting = [name for project in PROJECTS.values() for name in project["dependencies"]]
+    waiting = [name for project in PROJECTS.values() for name in project["dependencies"]] + [*TESTED_WITH]
     while waiting:
         requirement = Requirement(waiting.pop())
         name = canonicalize_name(requirement.name)
@@ -326,6 +330,46 @@ def test_pip_prefers_what_is_compiled(packages, compiled, others, capture, tmp_p
     rover = installed_by_pip(tmp_path / "environment", packages.plain, compiled, others)
     assert extensions(tmp_path / "environment") == set().union(*map(hot, COMPILED))
     assert replayed(rover, capture) == plainly_replayed(capture)
+
+
+@pytest.mark.parametrize(
+    ("kind", "provides"), [("--protocol", "protocol my_lines"), ("--sink", "sink my_lines")]
+)
+def test_a_new_plugin_works_once_it_is_installed(kind, provides, packages, others, tmp_path):
+    """Its tests pass, rover lists it, and a capture of its protocol gives its access logs."""
+    rover = installed_by_pip(tmp_path / "environment", packages.plain, others)
+    python = rover.with_name("python")
+    written = tmp_path / "rover-plugin-my-lines"
+    run(rover, "plugins", "new", "my-lines", kind, "--directory", written)
+    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "built", written)
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q")
+    run(*pip, *links(tmp_path / "built", others), "rover-plugin-my-lines[test]")
+    assert " passed" in run(python, "-m", "pytest", "-W", "error", written)
+    (listed,) = [line.split() for line in run(rover, "plugins").splitlines() if line.startswith("my_lines ")]
+    assert " ".join(listed[1:]) == f"rover-plugin-my-lines 0.1.0 {provides}"
+    segments: list[Segment] = []
+    line = Line(segments, 40_000)
+    line.client(b"ask who\nask why\n")
+    line.server(b"say me\n")
+    line.server(b"say because\n")
+    line.close()
+    capture = write_capture(tmp_path / "lines.pcap", segments)
+    if kind == "--sink":
+        out = tmp_path / "out"
+        run(rover, "replay", "--sink", "my_lines", "--set", f"sink.my_lines.path={out}", capture)
+        assert out.read_text().count("\tbreak\t") == out.read_text().count("\n")
+        return
+    said = [
+        json.loads(log)
+        for log in run(rover, "replay", "--sink", "jsonl", capture).splitlines()
+        if log[0] == "{"
+    ]
+    assert [
+        (log["network.protocol.name"], log["my_lines.question"], log["my_lines.answer"]) for log in said
+    ] == [
+        ("my_lines", "who", "me"),
+        ("my_lines", "why", "because"),
+    ]
 
 
 def tool(name: str) -> Path:

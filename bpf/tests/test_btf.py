@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from rover_source_ebpf.btf import (
     KIND_CONST,
+    KIND_FUNC,
+    KIND_FUNC_PROTO,
     KIND_INT,
     KIND_STRUCT,
     KIND_TYPEDEF,
@@ -71,6 +73,8 @@ def blob() -> bytes:
     made.struct("fields", ("plain", number, 0), ("flag", number, 3 << 24 | 35), bits=True)
     made.struct("ask", ("z", number, 0))
     made.struct("task", ("ask", number, 40))
+    made.add(KIND_FUNC, "first_call", made.add(KIND_FUNC_PROTO, "", number))
+    made.add(KIND_FUNC, "call", made.number)
     return made.bytes()
 
 
@@ -107,6 +111,16 @@ def test_offsets(name: str, path: str, offset: int, blob: bytes) -> None:
 def test_what_is_not_there_is_named(name: str, path: str, said: str, blob: bytes) -> None:
     with pytest.raises(BtfError, match=said):
         Btf(blob).offset(name, path)
+
+
+def test_ids(blob: bytes) -> None:
+    """Types are numbered in their order, from 1."""
+    btf = Btf(blob)
+    assert btf.struct("inner") == 2
+    assert btf.function("call") == btf.function("first_call") + 1 > btf.struct("task")
+    for name in ("task", "nobody", "cal"):
+        with pytest.raises(BtfError, match="no function"):
+            btf.function(name)
 
 
 def test_size(blob: bytes) -> None:

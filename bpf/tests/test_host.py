@@ -12,6 +12,7 @@ from rover.contracts.source import Check, Selection
 from rover.errors import RoverError
 from rover_source_ebpf import checks, host, kernel, machine
 from rover_source_ebpf.btf import Btf
+from rover_source_ebpf.image import FIRST_FUNCTION
 from rover_source_ebpf.misses import COPIES
 from rover_source_ebpf.settings import SETTINGS
 from rover_source_ebpf.source import EbpfSource, epoch
@@ -105,6 +106,16 @@ class Partial:
     def size(self, struct: str) -> int:
         return 16
 
+    def struct(self, name: str) -> int:
+        return 7
+
+    def function(self, name: str) -> int:
+        from rover_source_ebpf.btf import BtfError
+
+        if name == self._lacks:
+            raise BtfError(f"no function {name} in this kernel")
+        return 70_000
+
     def has_tracepoint(self, name: str) -> bool:
         return name != self._lacks
 
@@ -124,6 +135,14 @@ def test_a_kernel_may_lack_what_is_optional(lacks: str) -> None:
     assert "OFF_FILE_COUNT" not in found.macros or lacks != "file.f_count"
     assert lacks not in found.tracepoints()
     assert found.tracepoints("more")[:6] == [*kernel.TRACEPOINTS, "more"]
+
+
+def test_fields_are_loaded_where_the_kernel_has_a_function_for_it() -> None:
+    """Linux 6.2; before, they are read by a helper."""
+    loading = kernel.Kernel(Partial(""), "6.12.0")  # type: ignore[arg-type]
+    reading = kernel.Kernel(Partial(kernel.CAST), "6.1.0")  # type: ignore[arg-type]
+    cast = {"RDONLY_CAST": FIRST_FUNCTION + 70_000, "AN_INTEGER": 7}
+    assert loading.macros == reading.macros | cast
 
 
 def test_copies_are_for_kernels_that_skip_programs() -> None:
@@ -230,11 +249,11 @@ def test_this_host_can(live: None) -> None:
 
 @pytest.mark.live
 def test_what_the_kernel_refuses_is_one_line(live: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A map larger than any memory; a program that does not compile; one that reads outside its stack."""
+    """A map larger than any memory; a program that does not compile; one that reads outside a struct."""
     for settings, macros, said in (
         ({"max_connections": 1 << 31}, {}, "map"),
         ({}, {"PAYLOAD_LIMIT": "nonsense"}, "nonsense"),
-        ({}, {"ARGUMENT4": 60}, "stack"),
+        ({}, {"OFF_FDT_MAX": 1 << 20}, "access beyond struct fdtable"),
     ):
         source = EbpfSource(DEFAULTS | settings, Selection())
         given = source._macros()
@@ -252,10 +271,10 @@ def test_the_doctor_gives_the_programs_to_the_kernel(live: None, monkeypatch: py
     assert check.tried
     before = descriptors()
     given = EbpfSource._macros
-    monkeypatch.setattr(EbpfSource, "_macros", lambda self: given(self) | {"ARGUMENT4": 60})
+    monkeypatch.setattr(EbpfSource, "_macros", lambda self: given(self) | {"OFF_FDT_MAX": 1 << 20})
     (check,) = checks.rehearse(DEFAULTS, Selection())
     assert not check.ok
-    assert "stack" in check.finding
+    assert "access beyond struct fdtable" in check.finding
     assert "the verifier's last lines: " in check.finding
     assert " / " in check.finding
     assert check.fix

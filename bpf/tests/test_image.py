@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover_source_ebpf.image import File, Function, Image, Map, unlinked
+from rover_source_ebpf.image import FIRST_FUNCTION, File, Function, Image, Map, unlinked
 
 
 def load_map(descriptor: int, source: int = 1) -> bytes:
@@ -36,6 +36,17 @@ def test_descriptors_are_taken_out_and_put_in() -> None:
 def test_a_descriptor_that_is_no_map() -> None:
     with pytest.raises(ValueError, match="f uses descriptor 9"):
         unlinked("f", CODE, {7: 0})
+
+
+def test_calls_of_kernel_functions() -> None:
+    """What calls a helper of an impossible number calls the function it stands for; nothing else changes."""
+    helper = struct.pack("=BBhi", 0x85, 0, 0, 113)
+    function = struct.pack("=BBhi", 0x85, 0, 0, FIRST_FUNCTION + 70_000)
+    jump = struct.pack("=BBhi", 0x05, 0, 1, FIRST_FUNCTION + 1)
+    number = struct.pack("=BBhiBBhi", 0x18, 1, 0, 7, 0x85, 0, 0, FIRST_FUNCTION + 1)
+    found = unlinked("f", helper + function + jump + number + EXIT, {})
+    called = struct.pack("=BBhi", 0x85, 0x20, 0, 70_000)
+    assert found.instructions == helper + called + jump + number + EXIT
 
 
 IMAGE = Image(

@@ -239,6 +239,8 @@ def make_bench() -> Callable[..., Bench]:
         max_connections: int = 1000,
         max_memory: int = 256 << 20,
         source: object = None,
+        kernel_logs: bool = True,
+        live: bool = True,
     ) -> Bench:
         manager = PluginManager()
         breaks: list[ProtocolBreak] = []
@@ -252,6 +254,7 @@ def make_bench() -> Callable[..., Bench]:
         for number, plugin in enumerate(plugins):
             manager.register(plugin, f"plugin{number}")
         memory = Memory()
+        memory.kernel_logs = kernel_logs
         bench = Bench(manager, None, memory, [], set(), breaks)  # type: ignore[arg-type]
         settings: dict[str, dict[str, Any]] = {}
         bench.pipeline = Pipeline(
@@ -263,6 +266,7 @@ def make_bench() -> Callable[..., Bench]:
             protocol_settings=settings,
             max_connections=max_connections,
             max_memory=max_memory,
+            live=live,
         )
         bench.pipeline.process(Process(pid=42, name="app"))
         return bench

@@ -184,7 +184,7 @@ calls = st.tuples(details, st.binary(max_size=50)).map(
     lambda call: (call[0].replace(size=max(call[0].size, len(call[1]))), call[1])
 )
 records = st.one_of(
-    st.builds(Process, pid=i32, name=names),
+    st.builds(Process, pid=i32, name=names, attributes=st.just({})),
     st.builds(
         Opened,
         connection=u64,

@@ -25,7 +25,9 @@ FAILURES = st.lists(
     unique_by=lambda f: (f.plugin, f.kind),
 )
 COUNT = st.integers(0, 1 << 60)
-REPORTS = st.builds(Report, COUNT, COUNT, COUNT, COUNT, FIGURES, FIGURES, FIGURES, SINKS, FAILURES, FIGURES)
+REPORTS = st.builds(
+    Report, COUNT, COUNT, COUNT, COUNT, FIGURES, FIGURES, FIGURES, SINKS, FAILURES, FIGURES, dropped=FIGURES
+)
 
 
 @given(REPORTS)
@@ -98,6 +100,16 @@ def test_in_the_middle_of_a_run_what_no_sink_has_is_lost() -> None:
         SinkReport("slow", 4, {"queue_full": 1, "died": 3}),
         SinkReport("quick", 8),
     ]
+
+
+def test_what_plugins_dropped_is_not_lost() -> None:
+    report = Report(9, 1, sinks=[SinkReport("slow", 2, {"queue_full": 1})], dropped={"quiet": 2, "a": 1})
+    assert report.totals()[:3] == [
+        "seen 9 exchanges; 0 connections, 0 calls",
+        "3 exchanges dropped (quiet 2, a 1)",
+        "slow logged 2, lost 2 (queue_full 1, unhandled 1)",
+    ]
+    assert report.with_rest_lost("died").sinks == [SinkReport("slow", 2, {"queue_full": 1, "died": 2})]
 
 
 def test_a_lock_is_held_by_one_process_and_dies_with_it() -> None:

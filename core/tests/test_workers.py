@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from rover import (
+    DROP,
     Address,
     Closed,
     Detail,
@@ -28,6 +29,7 @@ from rover import (
     Role,
     RoverError,
     Setting,
+    Settings,
     SinkError,
     SinkSpec,
     Syscall,
@@ -460,7 +462,8 @@ def test_a_worker_that_dies_each_time_is_started_ever_more_rarely(
             die()
 
     def five() -> bool:
-        return sum(note.startswith("part 1 started") for note in stage.notes) >= 5
+        """The sixth start is after the fifth death."""
+        return sum(note.startswith("part 1 started") for note in stage.notes) >= 6
 
     report, _ = stage.run(stage.source(waits=True, on_poll=die_always), ready=stop_when(five))
     others = collections.Counter(r for r in EXPECTED if int(r[1:].split("-")[0]) % 2 == 0)
@@ -563,6 +566,47 @@ def test_a_part_that_does_not_start_refuses_the_run(stage: Stage) -> None:
 def test_a_worker_that_dies_before_it_is_ready(stage: Stage) -> None:
     with pytest.raises(RoverError, match=r"worker 1 died \(signal 9\)"):
         stage.run(stage.source(on_start=lambda number: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+class Refusing:
+    """A plugin that refuses every run."""
+
+    @hookimpl
+    def startup(self, settings: Settings) -> None:
+        raise UsageError(f"plugin.refusing.key = {settings['plugin.refusing.key']}: no such key")
+
+    @hookimpl
+    def register_settings(self) -> list[Setting]:
+        return [Setting("key", "none", "a key")]
+
+
+def test_a_plugin_that_refuses_the_run_refuses_it_in_workers(stage: Stage) -> None:
+    stage.catalogue.manager.register(Refusing(), "refusing")
+    refused = Stage(Catalogue(stage.catalogue.manager), stage.path, stage.diary)
+    with pytest.raises(UsageError, match=r"^plugin\.refusing\.key = x: no such key$"):
+        refused.run(refused.source(waits=True), 2, "plugin.refusing.key=x")
+    assert stage.notes[-1] == "closed"
+    assert not list(stage.catalogue.manager.failures())
+
+
+class Quiet:
+    """Drops what the first connections ask, and marks the rest."""
+
+    @hookimpl
+    def handle_access_log(self, log: Any) -> Any:
+        if log.protocol and log.connection.id % 2:
+            return DROP
+        return log.replace(attributes={**log.attributes, "reply": "masked"}) if log.protocol else None
+
+
+def test_what_plugins_drop_in_each_worker_is_added_up(stage: Stage) -> None:
+    stage.catalogue.manager.register(Quiet(), "quiet")
+    report, _ = stage.run(stage.source())
+    (sink,) = report.sinks
+    assert report.dropped == {"quiet": EXPECTED.total() - sink.logged}
+    assert 0 < sink.logged == stage.requests.total() < EXPECTED.total()
+    assert sum(sink.lost.values()) == 0
+    assert f"{report.dropped['quiet']} exchanges dropped (quiet {report.dropped['quiet']})" in report.totals()
 
 
 def test_failures_of_plugins_are_added_up(stage: Stage) -> None:

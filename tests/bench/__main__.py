@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import statistics
 import sys
@@ -11,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import decode, live, memory, replay, start, workers
+from bench import decode, live, memory, rate, replay, start, workers
 
-NAMES = ("decode", "replay", "live", "memory", "start")
+NAMES = ("rate", "decode", "replay", "live", "memory", "start")
 ROUNDS = 5
 
 
@@ -26,11 +27,39 @@ def medians(*measures: Callable[[], float]) -> list[float]:
     return [statistics.median(each) for each in zip(*rounds, strict=True)]
 
 
+def rates(text: str) -> list[int]:
+    """Numbers with commas between them."""
+    return [int(number) for number in text.split(",")]
+
+
+def parsed() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measures what rover costs.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all without one")
+    parser.add_argument(
+        "--rates", type=rates, default=rate.RATES, metavar="N,N", help="of `rate`: requests a second"
+    )
+    parser.add_argument("--both", action="store_true", help="`rate` watches both ends, too")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, metavar="N", help="of `rate`: turns of each kind"
+    )
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    return arguments
+
+
 def main() -> None:
-    wanted = sys.argv[1:] or NAMES
-    if unknown := set(wanted) - set(NAMES):
-        sys.exit(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    arguments = parsed()
+    wanted = arguments.names or NAMES
     print(f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}")
+    if "rate" in wanted:
+        print("rate: nginx and h2load at fixed rates")
+        ways = list(rate.WAYS) if arguments.both else list(rate.WAYS)[:2]
+        with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
+            rate.rows(
+                Path(directory), arguments.rounds, arguments.rates, ways, lambda line: print(line, flush=True)
+            )
     if "decode" in wanted:
         print("decode: kernel records in memory to finished JSON lines, one core")
         for name, cost, bare in decode.rows(medians):

@@ -147,14 +147,17 @@ def tcpdump(directory: Path, port: int) -> Iterator[None]:
 class Follower(threading.Thread):
     """Reads the file as it grows, and tells how old every EACH-th line is when it is there."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, each: int = EACH) -> None:
+        """One of `each` lines is looked at."""
         super().__init__(daemon=True)
         self.delays: list[float] = []
+        self.lines = 0
+        """Read so far."""
         self._file = file
+        self._each = each
         self._ended = threading.Event()
 
     def run(self) -> None:
-        lines = 0
         with self._file.open("rb", buffering=0) as file:
             rest = b""
             while not self._ended.is_set():
@@ -162,9 +165,9 @@ class Follower(threading.Thread):
                 piece = file.read(4 << 20) or b""
                 now = time.time_ns()
                 *whole, rest = (rest + piece).split(b"\n")
-                for line in whole[-lines % EACH :: EACH]:
+                for line in whole[-self.lines % self._each :: self._each]:
                     self.delays.append((now - ended(json.loads(line))) / 1e9)
-                lines += len(whole)
+                self.lines += len(whole)
 
     def stop(self) -> None:
         self._ended.set()
@@ -183,11 +186,24 @@ def processor_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def watched(directory: Path, port: int, script: Path, selection: list[str]) -> Watched:
-    """rover beside wrk, from its start to its totals."""
-    file = directory / "access.jsonl"
+class Agent:
+    """rover as it runs beside something."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lost = 0
+        """Records the kernel could not hand over, and logs a sink shed; known when it has ended."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+@contextlib.contextmanager
+def agent(file: Path, selection: list[str]) -> Iterator[Agent]:
+    """rover, which writes JSON lines to a new file, from when it watches to its totals."""
     file.unlink(missing_ok=True)
-    agent = subprocess.Popen(
+    process = subprocess.Popen(
         [
             *(sys.executable, "-m", "rover", "run", *selection),
             *("--sink", "jsonl", "--set", f"sink.jsonl.path={file}"),
@@ -195,24 +211,35 @@ def watched(directory: Path, port: int, script: Path, selection: list[str]) -> W
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert agent.stderr is not None
-    while "watching" not in (said := agent.stderr.readline()):
-        if not said:
-            raise RuntimeError("rover did not start")
-    follower = Follower(file)
-    follower.start()
-    before = processor_time(agent.pid)
-    run = wrk(port, script)
-    processor = processor_time(agent.pid) - before
-    follower.stop()
-    agent.send_signal(signal.SIGINT)
-    _, totals = agent.communicate(timeout=60)
-    lost = re.search(r"lost (\d+);.* (\d+) records? lost", totals)
-    if lost is None:
+    assert process.stderr is not None
+    try:
+        while "watching" not in (said := process.stderr.readline()):
+            if not said:
+                raise RuntimeError("rover did not start")
+        running = Agent(process)
+        yield running
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, totals = process.communicate(timeout=60)
+    shed, unread = re.search(r", lost (\d+)", totals), re.search(r"(\d+) records? lost", totals)
+    if shed is None or unread is None:
         raise RuntimeError(totals)
+    running.lost = int(shed[1]) + int(unread[1])
+
+
+def watched(directory: Path, port: int, script: Path, selection: list[str]) -> Watched:
+    """rover beside wrk, from its start to its totals."""
+    file = directory / "access.jsonl"
+    with agent(file, selection) as running:
+        follower = Follower(file)
+        follower.start()
+        before = processor_time(running.pid)
+        run = wrk(port, script)
+        processor = processor_time(running.pid) - before
+        follower.stop()
     with file.open("rb") as lines:
         count = sum(piece.count(b"\n") for piece in iter(lambda: lines.read(1 << 20), b""))
-    return Watched(run, count, int(lost[1]) + int(lost[2]), processor, follower.delays)
+    return Watched(run, count, running.lost, processor, follower.delays)
 
 
 def percentile(values: list[float], percent: int) -> float:

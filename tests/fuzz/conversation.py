@@ -9,20 +9,16 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 from typing import Any
 
-from rover.contracts.protocol import AnyExchange, Decoder
-from rover.testing import Play
+from rover.contracts.protocol import Decoder
+from rover.testing import Play, check_delivery
 from rover.values.access_log import AccessLog
 from rover.values.exchange import Outcome
 from rover.values.http import HttpExchange, HttpStream
 from rover.values.records import Detail, Direction
 
 from .script import SIZES, Step, cut
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
 
 SEND, UNSEEN, LOST, FIN, LATER = 0, 4, 5, 6, 7
 """Bits 1 to 3; 0 to 3 send. UNSEEN: the call moved more than was captured. LOST: its record is."""
@@ -76,21 +72,11 @@ def _do(played: Play, step: Step, seed: int | None) -> None:
         played.end(direction)
 
 
-class Forgetful(Play):
-    """Keeps nothing of what the decoder tells, as the core does."""
-
-    def _collect(self, exchanges: Iterable[AnyExchange]) -> None:
-        for exchange in exchanges:
-            self.ledger.take(exchange.owner)
-        self.ledger.take_free()
-
-
-def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful | None:
+def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Play | None:
     """What the decoder keeps at the end of a script whose calls are cut to at most `piece` bytes: after a
     break, nothing, for the core keeps no decoder."""
-    played = Forgetful(decoder)
+    played = Play(decoder, keep=False)
     for step in steps:
-        played.alone.clear()
         if step.bits(1, 3) >= UNSEEN:
             _do(played, step, None)
             continue
@@ -98,8 +84,6 @@ def pass_on(decoder: Decoder, steps: Iterable[Step], piece: int) -> Forgetful | 
             if played.protocol_break is not None:
                 return None
             played.send(Direction(step.bits(0, 1)), step.payload[at : at + piece])
-    played.calls.clear()
-    played.alone.clear()
     return played if played.protocol_break is None else None
 
 
@@ -141,14 +125,6 @@ def check(
         assert made is not None
         json.dumps(made.attributes, ensure_ascii=False).encode()
     return len(whole.exchanges)
-
-
-def check_delivery(played: Play) -> None:
-    """Every call's detail was delivered once, and nothing is kept."""
-    delivered = [detail for details in played.taken for detail in details] + played.alone
-    assert sorted(delivered, key=IN_ORDER) == played.calls, "each detail exactly once"
-    for buffer in played.buffers.values():
-        assert buffer.size == len(buffer) == 0
 
 
 def told(played: Play) -> list[Any]:

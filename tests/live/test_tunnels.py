@@ -93,8 +93,8 @@ def test_one_exchange_one_break_then_every_call_once(server, start_agent, openin
         assert len(sequences) >= 2 * MESSAGES
 
 
-def test_other_connections_go_on(server, nginx_like_exchange, start_agent):
-    agent = start_agent()
+def test_other_connections_go_on(server, nginx, nginx_like_exchange, start_agent):
+    agent = start_agent("--port", str(server), "--port", str(nginx.port))
     with tcp_connection(server) as connection:
         converse(connection, UPGRADE)
         nginx_like_exchange()

@@ -15,7 +15,8 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 MAGIC = 0xEB9F
 KIND_INT, KIND_ARRAY, KIND_STRUCT, KIND_UNION, KIND_ENUM = 1, 3, 4, 5, 6
 KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT = 8, 9, 10, 11
-KIND_FUNC_PROTO, KIND_VAR, KIND_DATASEC, KIND_DECL_TAG, KIND_TYPE_TAG, KIND_ENUM64 = 13, 14, 15, 17, 18, 19
+KIND_FUNC, KIND_FUNC_PROTO, KIND_VAR, KIND_DATASEC, KIND_DECL_TAG = 12, 13, 14, 15, 17
+KIND_TYPE_TAG, KIND_ENUM64 = 18, 19
 
 # What follows the 12 bytes of struct btf_type: (bytes, bytes for each of vlen).
 TRAILING: dict[int, tuple[int, int]] = {
@@ -62,15 +63,20 @@ class Btf:
 
     def _index(self) -> None:
         self._starts = [0]  # by type id; id 0 is void
-        self._structs: dict[int, int] = {}  # type id by offset of the name
+        # Type ids by offset of the name.
+        structs: dict[int, int] = {}
+        functions: dict[int, int] = {}
+        self._named = {KIND_STRUCT: structs, KIND_FUNC: functions}
         types, starts, trailing = self._types, self._starts, TRAILING_BY_KIND
         unpack = struct.Struct("=III").unpack_from
         at, end = 0, len(types)
         while at < end:
             name, info, _ = unpack(types, at)
             kind = (info >> 24) & 0x1F
-            if kind == KIND_STRUCT and name:
-                self._structs.setdefault(name, len(starts))
+            if kind == KIND_FUNC:
+                functions.setdefault(name, len(starts))
+            elif kind == KIND_STRUCT and name:
+                structs.setdefault(name, len(starts))
             starts.append(at)
             fixed, each = trailing[kind]
             at += 12 + fixed + each * (info & 0xFFFF)
@@ -83,13 +89,25 @@ class Btf:
         _, info, size = struct.unpack_from("=III", self._types, at)
         return (info >> 24) & 0x1F, info, size, at + 12
 
-    def _struct(self, name: str) -> int:
+    def _id(self, kind: int, name: str) -> int | None:
         at = self._strings.find(b"\0" + name.encode() + b"\0") + 1
         # A name may end another's string ("sk\0" in "task\0"), but the search above is for whole
         # ones, which linkers keep once.
-        if at == 0 or at not in self._structs:
+        return self._named[kind].get(at) if at else None
+
+    def struct(self, name: str) -> int:
+        """The id of a struct. Raises BtfError."""
+        found = self._id(KIND_STRUCT, name)
+        if found is None:
             raise BtfError(f"no struct {name} in this kernel")
-        return self._structs[at]
+        return found
+
+    def function(self, name: str) -> int:
+        """The id of one of the kernel's functions. Raises BtfError."""
+        found = self._id(KIND_FUNC, name)
+        if found is None:
+            raise BtfError(f"no function {name} in this kernel")
+        return found
 
     def _is(self, offset: int, name: bytes) -> bool:
         return self._strings.startswith(name + b"\0", offset)
@@ -122,7 +140,7 @@ class Btf:
 
         Raises BtfError naming what the kernel has not.
         """
-        type_id, bits = self._struct(struct_name), 0
+        type_id, bits = self.struct(struct_name), 0
         for field in path.split("."):
             found = self._find(type_id, field.encode(), bits)
             if found is None:
@@ -136,4 +154,4 @@ class Btf:
 
     def size(self, struct_name: str) -> int:
         """Bytes of a struct."""
-        return self._type(self._struct(struct_name))[2]
+        return self._type(self.struct(struct_name))[2]

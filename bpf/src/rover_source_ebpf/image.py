@@ -17,6 +17,11 @@ LOAD_ADDRESS, MAP_DESCRIPTOR = 0x18, 1
 """BPF_LD | BPF_DW | BPF_IMM, and the source register that says of what: BPF_PSEUDO_MAP_FD."""
 INSTRUCTION = struct.Struct("=BBhi")
 """struct bpf_insn: code, registers (destination low, source high), offset, immediate."""
+CALL, KERNEL_FUNCTION = 0x85, 2
+"""BPF_JMP | BPF_CALL, and the source register that says what the number is of: BPF_PSEUDO_KFUNC_CALL."""
+FIRST_FUNCTION = 1 << 30
+"""The C programs call one of the kernel's functions as if it were a helper of this number plus its BTF id:
+no helper has one so high."""
 MAX_INSTRUCTIONS = 1_000_000
 """The kernel's limit, BPF_COMPLEXITY_LIMIT_INSNS."""
 WORD = 1 << 32
@@ -159,12 +164,25 @@ def map_loads(instructions: bytes) -> list[int]:
     return found
 
 
+def with_kernel_functions(instructions: bytes) -> bytes:
+    """The same, where a call of a helper that stands for a kernel's function calls that."""
+    called = bytearray(instructions)
+    at, count = 0, len(instructions) // INSTRUCTION.size
+    while at < count:
+        code, registers, offset, number = INSTRUCTION.unpack_from(instructions, at * INSTRUCTION.size)
+        if code == CALL and not registers and number >= FIRST_FUNCTION:
+            function = number - FIRST_FUNCTION
+            INSTRUCTION.pack_into(called, at * INSTRUCTION.size, CALL, KERNEL_FUNCTION << 4, offset, function)
+        at += 2 if code == LOAD_ADDRESS else 1
+    return bytes(called)
+
+
 def unlinked(name: str, instructions: bytes, numbers: Mapping[int, int]) -> Function:
     """A program whose instructions hold the descriptors of maps. `numbers`: the maps', by descriptor.
 
     Raises ValueError for a descriptor that is no map's.
     """
-    cleared = bytearray(instructions)
+    cleared = bytearray(with_kernel_functions(instructions))
     addresses = []
     for at in map_loads(instructions):
         _, _, _, descriptor = INSTRUCTION.unpack_from(instructions, at * INSTRUCTION.size)

@@ -7,6 +7,7 @@ import platform
 
 from rover.errors import RoverError
 from rover_source_ebpf.btf import Btf, BtfError
+from rover_source_ebpf.image import FIRST_FUNCTION
 from rover_source_ebpf.machine import register_macros, this_machine
 from rover_source_ebpf.misses import COPIES, preempted
 
@@ -57,6 +58,11 @@ COUNTING_FIELDS: dict[str, tuple[str, str]] = {
 """How many bytes a process moved, by the kernel's own count: all of them, or bytes that no watched call
 moved stay unnoticed."""
 
+CAST = "bpf_rdonly_cast"
+"""The kernel's function that lets a program load from an address as if a struct were there (Linux 6.2)."""
+INTEGER = "timespec64"
+"""A struct that begins with an integer of 8 bytes, of which 1, 2 and 4 may be loaded, too."""
+
 TRACEPOINTS = ("sys_exit", "sys_enter", "tcp_destroy_sock", "sched_process_exec", "sched_process_exit")
 """What the programs `on_...` are attached to. Exits first: a call seen entering is seen leaving."""
 BUSIEST_TRACEPOINTS = ("sys_exit", "sys_enter")
@@ -89,6 +95,11 @@ class Kernel:
         with contextlib.suppress(BtfError):
             counting = {f"OFF_{name}": btf.offset(*field) for name, field in COUNTING_FIELDS.items()}
             self.macros |= counting
+        with contextlib.suppress(BtfError):
+            self.macros |= {
+                "RDONLY_CAST": FIRST_FUNCTION + btf.function(CAST),
+                "AN_INTEGER": btf.struct(INTEGER),
+            }
         for name in TRACEPOINTS:
             if not btf.has_tracepoint(name):
                 raise RoverError(f"this kernel has no tracepoint {name} (CONFIG_TRACEPOINTS)")

@@ -132,7 +132,7 @@ def register_macros(machine: Machine, btf: Btf) -> dict[str, int]:
     return macros | {
         "ARGUMENTS_OFFSET": first,
         "ARGUMENT_WORDS": (last - first) // 8 + 1,
-        "MARKER_OFFSET": offsets[0],
+        "DESCRIPTOR_OFFSET": offsets[0],
         "OFF_REGS_NUMBER": btf.offset("pt_regs", machine.number),
         "OFF_THREAD_COMPAT": btf.offset("task_struct", compat),
         "THREAD_COMPAT": bits,

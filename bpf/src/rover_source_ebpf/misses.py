@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rover_source_ebpf.bpf import recursion_misses
 
@@ -26,13 +26,18 @@ def preempted(release: str) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= PREEMPTED
 
 
+def has_copies(programs: Iterable[str]) -> bool:
+    """Whether there are several of a program, by the names that rover_source_ebpf.kernel gives them."""
+    return any("__" in name for name in programs)
+
+
 class Misses:
     """The most events that may have passed without any program, as far as the kernel's figures tell.
 
     An event is lost where every copy of a program was skipped. So of the events between two looks no more
-    are lost than were missed by the copy that missed the fewest. The more often the figures are looked at,
-    the closer this is to what was lost; 0 is exact, except for an event that a look falls into the middle
-    of.
+    are lost than were missed by the copy that missed the fewest. Where there are copies, the more often the
+    figures are looked at, the closer this is to what was lost; 0 is exact, except for an event that a look
+    falls into the middle of.
     """
 
     def __init__(self) -> None:

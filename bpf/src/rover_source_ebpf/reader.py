@@ -14,18 +14,24 @@ BATCH = 128
 BATCHES = 3
 """Batches in one poll: some milliseconds of work, after which the caller sees to its clock and its
 sinks."""
-PAUSE = 0.001
-"""Seconds between two looks into the ring while records come. To be woken for each record would cost
-the watched processes more than all the rest of the capture."""
-LONGEST_PAUSE = 0.002
-"""Seconds between two looks while many come. After each pause the processor's caches have to be filled
-again, and the watched processes pay, too: with half of this an exchange costs 3 % more, with eight times
-as much 6 % less, but then it is in the file 25 ms after its end instead of 6."""
-MANY = 32
-"""Records that a pause has brought for which the next is longer: below four a millisecond they come
-at once."""
-LINGER = 10_000_000
-"""ns without a record after which the reader sleeps until the kernel wakes it."""
+LONGEST_PAUSE = 0.008
+"""Seconds between two looks into the ring while records come. To be woken for each record would cost the
+watched processes more than all the rest of the capture. After each pause the processor's caches have to be
+filled again, which the watched processes pay for, too, and a look costs what ten exchanges do: as long as an
+agent may be late by milliseconds, it is late by so many at most, and by half as many on average."""
+SHORTEST_PAUSE = 0.001
+MANY = 256
+"""Records after which the next pause is half as long: they are a few milliseconds of work, which come on top
+of what the first of them have waited. Where a quarter of these come it is longer again."""
+FULL = 8
+"""After a pause that has brought more than an eighth of the ring comes the shortest one, and none while as
+much is left of it."""
+FASTEST = 4 << 30
+"""Bytes a second that a pause is sure to leave room for: more than two processors copy in this time. A ring
+that would be full earlier is looked into more often."""
+FEW = 4
+"""Records that a pause has brought below which the kernel wakes the reader next: an exchange or two take no
+more wake-ups then than after another pause, and none is for nothing."""
 
 
 class Reader:
@@ -34,28 +40,26 @@ class Reader:
     def __init__(self, descriptor: int, size: int, decoder: Decoder) -> None:
         """`descriptor`: of the ring, which stays its owner's; `size`: of its data. Raises RoverError."""
         self._decoder = decoder
-        self._busy = 0
-        self._pause = PAUSE
+        self._size = size
+        self._longest = max(SHORTEST_PAUSE, min(LONGEST_PAUSE, size / FASTEST))
+        self._pause = self._longest
+        self._left = False
+        """Whether the ring may hold more than what was taken last."""
+        self._few = True
+        """Whether so few records come that the kernel is to tell of the next one."""
         try:
             self._map = RingMap(descriptor, size)
         except OSError as error:
             raise RoverError(f"the ring buffer cannot be mapped: {error.strerror}") from None
 
-    def poll(self, handler: RecordHandler, timeout: float) -> None:
-        """Delivers a batch, waiting up to `timeout` seconds for its first record."""
-        delivered = self._deliver_some(handler)
-        now = time.monotonic_ns()
-        if delivered:
-            self._busy = now
-        elif timeout > 0:
-            if now - self._busy < LINGER:
-                time.sleep(min(timeout, self._pause))
-            else:
-                self._map.wait(timeout)
-            if delivered := self._deliver_some(handler):
-                self._busy = time.monotonic_ns()
-            longer = delivered >= MANY
-            self._pause = min(2 * self._pause, LONGEST_PAUSE) if longer else max(self._pause / 2, PAUSE)
+    def poll(self, handler: RecordHandler, timeout: float) -> bool:
+        """Delivers what is there, up to BATCHES, after a pause in which it gathers; says whether there was
+        any. Where few records come, waits up to `timeout` seconds for the first one before."""
+        if not self._left and timeout > 0:
+            if self._few and not self._map.wait(timeout):
+                return False
+            time.sleep(min(timeout, self._pause))
+        return self._deliver_some(handler) > 0
 
     def drain(self, handler: RecordHandler) -> None:
         """Delivers everything; for a ring that is not written to any more."""
@@ -63,13 +67,25 @@ class Reader:
             pass
 
     def _deliver_some(self, handler: RecordHandler) -> int:
-        """What is there, up to BATCHES; returns how many records it held."""
+        """What is there, up to BATCHES; returns how many records it held. They say when to look again."""
+        ring = self._map.ring
+        much = ring.pending * FULL > self._size
+        self._few, self._left = False, True
         delivered = 0
         for _ in range(BATCHES):
             batch = self._deliver(handler)
             delivered += batch
             if batch < BATCH:
+                # It ends where nothing follows, or where the mapped window does.
+                self._left = ring.pending * FULL > self._size
                 break
+        self._few = delivered < FEW
+        if much:
+            self._pause = SHORTEST_PAUSE
+        elif delivered >= MANY:
+            self._pause = max(self._pause / 2, SHORTEST_PAUSE)
+        elif delivered < MANY / 4:
+            self._pause = min(2 * self._pause, self._longest)
         return delivered
 
     def _deliver(self, handler: RecordHandler) -> int:

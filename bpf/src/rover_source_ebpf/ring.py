@@ -64,6 +64,11 @@ class Ring:
         """Where the records of the last `take` are, by offset."""
         self._lengths = memoryview(self.memory).cast("I")
 
+    @property
+    def pending(self) -> int:
+        """Bytes that were written, or reserved, and not taken."""
+        return int(self._producer[0]) - self._consumed
+
     def take(self, limit: int) -> list[tuple[int, int]]:
         """(offset, length) of up to `limit` records, in order; they stay until `release`, their offsets hold
         until the next `take`."""
@@ -135,17 +140,17 @@ class RingMap:
             return mmap.mmap(descriptor, window, mmap.MAP_SHARED, mmap.PROT_READ, offset=2 * PAGE + offset)
 
         self.ring = Ring(self._consumer, self._producer, window_at, size, window)
-        self._poll = select.epoll()
-        self._poll.register(descriptor, select.EPOLLIN)
+        # Not epoll: of a record that was written before `settle`, and woke nobody, it would not hear.
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
 
-    def wait(self, timeout: float) -> None:
-        """Returns when a record is there, at the latest after `timeout` seconds."""
+    def wait(self, timeout: float) -> bool:
+        """Returns when a record is there, at the latest after `timeout` seconds; says whether one is."""
         self.ring.settle()
-        self._poll.poll(timeout, 1)
+        return bool(self._poll.poll(1000 * timeout))
 
     def close(self) -> None:
         """Unmaps; the descriptor stays its owner's."""
-        self._poll.close()
         self.ring.close()
         self._producer.close()
         self._consumer.close()

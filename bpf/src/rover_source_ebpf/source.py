@@ -7,17 +7,18 @@ import itertools
 import os
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from rover.contracts.source import Selection
+from rover.contracts.source import Selection, Wanted
 from rover.errors import RoverError, UsageError
 from rover.values.records import Address, Loss, Opened, RecordHandler
 from rover_source_ebpf import host, machine, programs, selection
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
-from rover_source_ebpf.misses import Misses
+from rover_source_ebpf.misses import Misses, has_copies
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
 from rover_source_ebpf.programs import STAGES
@@ -32,7 +33,10 @@ with contextlib.suppress(ImportError):  # not compiled
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
 LOSS_INTERVAL = 100_000_000
-"""ns between two looks at the kernel's counters."""
+"""ns between two looks at the kernel's counters of losses, while records come."""
+QUIET_INTERVAL = 1_000_000_000
+"""ns between two such looks while none come; and between two looks at what the programs have missed, which
+takes a call for each, where there is one of each: then it does not matter how often (see misses.py)."""
 MAX_RINGS = 8
 """c/maps.c declares as many."""
 MAX_PROCESSES = 16384
@@ -50,8 +54,13 @@ COUNTERS = ("records", "uploaded_bytes", "ring_full", "connections_full", "threa
 """The kernel's figures, by their number in c/maps.c."""
 LOSSES = ("ring_full", "connections_full", "threads_full", "skipped")
 """The figures that count calls of which no record was delivered; `skipped` comes from misses.py."""
-AGENT = struct.Struct("=III")
-"""struct agent of c/maps.c: its tgid, the level of its pid namespace, the descriptor it tells itself by."""
+OWN_BYTES = 16 << 20
+"""Opening bytes of each direction of a connection on a port that is a protocol's own, or pinned, while
+nothing is recognised: what a busy connection moves while a busy agent is some hundred milliseconds late. It
+has an end because a connection that was joined late is never given up."""
+AGENT = struct.Struct("=IIII")
+"""struct agent of c/maps.c: its tgid, the level of its pid namespace, the descriptor it tells itself by, the
+opening bytes of other connections."""
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
 CONNECTION_SIZE = 88
@@ -75,6 +84,7 @@ class EbpfSource:
         self._selected = selected
         check_settings(settings)
         selection.check(selected)
+        self._wanted = Wanted()
         self._program: Program | None = None
         self._rings = 1
         self._divided = False
@@ -85,11 +95,16 @@ class EbpfSource:
         self._totals = dict.fromkeys((*COUNTERS, "skipped"), 0)
         self._told = dict.fromkeys(LOSSES, 0)
         self._looked = 0
+        self._looked_at_misses = 0
 
     def _make_decoder(self) -> Decoder:
         return Decoder(self._role_of)
 
     # -- life ----------------------------------------------------------------------------------
+
+    def inform(self, wanted: Wanted) -> None:
+        """Takes what the installed protocols want. See rover.contracts.source.InformedSource."""
+        self._wanted = wanted
 
     def divide(self, count: int) -> Sequence[Part]:
         """A ring and a part for each of `count` processes. See rover.contracts.source.DivisibleSource."""
@@ -154,7 +169,7 @@ class EbpfSource:
         settings, selected = self._settings, self._selected
         return {
             "PAYLOAD_LIMIT": settings["payload_limit"],
-            "OPENING_BYTES": settings["opening_bytes"],
+            "OWN_BYTES": OWN_BYTES,
             "MAX_CONNECTIONS": settings["max_connections"],
             "MAX_PROCESSES": MAX_PROCESSES,
             "MAX_THREADS": MAX_THREADS,
@@ -167,7 +182,7 @@ class EbpfSource:
             "CALL_SIZE": CALL_SIZE,
             "CONNECTION_SIZE": CONNECTION_SIZE,
             "UPLOAD_SIZE": UPLOAD.size,
-            "CPUS": host.possible_cpus(),
+            "CPUS": self._cpus,
             "SELECT_PIDS": int(bool(selected.pids)),
             "SELECT_COMMS": int(bool(selected.comms)),
             "SELECT_PORTS": int(bool(selected.ports)),
@@ -185,11 +200,8 @@ class EbpfSource:
             program.put("comms", comm.encode().ljust(16, b"\0"), yes)
         for path in selected.cgroups:
             program.put("cgroups", selection.cgroup_id(path).to_bytes(8, "little"), yes)
-        words: dict[int, int] = {}
-        for port in selected.ports:
-            words[port >> 6] = words.get(port >> 6, 0) | 1 << (port & 63)
-        for word, bits in words.items():
-            program.put("ports", word.to_bytes(4, "little"), bits.to_bytes(8, "little"))
+        put_ports(program, "ports", selected.ports)
+        put_ports(program, "own_ports", self._wanted.ports)
         for ends in selection.console_tuples(os.environ):
             program.put("refused", ends, yes)
         for pid in selection.console_pids():
@@ -198,13 +210,14 @@ class EbpfSource:
     def _introduce_self(self, program: Program) -> int:
         """Returns how deep this process's pid namespace is nested, 0 for the first one. Raises RoverError."""
         marker = int.from_bytes(os.urandom(4), "little") >> 2 | 1 << 30  # no descriptor anybody has
-        program.put("agents", bytes(4), AGENT.pack(0, 0, marker))
+        opening = max(self._settings["opening_bytes"], self._wanted.opening)
+        program.put("agents", bytes(4), AGENT.pack(0, 0, marker, opening))
         # This close tells the programs which process is the agent, by the kernel's own number, which
         # a pid namespace hides. Until then they watch nobody.
         with contextlib.suppress(OSError):
             os.close(marker)
         answer = program.get("agents", bytes(4), AGENT.size)
-        tgid, level, _ = AGENT.unpack(answer or bytes(AGENT.size))
+        tgid, level, *_ = AGENT.unpack(answer or bytes(AGENT.size))
         if not tgid:
             raise RoverError("the kernel does not run the programs it was given (sys_enter never fired)")
         return int(level)
@@ -227,6 +240,7 @@ class EbpfSource:
         self.detach()
         if self._reader is not None:
             self._reader.drain(handler)
+        self._count(self._program)
         self._report_losses(handler)
 
     def detach(self) -> None:
@@ -239,7 +253,7 @@ class EbpfSource:
         program, self._program = self._program, None
         reader, self._reader = self._reader, None
         if program is not None:
-            self._totals = self._read_counters(program)
+            self._count(program)
         if reader is not None:
             reader.close()
         if program is not None:
@@ -251,24 +265,39 @@ class EbpfSource:
         """Delivers a batch, waiting up to `timeout` seconds for its first record."""
         if self._reader is None:
             return False
-        self._reader.poll(handler, timeout)
+        delivered = self._reader.poll(handler, timeout)
         now = self.now()
-        if now - self._looked >= LOSS_INTERVAL:
+        if now - self._looked >= (LOSS_INTERVAL if delivered else QUIET_INTERVAL):
             self._looked = now
+            if self._program is not None:
+                self._look(self._program, now)
             self._report_losses(handler)
         return True
 
-    def _read_counters(self, program: Program) -> dict[str, int]:
-        cpus = host.possible_cpus()
-        totals = {}
-        for number, name in enumerate(COUNTERS):
-            values = program.get("counters", number.to_bytes(4, "little"), 8 * cpus) or b""
-            totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
-        totals["skipped"] = self._misses.look(program.programs())
-        return totals
+    def _look(self, program: Program, now: int) -> None:
+        """At what may have been lost; often, so it costs little."""
+        self._read(program, (cause for cause in LOSSES if cause in COUNTERS))
+        if now - self._looked_at_misses >= QUIET_INTERVAL or has_copies(program.programs()):
+            self._looked_at_misses = now
+            self._totals["skipped"] = self._misses.look(program.programs())
+
+    def _count(self, program: Program) -> None:
+        """Brings all figures up to date."""
+        self._read(program, COUNTERS)
+        self._totals["skipped"] = self._misses.look(program.programs())
+
+    def _read(self, program: Program, names: Iterable[str]) -> None:
+        for name in names:
+            key = COUNTERS.index(name).to_bytes(4, "little")
+            values = program.get("counters", key, 8 * self._cpus) or b""
+            self._totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
+
+    @cached_property
+    def _cpus(self) -> int:
+        return host.possible_cpus()
 
     def _report_losses(self, handler: RecordHandler) -> None:
-        totals = self._read_counters(self._program) if self._program is not None else self._totals
+        totals = self._totals
         for cause in LOSSES:
             if (lost := totals[cause] - self._told[cause]) > 0:
                 self._told[cause] = totals[cause]
@@ -280,7 +309,9 @@ class EbpfSource:
 
     def counters(self) -> Mapping[str, int]:
         """Records and payload bytes sent by the kernel, and what it could not send, by cause."""
-        totals = self._read_counters(self._program) if self._program is not None else self._totals
+        if self._program is not None:
+            self._count(self._program)
+        totals = self._totals
         malformed = self._decoder.malformed
         lost = malformed + sum(totals[cause] for cause in LOSSES)
         return {**totals, "malformed": malformed, "records_lost": lost}
@@ -354,6 +385,15 @@ class EbpfSource:
         program.put("ignored", pid.to_bytes(4, "little"), b"\1")
         for key in program.keys("verdicts", 4):  # all are judged again: the key is the kernel's number
             program.remove("verdicts", key)
+
+
+def put_ports(program: Program, table: str, ports: Iterable[int]) -> None:
+    """Sets the bits of these ports in an array of 64-bit words."""
+    words: dict[int, int] = {}
+    for port in ports:
+        words[port >> 6] = words.get(port >> 6, 0) | 1 << (port & 63)
+    for word, bits in words.items():
+        program.put(table, word.to_bytes(4, "little"), bits.to_bytes(8, "little"))
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:

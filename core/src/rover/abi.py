@@ -15,6 +15,7 @@ import sys
 TYPE_CHECKING = False  # as type checkers know it
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 ABI = 1
 """Of this core: `_abi.pxd` has the same number, and tells when it goes up."""
@@ -31,7 +32,7 @@ class FittingFinder:
         self._plain: dict[str, bool] = {}  # by package: whether its sources are to be found
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder`."""
         package, _, module = name.partition(".")

@@ -1,6 +1,6 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import hookimpl
+from rover.contracts.hooks import DROP, Drop, hookimpl
 from rover.contracts.lock import ProcessLock
 from rover.contracts.protocol import (
     NEED_MORE,
@@ -21,14 +21,17 @@ from rover.contracts.source import (
     Check,
     DescribingSource,
     DivisibleSource,
+    InformedSource,
     Selection,
     SkippingSource,
     Source,
     SourceSpec,
+    Wanted,
 )
 from rover.errors import RoverError, SinkError, UsageError
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
+from rover.values.attributes import Attributes, Shape
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.records import (
@@ -46,6 +49,7 @@ from rover.values.records import (
 )
 
 __all__ = [
+    "DROP",
     "NEED_MORE",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
@@ -54,6 +58,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AnyExchange",
+    "Attributes",
     "Check",
     "Closed",
     "Connection",
@@ -62,7 +67,9 @@ __all__ = [
     "Detail",
     "Direction",
     "DivisibleSource",
+    "Drop",
     "Exchange",
+    "InformedSource",
     "Loss",
     "Opened",
     "Outcome",
@@ -78,6 +85,7 @@ __all__ = [
     "Selection",
     "Setting",
     "Settings",
+    "Shape",
     "Sink",
     "SinkError",
     "SinkSpec",
@@ -89,6 +97,7 @@ __all__ = [
     "Syscall",
     "UsageError",
     "Verdict",
+    "Wanted",
     "WeighedDecoder",
     "Worker",
     "hookimpl",

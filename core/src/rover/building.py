@@ -39,7 +39,7 @@ def extensions(sources: Sequence[Path], folder: str = "build") -> list[Any]:
     ]
     directives = {"language_level": 3, "annotation_typing": False}
     core = str(Path(__file__).parent.parent)  # where cimport finds the declarations of the core
-    found: list[Any] = cythonize(
+    found: list[Any] = cythonize(  # type: ignore[no-untyped-call,unused-ignore]
         modules, build_dir=folder, compiler_directives=directives, include_path=[core], quiet=True
     )
     for module in found:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 import pytest
 
 from rover.http import HttpExchange
-from rover.testing import Play, connection
+from rover.testing import Play, check_delivery, connection
 from rover.values.connection import ProtocolBreak
 from rover.values.records import Direction, Role
 from rover_plugin_http1 import make
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
 
 Row = tuple[str, str, int | None, int | None, int | None, str]
 """(method, target, status, request body, response body, outcome)"""
@@ -53,8 +49,7 @@ class Talk:
     def close(self) -> None:
         """The connection ends. Every call must have been delivered once by then."""
         self.play.close()
-        delivered = [d for taken in self.play.taken for d in taken] + self.play.alone
-        assert sorted(delivered, key=IN_ORDER) == self.play.calls
+        check_delivery(self.play)
 
     @property
     def exchanges(self) -> list[HttpExchange]:

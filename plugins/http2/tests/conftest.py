@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 from typing import Any
 
 import hpack
@@ -14,11 +13,8 @@ from hyperframe import frame as hf
 
 from rover import Direction, ProtocolBreak, Role
 from rover.http import HttpStream
-from rover.testing import Play, connection
+from rover.testing import Play, check_delivery, connection
 from rover_plugin_http2 import register_protocols
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 Fields = Sequence[tuple[str, str]]
@@ -165,8 +161,7 @@ class Conversation:
     def check_details(self) -> None:
         """Every call's detail has been delivered, once. Ends the connection."""
         self.play.close()
-        delivered = [d for details in self.play.taken for d in details] + self.play.alone
-        assert sorted(delivered, key=IN_ORDER) == self.play.calls
+        check_delivery(self.play)
 
 
 def summary(stream: HttpStream) -> tuple[Any, ...]:

@@ -110,6 +110,43 @@ def test_an_exchange(written):
     ]
 
 
+def described(**attributes):
+    process = Process(
+        pid=42,
+        name="nginx",
+        attributes={name.replace("__", "."): value for name, value in attributes.items()},
+    )
+    return LOG.replace(connection=CONNECTION.replace(process=process))
+
+
+def test_what_plugins_say_of_the_process(written):
+    """In every log of it."""
+    log = described(service__name="shop", k8s__pod__name="shop-1\n", replicas=3, canary=True)
+    kernel = AccessLog(connection=log.connection, start=5, end=6, details=(DETAIL,))
+    for line in written(log, log, kernel, log.replace(outcome=Outcome.BREAK)):
+        assert (line["service.name"], line["k8s.pod.name"]) == ("shop", "shop-1\n")
+        assert (line["replicas"], line["canary"]) == (3, True)
+        assert (line["process.pid"], line["rover.connection"]) == (42, "0000000000000abc")
+
+
+def test_a_log_s_own_values_are_not_replaced_by_those_of_its_process(written):
+    """Each key stands once, also where a line is not parsed but searched."""
+    (plain,) = written(LOG)
+    own = {name.replace(".", "__"): "?" for name in plain}
+    log = described(**own, x="process").replace(attributes={"x": "log"})
+    sink = JsonLinesSink(Output("-"))
+    for each in (log, log.replace(attributes={}), LOG, log):
+        pairs = json.loads(sink.prepare(each)[0], object_pairs_hook=list)
+        names = [name for name, _ in pairs]
+        assert sorted(set(names)) == sorted(names)
+    line = written(log)[-1]
+    assert line["x"] == "log"
+    assert line["url.original"] == "?"
+    assert {name: line[name] for name in plain if name not in LOG.attributes} == {
+        name: value for name, value in plain.items() if name not in LOG.attributes
+    }
+
+
 def test_what_is_not_known_is_absent(written):
     bare = Connection(id=1, local=None, remote=None, role=None, process=None, opened=0, epoch=0)
     (line,) = written(AccessLog(connection=bare, start=0, end=0, protocol="lines"))

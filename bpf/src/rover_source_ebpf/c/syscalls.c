@@ -42,18 +42,27 @@ BPF_TABLE("array", u32, u8, table, SYSCALLS); /* the Syscall by the kernel's num
 
 /* ---- entered -------------------------------------------------------------------------------- */
 
+/* The arguments, by number, of the call whose registers are `registers`: of struct pt_regs a part, read at
+ * once where a single load is dear. */
+#ifdef RDONLY_CAST
+#define READ_ARGUMENTS
+#define ARGUMENT(number) KERNEL(u64, registers, ARGUMENTS_OFFSET + 8 * ARGUMENT##number)
+#else
 struct arguments {
-    u64 word[ARGUMENT_WORDS]; /* a part of struct pt_regs */
+    u64 word[ARGUMENT_WORDS];
 };
+#define READ_ARGUMENTS          \
+    struct arguments arguments; \
+    read_kernel(&arguments, sizeof(arguments), (void *)(registers + ARGUMENTS_OFFSET))
 #define ARGUMENT(number) (arguments.word[ARGUMENT##number])
+#endif
+#define DESCRIPTOR(registers) KERNEL(u32, registers, DESCRIPTOR_OFFSET) /* the first argument */
 
 /* Remembers a call of a watched process on a socket. NULL: of no interest. */
-static inline struct call *remember(struct verdict *verdict, u64 thread, u32 fd, u8 stage)
+static inline struct call *remember(struct verdict *verdict, u64 thread, u64 file, u64 sk, u32 fd, u8 stage)
 {
-    u64 file = file_of(fd);
-    u64 sk = sock_of(file);
     struct call *call = calls.lookup(&thread);
-    if (!sk || (stage < STAGE_INTRODUCE && ((call && call->refused == sk) || !has_selected_port(sk)))) {
+    if (stage < STAGE_INTRODUCE && ((call && call->refused == sk) || !has_selected_port(sk))) {
         if (call)
             call->sk = 0;
         return 0;
@@ -109,31 +118,51 @@ static inline int was_entered(u64 thread, u32 copy)
     return 0;
 }
 
-/* A close by a process that is not watched: is it the marker call, which tells who the agent is? */
-static inline void look_for_agent(u64 registers)
+/* A close of what is no descriptor: is it the marker call, which tells who the agent is? */
+static inline void look_for_agent(u32 fd)
 {
     u32 zero = 0;
     struct agent *agent = agents.lookup(&zero);
-    if (!agent || agent->tgid || KERNEL(u32, registers, MARKER_OFFSET) != agent->marker)
+    if (!agent || agent->tgid || fd != agent->marker)
         return;
     agent->level = KERNEL(u32, KERNEL(u64, bpf_get_current_task(), OFF_TASK_PID), OFF_PID_LEVEL);
     agent->tgid = bpf_get_current_pid_tgid() >> 32;
 }
 
-/* A call begins: what it is, by its number and arguments. */
-static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *verdict, u64 thread)
+#define UNSEEN -1 /* instead of a copy's number: no copy has seen the call begin */
+
+/* A call begins: what it is, by its number and arguments. Most are on no socket, so that is asked first. */
+static inline void begin(u64 registers, u32 number, u8 syscall, int copy)
 {
-    struct arguments arguments;
-    read_kernel(&arguments, sizeof(arguments), (void *)(registers + ARGUMENTS_OFFSET));
+    u32 fd = DESCRIPTOR(registers);
+    u64 file = file_of(fd);
+    u64 sk = tcp_sock_of(file);
+    if (!sk && syscall != SPLICE) {
+        if (syscall == CLOSE && !file)
+            look_for_agent(fd);
+        return;
+    }
+    READ_ARGUMENTS;
+    u8 direction = syscall < WRITE && syscall >= READ ? INGRESS : EGRESS;
+    if (syscall == SPLICE) {
+        direction = sk ? INGRESS : EGRESS;
+        if (direction == EGRESS) {
+            fd = ARGUMENT(2);
+            file = file_of(fd);
+            sk = tcp_sock_of(file);
+            if (!sk)
+                return;
+        }
+    }
+    u64 thread = bpf_get_current_pid_tgid();
+    if (copy != UNSEEN && was_entered(thread, copy))
+        return;
+    struct verdict *verdict = watched(thread >> 32);
+    if (!verdict || is_compat()) /* a 32-bit process numbers and lays out its calls in another way */
+        return;
 
     u64 pointer = ARGUMENT(1), size = ARGUMENT(2);
     u32 flags = 0;
-#ifdef ARGUMENT0
-    u32 fd = ARGUMENT(0);
-#else /* it is kept apart from the others */
-    u32 fd = KERNEL(u32, registers, MARKER_OFFSET);
-#endif
-    u8 direction = syscall < WRITE && syscall >= READ ? INGRESS : EGRESS;
     u8 shape = SHAPE_BYTES, stage = STAGE_BYTES, unread = 0;
     if (syscall == READV || syscall == WRITEV || syscall == PREADV2 || syscall == PWRITEV2) {
         shape = SHAPE_VECTOR;
@@ -154,9 +183,6 @@ static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *
     } else if (syscall == SPLICE) {
         size = ARGUMENT(4);
         unread = 1;
-        direction = sock_of(file_of(fd)) ? INGRESS : EGRESS;
-        if (direction == EGRESS)
-            fd = ARGUMENT(2);
     } else if (syscall == CONNECT || syscall == ACCEPT || syscall == ACCEPT4) {
         stage = STAGE_OPENING;
     } else if (syscall == CLOSE) {
@@ -170,7 +196,7 @@ static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *
         forget_call(thread);
         return;
     }
-    struct call *call = remember(verdict, thread, fd, stage);
+    struct call *call = remember(verdict, thread, file, sk, fd, stage);
     if (!call)
         return;
     call->number = number;
@@ -184,7 +210,6 @@ static inline void begin(u64 registers, u32 number, u8 syscall, struct verdict *
         unread = 1; /* tcp(7): the bytes are thrown away */
     call->unread = unread;
     if (syscall == CLOSE) {
-        u64 sk = call->sk;
         struct conn *conn = conns.lookup(&sk);
         if (!conn) {
             call->sk = 0;
@@ -199,20 +224,8 @@ static inline int enter(struct bpf_raw_tracepoint_args *ctx, u32 copy)
 {
     u32 number = ctx->args[1];
     u8 *wanted = table.lookup(&number);
-    if (!wanted || !*wanted)
-        return 0;
-    u8 syscall = *wanted;
-    u64 thread = bpf_get_current_pid_tgid();
-    if (was_entered(thread, copy))
-        return 0;
-    struct verdict *verdict = watched(thread >> 32);
-    if (!verdict) {
-        if (syscall == CLOSE)
-            look_for_agent(ctx->args[0]);
-        return 0;
-    }
-    if (!is_compat()) /* a 32-bit process numbers and lays out its calls in another way */
-        begin(ctx->args[0], number, syscall, verdict, thread);
+    if (wanted && *wanted)
+        begin(ctx->args[0], number, *wanted, copy);
     return 0;
 }
 
@@ -223,14 +236,23 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
 
 /* ---- left: bytes ---------------------------------------------------------------------------- */
 
-/* The call that the current thread leaves, NULL when it was not remembered. */
-static inline struct call *left(struct bpf_raw_tracepoint_args *ctx)
+/* The call that the current thread leaves, NULL when it was not remembered. The descriptor is compared, too: a
+ * call whose end was missed is not taken for a later one on something else, which is not remembered. */
+static inline struct call *leaving(u64 registers, u32 number)
 {
     u64 thread = bpf_get_current_pid_tgid();
     struct call *call = calls.lookup(&thread);
-    if (!call || !call->sk || call->number != KERNEL(u32, ctx->args[0], OFF_REGS_NUMBER))
+    if (!call || !call->sk || call->number != number)
+        return 0;
+    if (call->fd != DESCRIPTOR(registers) && call->syscall != SPLICE && call->stage != STAGE_UNSEEN)
         return 0;
     return call;
+}
+
+static inline struct call *left(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 registers = ctx->args[0];
+    return leaving(registers, KERNEL(u32, registers, OFF_REGS_NUMBER));
 }
 
 /* Did a read that returned 0 ask for something? Then it is the end of the stream. */
@@ -307,9 +329,8 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
     u8 *wanted = table.lookup(&number);
     if (!wanted || !*wanted)
         return 0;
-    u64 thread = bpf_get_current_pid_tgid();
-    struct call *call = calls.lookup(&thread);
-    if (!call || !call->sk || call->number != number)
+    struct call *call = leaving(ctx->args[0], number);
+    if (!call)
         return 0;
     u32 stage = call->stage;
     if (stage != STAGE_BYTES) {
@@ -413,10 +434,9 @@ int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
     u32 number = call->number, slot = call->slot;
     call->sk = 0;
     u8 *syscall = table.lookup(&number);
-    struct verdict *verdict = watched(thread >> 32);
-    if (!syscall || !verdict || is_compat())
+    if (!syscall)
         return 0;
-    begin(ctx->args[0], number, *syscall, verdict, thread);
+    begin(ctx->args[0], number, *syscall, UNSEEN);
     call = calls.lookup(&thread);
     if (!call || !call->sk)
         return 0;

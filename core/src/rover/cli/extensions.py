@@ -13,7 +13,7 @@ from rover.plugins.manager import PluginManager
 def extensions(manager: PluginManager, app: typer.Typer) -> Iterator[typer.Typer]:
     """What `register_commands` adds, by plugin. Commands that Typer cannot make anything of, or of a name
     that is taken, are their plugin's failure: `rover` without them runs on."""
-    taken = {command.name for command in app.registered_commands}
+    taken = names(app)
     for plugin, hook in manager.implementations("register_commands"):
         added = typer.Typer()
         hook(added)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rover.cli import new
 from rover.plugins.manager import PluginManager
 from rover.run.configuration import Catalogue
 
@@ -13,7 +14,11 @@ from rover.run.configuration import Catalogue
 def register(app: typer.Typer) -> None:
     """Adds the command."""
 
-    @app.command("plugins")
+    group = typer.Typer()
+    new.register(group)
+    app.add_typer(group, name="plugins", help="List the installed plugins, or write a new one.")
+
+    @group.callback(invoke_without_command=True)
     def plugins(
         context: typer.Context,
         settings: Annotated[
@@ -21,7 +26,12 @@ def register(app: typer.Typer) -> None:
             typer.Option("--settings", help="Write every setting, as TOML that is a configuration file."),
         ] = False,
     ) -> None:
-        """List the installed plugins: what they provide, the hooks they implement, failures."""
+        """List the installed plugins: what they provide, the hooks they implement, failures.
+
+        With the command `new`, write the package of one that is yours.
+        """
+        if context.invoked_subcommand is not None:
+            return
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
         if settings:

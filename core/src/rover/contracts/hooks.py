@@ -2,12 +2,13 @@
 
 A plugin is a module (or object) named by an entry point of the group `rover`. The core calls its
 functions that are marked `@rover.hookimpl` and named as below. An implementation may leave out
-arguments it has no use for. Hooks that return an access log are asked in turn until one does.
+arguments it has no use for. Hooks that make an access log are asked in turn until one does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -16,17 +17,27 @@ if TYPE_CHECKING:
     import typer
 
     from rover.contracts.protocol import ProtocolSpec
-    from rover.contracts.settings import Settings
+    from rover.contracts.settings import Setting, Settings
     from rover.contracts.sink import SinkSpec
     from rover.contracts.source import SourceSpec
     from rover.values.access_log import AccessLog
     from rover.values.connection import Connection, ProtocolBreak
     from rover.values.exchange import Exchange
     from rover.values.http import HttpRequest, HttpResponse, HttpStream
-    from rover.values.records import Detail
+    from rover.values.records import Detail, Process
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
+
+
+class Drop(enum.Enum):
+    """The class of `DROP`."""
+
+    DROP = "drop"
+
+
+DROP = Drop.DROP
+"""What `handle_access_log` returns for a log that no sink is to get."""
 
 
 @hookspec(firstresult=True)
@@ -65,6 +76,31 @@ def handle_exchange(
 
 
 @hookspec
+def handle_access_log(log: AccessLog) -> AccessLog | Drop | None:
+    """Once per access log that a sink is to get, whatever its protocol, before any sink's queue: of an
+    exchange, of a break, and, where a sink takes kernel logs, of socket calls without an exchange.
+
+    Returns the log, another one made of it (`log.replace(attributes=...)`), `DROP`, or None for "as it
+    is". Each plugin gets what the one before it returned; after a DROP none is asked. A plugin may
+    change what a log says: its protocol, version, attributes and times, and the addresses, the process
+    and the break of its connection. Its details and its outcome, and which connection it is of, stay;
+    what is the log of an exchange remains one. A plugin that fails changes nothing.
+    """
+
+
+@hookspec
+def describe_process(process: Process, live: bool) -> Mapping[str, str | int | bool] | None:
+    """Once per process, and again after it has executed another program, when the first connection of it
+    is seen; `process.name` is empty where it is not known. `live` is false in a replay: the process ran
+    at another time or on another host, and nothing may be read of it here.
+
+    Returns attributes that each log of the process carries, or None. Where several plugins name the same
+    attribute, the first of them in the order of calls is believed. It is called where records are read,
+    so all connections wait for it; the process may have ended by then.
+    """
+
+
+@hookspec
 def on_protocol_break(connection: Connection, protocol_break: ProtocolBreak) -> None:
     """Once, when a connection can no longer be decoded; `connection` is as it was before."""
 
@@ -93,8 +129,18 @@ def register_commands(cli: typer.Typer) -> None:
 
 
 @hookspec
+def register_settings() -> Sequence[Setting]:
+    """Once, at start: settings of the plugin itself. A user sets them as `plugin.NAME.SETTING`, where NAME is
+    that of the plugin's entry point; `startup` gets them."""
+    raise NotImplementedError
+
+
+@hookspec
 def startup(settings: Settings) -> None:
-    """Once, before the first record; with `rover run --workers`, in every worker process."""
+    """Once, before the first record; with `rover run --workers`, in every worker process.
+
+    A UsageError refuses the run: its message is what the user is told.
+    """
 
 
 @hookspec

@@ -7,6 +7,7 @@ cdef class Delivery:
     cdef tuple _outlets
     cdef tuple _kernel_outlets
     cdef readonly bint takes_kernel_logs
+    cdef object _filters
     cdef dict _hooks
 
     cpdef put(self, object log)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import get_args
 
 from rover.contracts.protocol import AnyExchange
+from rover.pipeline.filters import Filters
 from rover.pipeline.outlet import Outlet
+from rover.pipeline.totals import Totals
 from rover.plugins.guard import checked_log
 from rover.plugins.manager import Implementation, PluginManager
 from rover.values.access_log import AccessLog
@@ -18,17 +20,23 @@ from rover.values.records import Detail
 class Delivery:
     """Asks the hooks, and gives the outlets what they take."""
 
-    def __init__(self, manager: PluginManager, outlets: Sequence[Outlet]) -> None:
+    def __init__(self, manager: PluginManager, outlets: Sequence[Outlet], totals: Totals) -> None:
         self._manager = manager
         self._hook = manager.hook
         self._outlets = tuple(outlets)
         self._kernel_outlets = tuple(outlet for outlet in outlets if outlet.kernel_logs)
         self.takes_kernel_logs = bool(self._kernel_outlets)
         """Whether any sink wants logs without an exchange."""
+        self._filters = Filters(manager, totals) or None
         self._hooks = {kind: manager.first_result(kind.hook()) for kind in get_args(AnyExchange)}
 
     def put(self, log: AccessLog) -> None:
         """Gives a log to the sinks: that of an exchange or a break to all, others to those that want them."""
+        if self._filters is not None:
+            filtered = self._filters.apply(log)
+            if filtered is None:
+                return
+            log = filtered
         everyone = log.protocol or log.outcome is Outcome.BREAK
         for outlet in self._outlets if everyone else self._kernel_outlets:
             outlet.put(log)

@@ -20,7 +20,7 @@ cdef class Outlet:
     cdef object _queue
     cdef list _in_hand
     cdef bint _waiting
-    cdef object _wake
+    cdef object _bell
     cdef object _room
     cdef bint _stopping
     cdef bint _given_up

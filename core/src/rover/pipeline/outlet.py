@@ -6,6 +6,7 @@ RoverError is not a failure of the plugin, but of the disk or the peer.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -39,6 +40,28 @@ MAX_COUNTERS = 100
 def never() -> float:
     """Until when a wait may last that nothing ends: no time at all is too long."""
     return math.inf
+
+
+class Bell:
+    """Rings for one thread that waits. A threading.Event does it for many, and takes ten times as long: a
+    log at a time, most of what a sink's thread costs."""
+
+    def __init__(self) -> None:
+        self._silence = threading.Lock()
+        self._silence.acquire()
+
+    def ring(self) -> None:
+        """Ends the wait, or the next one; from any thread."""
+        with contextlib.suppress(RuntimeError):  # it has rung already
+            self._silence.release()
+
+    def wait(self, timeout: float | None) -> None:
+        """Returns when it has rung, at the latest after `timeout` seconds."""
+        self._silence.acquire(timeout=-1 if timeout is None else timeout)
+
+    def hush(self) -> None:
+        """What has rung so far does not end the next wait."""
+        self._silence.acquire(blocking=False)
 
 
 class Outlet:
@@ -82,7 +105,7 @@ class Outlet:
         self._queue: deque[tuple[Any, bool]] = deque()
         self._in_hand: list[tuple[Any, bool]] = []
         self._waiting = False
-        self._wake = threading.Event()
+        self._bell = Bell()
         self._room = threading.Event()
         self._stopping = False
         self._given_up = False
@@ -151,12 +174,12 @@ class Outlet:
         """
         if self._waiting and self._queue:
             self._waiting = False
-            self._wake.set()
+            self._bell.ring()
 
     def _wait_for_room(self) -> bool:
         while not self.closed:
             self._room.clear()
-            self._wake.set()
+            self._bell.ring()
             if len(self._queue) < self._limit:
                 return True
             left = self._attend() - time.monotonic()
@@ -168,12 +191,12 @@ class Outlet:
     def reopen(self) -> None:
         """Makes the sink reopen its files, in its own thread."""
         self._reopen = True
-        self._wake.set()
+        self._bell.ring()
 
     def end(self) -> None:
         """Makes the sink write what waits, and close."""
         self._stopping = True
-        self._wake.set()
+        self._bell.ring()
 
     def stop(self, deadline: float) -> None:
         """Waits for the sink's end; what is left at `deadline` (time.monotonic) is lost."""
@@ -235,15 +258,16 @@ class Outlet:
         queue = self._queue
         batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
         self._in_hand = batch
-        self._room.set()
+        if self._lossless:  # else nobody waits for it
+            self._room.set()
         return batch
 
     def _rest(self, timeout: float | None) -> None:
         self._waiting = timeout is None  # a stalled sink is not to be tried at each batch
         if timeout is not None or not (self._queue or self._stopping or self._reopen):
-            self._wake.wait(timeout)
+            self._bell.wait(timeout)
         self._waiting = False
-        self._wake.clear()
+        self._bell.hush()
 
     def _write(self, batch: list[tuple[Any, bool]]) -> bool:
         exchanges = sum(1 for _, counts in batch if counts)

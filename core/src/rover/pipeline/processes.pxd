@@ -2,6 +2,9 @@
 
 
 cdef class Processes:
+    cdef object _describers
+    cdef bint _live
     cdef dict _known
+    cdef set _undescribed
 
     cpdef object get(self, object pid)

@@ -23,11 +23,13 @@ class Surroundings:
         delivery: Delivery,
         source: SourceSide,
         budget: MemoryBudget,
+        processes: Processes,
+        totals: Totals,
     ) -> None:
         self.recogniser = recogniser
         self.decoders = decoders
         self.delivery = delivery
         self.source = source
         self.budget = budget
-        self.processes = Processes()
-        self.totals = Totals()
+        self.processes = processes
+        self.totals = totals

@@ -15,9 +15,11 @@ from rover.pipeline.decoders import Decoders
 from rover.pipeline.delivery import Delivery
 from rover.pipeline.memory import CONNECTION_MEMORY, MemoryBudget
 from rover.pipeline.outlet import Outlet
+from rover.pipeline.processes import Processes
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.source_side import SourceSide, UploadSwitch
 from rover.pipeline.surroundings import Surroundings
+from rover.pipeline.totals import Totals
 from rover.pipeline.tracked_connection import TrackedConnection
 from rover.plugins.manager import PluginManager
 from rover.values.connection import Connection, new_connection
@@ -58,20 +60,24 @@ class Pipeline:
         protocol_settings: Mapping[str, Mapping[str, Any]],
         max_connections: int = 65_536,
         max_memory: int = 256 << 20,
+        live: bool = True,
     ) -> None:
         """`protocol_settings`: by protocol name. `epoch`: see `Connection.epoch`. `max_memory`: bytes for
-        all connections, with what they have buffered and what their decoders keep."""
+        all connections, with what they have buffered and what their decoders keep. `live`: whether the
+        source tells of this host, now."""
+        self.totals = Totals()
+        self._processes = Processes(manager.first_result("describe_process"), live=live)
         self._source = SourceSide(source, manager)
         self._budget = MemoryBudget(max_memory)
         self._surroundings = Surroundings(
             recogniser,
             Decoders(manager, protocol_settings),
-            Delivery(manager, outlets),
+            Delivery(manager, outlets, self.totals),
             self._source,
             self._budget,
+            self._processes,
+            self.totals,
         )
-        self._processes = self._surroundings.processes
-        self.totals = self._surroundings.totals
         self._epoch = epoch
         self._max_connections = max(1, min(max_connections, max_memory // CONNECTION_MEMORY))
         self._idlest: list[tuple[int, int]] = []  # (when last seen, which), the idlest last

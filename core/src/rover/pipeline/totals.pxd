@@ -5,6 +5,8 @@ cdef class Totals:
     cdef public long long connections
     cdef public long long exchanges
     cdef public long long unhandled
+    cdef public object dropped
+    cdef public long long dropped_alone
     cdef public long long calls
     cdef public long long in_exchanges
     cdef public long long alone

@@ -11,7 +11,7 @@ MAX_REASONS = 32
 class Totals:
     """Counters of one run.
 
-    Exchanges: `seen = unhandled + handed to the sinks`, and each sink's `logged + lost` is what
+    Exchanges: `seen = unhandled + dropped + handed to the sinks`, and each sink's `logged + lost` is what
     it was handed. Socket calls: `calls = in_exchanges + alone + waiting`, and at the end
     nothing waits.
     """
@@ -21,6 +21,8 @@ class Totals:
         "breaks",
         "calls",
         "connections",
+        "dropped",
+        "dropped_alone",
         "evicted",
         "exchanges",
         "in_exchanges",
@@ -39,6 +41,10 @@ class Totals:
         self.exchanges = 0
         self.unhandled = 0
         """Exchanges of which no plugin made an access log; their details went alone."""
+        self.dropped: Counter[str] = Counter()
+        """Exchanges whose logs a plugin dropped, by plugin."""
+        self.dropped_alone = 0
+        """Logs without an exchange that a plugin dropped: kernel logs, breaks."""
         self.calls = 0
         self.in_exchanges = 0
         self.alone = 0
@@ -64,6 +70,7 @@ class Totals:
     def noted(self) -> dict[str, int]:
         """What else happened that a reader of the totals may want to know, by name."""
         return {
+            "logs without an exchange dropped": self.dropped_alone,
             "connections evicted": self.evicted,
             "connections returned": self.returned,
             "records missing": self.missing,

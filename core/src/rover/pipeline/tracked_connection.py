@@ -177,7 +177,7 @@ class TrackedConnection:
             return
         buffer, other = self._streams.buffers[direction], self._streams.buffers[1 - direction]
         requests = direction == (connection.role is CLIENT)
-        spec = opening.recognise(self._surroundings.recogniser, buffer, other, requests)
+        spec = opening.recognise(self._surroundings.recogniser, self.connection, buffer, other, requests)
         header = opening.header
         if header is not None and connection.proxied is not header.client:
             self.connection = connection.replace(proxied=header.client)

@@ -7,6 +7,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport Py_TYPE, PyObject, PyTypeObject
 
 from rover.values.access_log cimport AccessLog
+from rover.values.attributes cimport Attributes
 from rover.values.http cimport HttpExchange, HttpRequest, HttpResponse, HttpStream
 
 from rover.plugins.guard import check_result as thorough_result
@@ -72,8 +73,15 @@ def checked_log(found):
         and type(log.protocol) is str
         and log.protocol
         and type(log.version) is str
-        and type(attributes) is dict
     ):
+        return thorough_log(log)
+    if type(attributes) is Attributes:
+        for cell in (<Attributes>attributes).cells:
+            kind = Py_TYPE(cell)
+            if cell is not None and kind != TEXT and kind != FLAG and (kind != NUMBER or not is_bounded(cell)):
+                return thorough_log(log)
+        return log
+    if type(attributes) is not dict:
         return thorough_log(log)
     while PyDict_Next(attributes, &position, &name, &value):
         kind = Py_TYPE(<object>value)

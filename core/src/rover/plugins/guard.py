@@ -11,24 +11,37 @@ from __future__ import annotations
 
 import contextlib
 import re
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover.contracts.protocol import NEED_MORE, RESYNCHRONISED, AnyExchange, Outcomes, ProtocolSpec
+from rover.contracts.protocol import (
+    MAX_OPENING,
+    NEED_MORE,
+    RESYNCHRONISED,
+    AnyExchange,
+    Outcomes,
+    ProtocolSpec,
+)
 from rover.contracts.settings import Setting
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import SourceSpec
 from rover.values.access_log import AccessLog
-from rover.values.connection import ProtocolBreak
+from rover.values.attributes import Attributes
+from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import HttpExchange, HttpRequest, HttpResponse, HttpStream
-from rover.values.records import MAX_NUMBER, Address, Opened, Role
+from rover.values.records import MAX_NUMBER, Address, Opened, Process, Role
 
 MAX_YIELDED = 65_536
 """Exchanges that one call of `expire` or `close` may yield, or `decode` without taking a byte: as many
 streams as two HTTP/2 peers would hardly allow each other, and far fewer than an iterator without end."""
 MAX_REASON = 40
 """Characters of a break's reason, which is one word."""
+MAX_DESCRIPTION = 64
+"""Attributes of one process: each of its logs carries them all."""
+MAX_DESCRIPTION_TEXT = 4096
+"""Characters of their names and values together: a pod's labels take some hundred."""
 MAX_TEXT = 1000
 """Characters kept of a break's detail, which is a line for people."""
 
@@ -79,6 +92,10 @@ def checked_log(log: object) -> AccessLog:
     protocol = log.protocol
     if type(protocol) is not str or not protocol:
         raise TypeError(f"a log whose protocol is {found(protocol) if protocol else 'empty'}")
+    return _checked_values(log)
+
+
+def _checked_values(log: AccessLog) -> AccessLog:
     if type(log.start) is not int or type(log.end) is not int:
         raise TypeError(f"a log whose start is {found(log.start)} and whose end is {found(log.end)}")
     if not (-MAX_NUMBER <= log.start <= MAX_NUMBER and -MAX_NUMBER <= log.end <= MAX_NUMBER):
@@ -88,8 +105,80 @@ def checked_log(log: object) -> AccessLog:
     attributes = log.attributes
     if not isinstance(attributes, Mapping):
         raise TypeError(f"a log whose attributes are {found(attributes)}")
-    plain = plain_attributes(attributes if type(attributes) is dict else dict(attributes))
+    given = attributes if type(attributes) is dict else dict(attributes)
+    plain = plain_attributes(given)
+    if plain is given and type(attributes) is Attributes:  # type: ignore[comparison-overlap]
+        return log
     return log if plain is attributes else log.replace(attributes=plain)
+
+
+def checked_change(log: object, own: AccessLog) -> AccessLog:
+    """What `handle_access_log` made of the log `own`."""
+    if type(log) is not AccessLog:
+        raise TypeError(f"returned {found(log)} where an AccessLog, DROP or None is due")
+    if log.details is not own.details:
+        raise TypeError("a log whose details are not its own")
+    if log.outcome is not own.outcome:
+        raise TypeError("a log whose outcome is not its own")
+    if log.connection is not own.connection:
+        log = log.replace(connection=_checked_snapshot(log.connection, own.connection))
+    if own.protocol:
+        return checked_log(log)
+    if type(log.protocol) is not str or log.protocol:
+        raise TypeError("a log without an exchange whose protocol is not empty")
+    return _checked_values(log)
+
+
+def _checked_snapshot(connection: object, own: Connection) -> Connection:
+    """The same connection as `own`, with other addresses, another process or another break."""
+    if type(connection) is not Connection:
+        raise TypeError(f"a log whose connection is {found(connection)}")
+    if type(connection.id) is not int or connection.id != own.id:
+        raise TypeError("a log of another connection")
+    for address in (connection.local, connection.remote, connection.proxied):
+        if address is not None:
+            _check_address(address)
+    process, broken = connection.process, connection.protocol_break
+    if process is not None and process is not own.process:
+        if type(process) is not Process or type(process.pid) is not int or type(process.name) is not str:
+            raise TypeError(f"a log whose process is {found(process)}")
+        if not 0 <= process.pid <= MAX_NUMBER:
+            raise TypeError("a log whose process has no number")
+        process = process.replace(attributes=checked_description(process.attributes))
+    if broken is not own.protocol_break:
+        if type(broken) is not ProtocolBreak or own.protocol_break is None:
+            raise TypeError(f"a log whose connection's break is {found(broken)}")
+        if type(broken.protocol) is not str:
+            raise TypeError(f"a break whose protocol is {found(broken.protocol)}")
+        broken = checked_break(broken)
+    # All else is the connection's own, whatever the plugin wrote there.
+    return own.replace(
+        local=connection.local,
+        remote=connection.remote,
+        proxied=connection.proxied,
+        process=process,
+        protocol_break=broken,
+    )
+
+
+def _check_address(address: object) -> None:
+    if type(address) is not Address or type(address.host) is not str or type(address.port) is not int:
+        raise TypeError(f"a log whose connection's address is {found(address)}")
+    if not 0 <= address.port <= 0xFFFF:
+        raise TypeError("a log whose connection's port is of more than 16 bits")
+
+
+def checked_description(attributes: object) -> Mapping[str, str | int | bool]:
+    """What `describe_process` returned, in a form that nobody can change."""
+    if not isinstance(attributes, Mapping):
+        raise TypeError(f"returned {found(attributes)} where attributes by name are due")
+    plain = plain_attributes(dict(attributes))
+    if len(plain) > MAX_DESCRIPTION:
+        raise TypeError(f"returned {len(plain)} attributes, more than {MAX_DESCRIPTION}")
+    size = sum(len(name) + (len(value) if type(value) is str else 0) for name, value in plain.items())
+    if size > MAX_DESCRIPTION_TEXT:
+        raise TypeError(f"returned {size} characters, more than {MAX_DESCRIPTION_TEXT}")
+    return types.MappingProxyType(plain)
 
 
 def plain_attributes(attributes: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
@@ -202,8 +291,7 @@ def check_spec(spec: object, kind: type) -> None:
     if type(spec) is not kind:
         raise TypeError(f"returned {found(spec)} where a {kind.__name__} is due")
     name = getattr(spec, "name", None)
-    if type(name) is not str or not _NAME.fullmatch(name):
-        raise TypeError(f"a {kind.__name__} whose name is {_shown(name)}: letters, digits, _ and - are due")
+    check_name(f"a {kind.__name__}", name)
     what = f"{kind.__name__} {name}"
     if isinstance(spec, ProtocolSpec):
         _check_callable(what, sniff=spec.sniff, make=spec.make)
@@ -212,6 +300,7 @@ def check_spec(spec: object, kind: type) -> None:
             type(token) is str for token in spec.upgrades
         ):
             raise TypeError(f"{what}: upgrades are to be a set of str")
+        _check_opening(what, spec)
         _check_settings(what, spec.settings)
     elif isinstance(spec, SourceSpec):
         _check_callable(what, make=spec.make)
@@ -221,6 +310,23 @@ def check_spec(spec: object, kind: type) -> None:
         _check_callable(what, make=spec.make)
         _check_optional(what, make_for_worker=spec.make_for_worker)
         _check_settings(what, spec.settings)
+
+
+def check_name(what: str, name: object) -> None:
+    """A name that is to be a part of a dotted key."""
+    if type(name) is not str or not _NAME.fullmatch(name):
+        raise TypeError(f"{what} whose name is {_shown(name)}: letters, digits, _ and - are due")
+
+
+def _check_opening(what: str, spec: ProtocolSpec) -> None:
+    if type(spec.opening) is not int or not 0 <= spec.opening <= MAX_OPENING:
+        raise TypeError(f"{what}: opening is to be a number of bytes up to {MAX_OPENING}")
+    if not isinstance(spec.ports, frozenset | set) or not all(
+        type(port) is int and 0 < port < 65536 for port in spec.ports
+    ):
+        raise TypeError(f"{what}: ports are to be a set of port numbers")
+    if spec.sniff_own is not None:
+        _check_callable(what, sniff_own=spec.sniff_own)
 
 
 def _shown(value: object) -> str:
@@ -248,16 +354,16 @@ def _check_settings(what: str, settings: Sequence[Setting]) -> None:
         raise TypeError(f"{what}: settings are {found(settings)} where a list is due")
     names = set()
     for setting in settings:
-        if type(setting) is not Setting:
-            raise TypeError(f"{what}: settings hold {found(setting)} where a Setting is due")
         check_setting(what, setting)
         if setting.name in names:
             raise TypeError(f"{what}: setting {setting.name} is there twice")
         names.add(setting.name)
 
 
-def check_setting(what: str, setting: Setting) -> None:
+def check_setting(what: str, setting: object) -> Setting:
     """A declaration that `Settings` can read values for, its own default among them."""
+    if type(setting) is not Setting:
+        raise TypeError(f"{what}: settings hold {found(setting)} where a Setting is due")
     name: Any = setting.name
     if type(name) is not str or not _SETTING_NAME.fullmatch(name):
         raise TypeError(f"{what}: a setting's name is {_shown(name)}")
@@ -277,7 +383,8 @@ def check_setting(what: str, setting: Setting) -> None:
     if not isinstance(setting.choices, tuple | list):
         raise TypeError(f"{what}: its choices are {found(setting.choices)}")
     setting.read(name, default)
+    return setting
 
 
 with contextlib.suppress(ImportError):  # not compiled
-    from rover.plugins._guard import check_result, checked_log  # type: ignore[no-redef]  # noqa: F401
+    from rover.plugins._guard import check_result, checked_log  # type: ignore[no-redef]

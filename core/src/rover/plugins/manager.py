@@ -18,10 +18,11 @@ import pluggy
 
 from rover.contracts import hooks
 from rover.contracts.protocol import ProtocolSpec
+from rover.contracts.settings import Setting
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import SourceSpec
 from rover.errors import UsageError
-from rover.plugins.guard import check_spec, found
+from rover.plugins.guard import check_name, check_setting, check_spec, found
 
 GROUP = "rover"
 REPORT_INTERVAL = 60.0
@@ -145,6 +146,8 @@ class PluginManager:
         self.plugins.append(plugin)
         guarded = Guarded()
         try:
+            if not name:
+                raise ValueError("its entry point has no name")  # pluggy would make one up
             self._guard(plugin, module, guarded)
             self._manager.register(guarded, name)
             plugin.module = module_of(module)
@@ -208,8 +211,39 @@ class PluginManager:
                     plugin.provides.append(f"{label} {spec.name}")
         return list(specs.values())
 
+    def settings(self) -> dict[str, Setting]:
+        """What plugins returned from `register_settings`, by full key.
+
+        What declares no setting, or a name that is taken, is its plugin's failure.
+        """
+        declared: dict[str, Setting] = {}
+        for plugin, hook in self.implementations("register_settings"):
+            returned = cast("Iterable[object] | None", hook(None))
+            if returned is None:
+                continue
+            try:
+                check_name("a plugin", plugin.name)
+                offered = list(itertools.islice(returned, MAX_SPECS))
+            except BaseException as error:
+                plugin.failed("register_settings", error)
+                continue
+            prefix = f"plugin.{plugin.name}"
+            for offer in offered:
+                try:
+                    setting = check_setting(prefix, offer)
+                    key = f"{prefix}.{setting.name}"
+                    if key in declared:
+                        raise ValueError(f"{key} is there twice")
+                except BaseException as error:
+                    plugin.failed("register_settings", error)
+                else:
+                    declared[key] = setting
+            if offered:
+                plugin.provides.append("settings")
+        return declared
+
     def first_result(self, hook: str) -> list[Implementation]:
-        """The implementations of a hook that returns an access log, in pluggy's order.
+        """The implementations of a hook, in pluggy's order.
 
         Every exchange goes through one, so they are found once, not at each call; what calls them
         reports their exceptions (`Implementation.failed`) and goes on with the next.

@@ -76,6 +76,21 @@ def start_source(manager: PluginManager, source: Source) -> None:
         raise RoverError(f"the source failed: {type(error).__name__}: {first_line(error)}") from error
 
 
+def start_plugins(manager: PluginManager, settings: Settings) -> None:
+    """Calls `startup` of every plugin. Raises the UsageError of the first that refuses the run; those that
+    have started by then are shut down."""
+    started = set()
+    try:
+        for plugin, startup in manager.implementations("startup"):
+            startup(settings)
+            started.add(plugin.name)
+    except UsageError:
+        for plugin, shutdown in manager.implementations("shutdown"):
+            if plugin.name in started:
+                shutdown(None)
+        raise
+
+
 class Agent:
     """One run: of one source, or of several that follow each other, through pipelines to the same sinks."""
 
@@ -136,7 +151,7 @@ class Agent:
                 begun = True
                 start_source(manager, source)
             self.pipeline = self._pipeline()
-            manager.hook.startup(settings=settings)
+            start_plugins(manager, settings)
         except BaseException:
             if begun:
                 source.close()
@@ -189,6 +204,7 @@ class Agent:
             },
             max_connections=settings["limits.connections"],
             max_memory=settings["limits.memory"] // self._share,
+            live=self._follow is None,
         )
 
     @property

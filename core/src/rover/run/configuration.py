@@ -73,6 +73,7 @@ class Catalogue:
             for spec in specs.values():
                 for setting in spec.settings:
                     declared[f"{kind}.{spec.name}.{setting.name}"] = setting
+        declared |= manager.settings()
         self.declared = declared
 
     def settings(

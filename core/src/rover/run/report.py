@@ -69,6 +69,8 @@ class Report:
     """What became of worker processes: died, started again."""
     noted: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """What else happened, by name (`Totals.noted`)."""
+    dropped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Exchanges whose access logs plugins dropped, by plugin."""
 
     @classmethod
     def of(
@@ -90,6 +92,7 @@ class Report:
             [SinkReport(o.name, o.logged, dict(o.lost), dict(o.counters), o.reader_left) for o in outlets],
             failures,
             noted=totals.noted(),
+            dropped=dict(totals.dropped),
         )
 
     def __add__(self, other: Report) -> Report:
@@ -113,6 +116,7 @@ class Report:
             list(failures.values()),
             workers=added(self.workers, other.workers),
             noted=added(self.noted, other.noted),
+            dropped=added(self.dropped, other.dropped),
         )
 
     def to_json(self) -> str:
@@ -156,6 +160,8 @@ class Report:
             f"seen {amount(self.exchanges, 'exchanges')}; "
             f"{amount(self.connections, 'connections')}, {amount(self.calls, 'calls')}"
         ]
+        if dropped := Counter(self.dropped):
+            lines.append(f"{amount(dropped.total(), 'exchanges dropped')}{causes(dropped)}")
         for sink in self.sinks:
             lost = Counter(sink.lost)
             if self.unhandled:
@@ -176,8 +182,9 @@ class Report:
     def with_rest_lost(self, cause: str) -> Report:
         """The same in the middle of a run: what no sink has logged or lost yet is lost by this cause."""
         sinks = []
+        handed = self.exchanges - self.unhandled - sum(self.dropped.values())
         for sink in self.sinks:
-            rest = self.exchanges - self.unhandled - sink.logged - sum(sink.lost.values())
+            rest = handed - sink.logged - sum(sink.lost.values())
             lost = added(sink.lost, {cause: rest}) if rest > 0 else sink.lost
             sinks.append(dataclasses.replace(sink, lost=lost))
         return dataclasses.replace(self, sinks=sinks)

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 from rover.values.connection import Connection
 from rover.values.exchange import Outcome
-from rover.values.records import Detail
+from rover.values.records import NO_ATTRIBUTES, Detail
 from rover.values.value import Value
-
-NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
 
 
 class AccessLog(Value):

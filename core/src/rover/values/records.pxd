@@ -13,6 +13,7 @@ cdef class Address(Value):
 cdef class Process(Value):
     cdef readonly object pid
     cdef readonly object name
+    cdef readonly object attributes
 
 
 cdef class Detail(Value):

@@ -8,6 +8,7 @@ socket call, where a frozen dataclass costs four times as much.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Protocol
 
 from rover.values.value import Value
@@ -77,19 +78,26 @@ class Address(Value):
         self.port = port
 
 
+NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
+
+
 class Process(Value):
     """A process as first seen. `name` is the comm of its main thread (proc(5), status Name)."""
 
-    __slots__ = ("name", "pid")
+    __slots__ = ("attributes", "name", "pid")
 
     def __init__(
         self,
         *,
         pid: int,
         name: str,
+        attributes: Mapping[str, str | int | bool] = NO_ATTRIBUTES,
     ) -> None:
         self.pid = pid
+        """0 where none is known, as of a packet capture."""
         self.name = name
+        self.attributes = attributes
+        """What plugins say of it (`describe_process`); sources say nothing here."""
 
 
 class Detail(Value):

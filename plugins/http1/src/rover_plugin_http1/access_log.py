@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 from rover import AccessLog, Connection, Detail, Outcome
-from rover.http import http_attributes
+from rover.http import HTTP_NAMES
+from rover.http.attributes import http_cells
 from rover.values.access_log import new_log
+from rover.values.attributes import Attributes, Shape
 from rover.values.http import HttpRequest, HttpResponse
 
 COMPLETE = Outcome.COMPLETE
+SHAPE = Shape(HTTP_NAMES)
 
 
 def access_log(
@@ -17,7 +23,6 @@ def access_log(
     details: tuple[Detail, ...],
 ) -> AccessLog:
     """The access log of an exchange; the core adds how it ended."""
-    attributes = http_attributes(request, response)
     end = request.end if response is None else max(request.end, response.end)
     return new_log(
         connection=connection,
@@ -25,7 +30,7 @@ def access_log(
         end=end,
         protocol="http",
         version=request.version,
-        attributes=attributes,
+        attributes=cast("Mapping[str, str | int | bool]", Attributes(SHAPE, http_cells(request, response))),
         details=details,
         outcome=COMPLETE,
     )

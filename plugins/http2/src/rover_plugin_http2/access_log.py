@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 from rover import AccessLog, Connection, Detail
-from rover.http import http_attributes
+from rover.http import HTTP_NAMES
+from rover.http.attributes import http_cells
 from rover.values.access_log import new_log
+from rover.values.attributes import Attributes, Shape
 from rover.values.http import HttpStream
-from rover_plugin_http2.grpc import grpc_attributes
+from rover_plugin_http2.grpc import GRPC_NAMES, grpc_cells
 
 ERROR_CODES = (
     "NO_ERROR",
@@ -25,6 +30,7 @@ ERROR_CODES = (
     "HTTP_1_1_REQUIRED",
 )
 """By number, RFC 9113 section 7."""
+SHAPE = Shape((*HTTP_NAMES, *GRPC_NAMES, "error.type"))
 
 
 def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail, ...]) -> AccessLog:
@@ -33,10 +39,10 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
     `error.type` names what a reset or GOAWAY said, where one cut the stream.
     """
     request, response, code = stream.request, stream.response, stream.error_code
-    attributes = http_attributes(request, response)
-    attributes.update(grpc_attributes(request, response))
+    error = None
     if code:
-        attributes["error.type"] = ERROR_CODES[code] if code < len(ERROR_CODES) else f"{code:#x}"
+        error = ERROR_CODES[code] if code < len(ERROR_CODES) else f"{code:#x}"
+    attributes = Attributes(SHAPE, (*http_cells(request, response), *grpc_cells(request, response), error))
     end = request.end if response is None else max(request.end, response.end)
     return new_log(
         connection=connection,
@@ -44,7 +50,7 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
         end=end,
         protocol="http",
         version="2",
-        attributes=attributes,
+        attributes=cast("Mapping[str, str | int | bool]", attributes),
         details=details,
         outcome=stream.outcome,
     )

@@ -13,6 +13,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from rover.values.access_log cimport AccessLog
+from rover.values.attributes cimport Attributes, Shape
 from rover.values.records cimport Detail
 
 import orjson
@@ -40,14 +41,7 @@ cdef dict CALLS = {
     number: b'{"name":' + orjson.dumps(name) + b',"sequence":' for number, name in SYSCALL_NAMES.items()
 }
 cdef long long NO_CALL = Syscall.NONE
-# Keys that line.py writes before the attributes, and an attribute of that name would replace.
-cdef frozenset TAKEN = frozenset((
-    "timestamp", "duration_ns", "network.protocol.name", "network.protocol.version", "network.transport",
-    "network.local.address", "network.local.port", "network.peer.address", "network.peer.port",
-    "client.address", "client.port", "server.address", "server.port", "rover.role", "process.pid",
-    "process.executable.name", "tls", "rover.connection", "rover.outcome", "rover.break.reason",
-    "rover.break.detail", "rover.break.protocol", "rover.syscalls",
-))
+cdef frozenset OWN = plain.OWN  # an attribute of such a name would replace what line.py writes before it
 
 
 cdef class Unusual(Exception):
@@ -76,6 +70,14 @@ cdef inline long long time_of(object value) except? -1:
     return bounded(number_of(value))
 
 
+cdef int unlike(frozenset said, names) except -1:
+    """An attribute that the exchange has, too, replaces that of the process: line.py does that."""
+    for key in names:
+        if key in said:
+            overflowed()
+    return 0
+
+
 @cython.final
 cdef class Lines:
     cdef object _plain
@@ -83,8 +85,10 @@ cdef class Lines:
     cdef long long _second  # the last one asked of the clock
     cdef bytes _stamp  # and what precedes its fraction
     cdef bint _syscalls
-    cdef dict _connections  # its address: (connection, what precedes the attributes, what follows them)
+    # Its address: (connection, what precedes the attributes, what follows them, epoch, what its process has).
+    cdef dict _connections
     cdef dict _keys  # attribute name: encoded, with the comma before and the colon after it
+    cdef dict _shapes  # shape: its names, encoded in the same way
     cdef char *_out
     cdef Py_ssize_t _size
     cdef Py_ssize_t _room
@@ -105,6 +109,7 @@ cdef class Lines:
         self._syscalls = syscalls
         self._connections = {}
         self._keys = {}
+        self._shapes = {}
 
     def prepare(self, log):
         return self.line(log), True if log.protocol else False
@@ -143,13 +148,21 @@ cdef class Lines:
                 self._put(b',"network.protocol.version":')
                 self._text(version)
         self._put(<bytes>parts[1])
-        if type(attributes) is not dict:
-            attributes = dict(attributes)
         cdef PyObject *key
         cdef PyObject *value
         cdef Py_ssize_t place = 0
-        while PyDict_Next(attributes, &place, &key, &value):
-            self._attribute(<object>key, <object>value)
+        if type(attributes) is Attributes:
+            if parts[4] is not None:
+                unlike(<frozenset>parts[4], (<Attributes>attributes).shape.names)
+            self._cells(<Attributes>attributes)
+        else:
+            if type(attributes) is not dict:
+                attributes = dict(attributes)
+            if parts[4] is not None:
+                unlike(<frozenset>parts[4], attributes)
+            while PyDict_Next(attributes, &place, &key, &value):
+                self._put(self._name(<object>key))
+                self._value(<object>value)
         self._put(<bytes>parts[2])
         if protocol:
             # Most are, and a dictionary would call the enumeration's hash function.
@@ -167,21 +180,40 @@ cdef class Lines:
         ahead = b"," + plain.safe(orjson.dumps(plain.about(connection), default=str))[1:-1]
         behind = b',"rover.connection":"%016x"' % connection.id
         # The connection itself is kept, so that no other one can have its address.
-        parts = (connection, ahead, behind, time_of(connection.epoch))
+        process = connection.process
+        said = frozenset(process.attributes) if process is not None and process.attributes else None
+        parts = (connection, ahead, behind, time_of(connection.epoch), said)
         if len(self._connections) >= MAX_KEPT:
             self._connections.clear()
         self._connections[key] = parts
         return parts
 
-    cdef int _attribute(self, object key, object value) except -1:
+    cdef int _cells(self, Attributes attributes) except -1:
+        cdef Shape shape = attributes.shape
+        cdef tuple names = self._shapes.get(shape)
+        cdef Py_ssize_t at
+        if names is None:
+            names = tuple([self._name(name) for name in shape.names])
+            if len(self._shapes) < MAX_KEYS:
+                self._shapes[shape] = names
+        for at in range(len(names)):
+            cell = attributes.cells[at]
+            if cell is not None:
+                self._put(<bytes>names[at])
+                self._value(cell)
+        return 0
+
+    cdef bytes _name(self, object key):
         cdef bytes name = self._keys.get(key)
         if name is None:
-            if type(key) is not str or key in TAKEN:
+            if type(key) is not str or key in OWN:
                 overflowed()
             name = b"," + plain.safe(orjson.dumps(key)) + b":"
             if len(self._keys) < MAX_KEYS:
                 self._keys[key] = name
-        self._put(name)
+        return name
+
+    cdef int _value(self, object value) except -1:
         if type(value) is str:
             self._text(value)
         elif type(value) is int:

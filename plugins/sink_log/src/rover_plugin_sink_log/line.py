@@ -22,6 +22,19 @@ _UNSAFE = (0x7F, *range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x20
 _ESCAPED = {code: f"\\u{code:04x}" for code in _UNSAFE}
 
 
+OWN = frozenset(
+    (
+        *("timestamp", "duration_ns", "network.protocol.name", "network.protocol.version"),
+        *("network.transport", "network.local.address", "network.local.port"),
+        *("network.peer.address", "network.peer.port", "client.address", "client.port"),
+        *("server.address", "server.port", "rover.role", "process.pid", "process.executable.name", "tls"),
+        *("rover.connection", "rover.outcome", "rover.break.reason", "rover.break.detail"),
+        *("rover.break.protocol", "rover.syscalls"),
+    )
+)
+"""Keys of a line's own. What a plugin says of a process under one of them is left out."""
+
+
 class Lines:
     """Makes lines. Remembers the second it was in last."""
 
@@ -111,6 +124,8 @@ def about(connection: Connection) -> dict[str, Any]:
         if process.name:
             found["process.executable.name"] = process.name
     found["tls"] = connection.tls
+    if process is not None and process.attributes:
+        found |= {key: value for key, value in process.attributes.items() if key not in OWN}
     return found
 
 
