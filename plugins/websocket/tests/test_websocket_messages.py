@@ -166,7 +166,7 @@ def test_who_closed_is_told_by_time_not_by_which_record_came_first(opened, log):
     frame = s.masked(CLOSE, code(1001))
     s.server(s.plain(CLOSE, code(1000)))
     answered = s.play.calls[0]
-    first = answered._replace(sequence=1, start=1, end=2, position=0, size=len(frame), direction=way)
+    first = answered.replace(sequence=1, start=1, end=2, position=0, size=len(frame), direction=way)
     s.play.buffers[way].append(first, frame)
     (exchange,) = [s.play.decoder.decode(way, s.play.buffers[way], 20)]
     said = exchange.attributes
