@@ -40,6 +40,9 @@ COMPILED = [member for member in MEMBERS if (member / "setup.py").exists()]
 PUBLISHED = [*MEMBERS, ROOT]
 PROJECTS = {member: tomllib.loads((member / "pyproject.toml").read_text())["project"] for member in PUBLISHED}
 VERSION = PROJECTS[ROOT]["version"]
+DEFAULT_SET = {Requirement(each).name for each in PROJECTS[ROOT]["dependencies"]}
+BESIDE = [PROJECTS[member]["name"] for member in MEMBERS if PROJECTS[member]["name"] not in DEFAULT_SET]
+"""Packages that are installed besides it."""
 BUILT = ("*.so", "*.egg-info", "*.binpb", "__pycache__", "build", "dist", ".*")
 ENVIRONMENT = {
     name: value
@@ -293,10 +296,10 @@ def plainly_replayed(capture: Path) -> list[str]:
 
 
 def installed_by_pip(environment: Path, *directories: Path) -> Path:
-    """Returns the command, in a new virtual environment."""
+    """Returns the command, in a new virtual environment that has every package."""
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     pip = (sys.executable, "-m", "pip", "--python", environment / "bin/python", "install", "-q")
-    run(*pip, *links(*directories), "rover-agent")
+    run(*pip, *links(*directories), "rover-agent", *BESIDE)
     return environment / "bin/rover"
 
 

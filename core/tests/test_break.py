@@ -10,7 +10,11 @@ from rover import (
     UPLOAD_NONE,
     Closed,
     Direction,
+    Headers,
+    HttpRequest,
+    HttpResponse,
     Outcome,
+    ProtocolBreak,
     Syscall,
     hookimpl,
 )
@@ -164,6 +168,29 @@ class TestUpgrade:
         bench.open()
         bench.write(b"#upgrade websocket\n")
         assert [b.reason for b in bench.breaks] == ["upgrade"]
+
+    def test_what_led_to_it_is_told_and_not_kept(self, make_bench, lines):
+        """The heads may be large, and every later log of the connection has the break."""
+        request = HttpRequest("GET", "/", "1.1", Headers([("host", "x")]), 1, 2, 3, 0)
+        response = HttpResponse(101, "1.1", Headers(), 3, 4, 5, 0)
+
+        class Switches:
+            role = None
+
+            def decode(self, direction, buffer, now):
+                return ProtocolBreak("upgrade", upgrade="words", request=request, response=response)
+
+            def expire(self, now):
+                return ()
+
+            close = expire
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Switches())])
+        bench.open()
+        bench.write(b"?a\n")
+        assert [(b.request, b.response) for b in bench.breaks] == [(request, response)]
+        (kept,) = [log.connection.protocol_break for log in break_logs(bench)]
+        assert (kept.upgrade, kept.request, kept.response) == ("words", None, None)
 
 
 class TestPluginFaults:

@@ -41,7 +41,7 @@ from rover import (
 )
 from rover.cli.command import build
 from rover.contracts.settings import Settings
-from rover.http import Headers, HttpExchange, HttpRequest, HttpStream
+from rover.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover.pipeline.table import IDLE_CHECK
 from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
 from rover.plugins.guard import MAX_YIELDED
@@ -328,6 +328,9 @@ def test_what_the_log_of_an_exchange_is_made_of(make_bench, lines, fields):
         {"direction": Direction.INGRESS, "position": "7"},
         {"direction": Direction.INGRESS, "position": -1},
         {"upgrade": ["words"]},
+        {"request": "GET /"},
+        {"request": HttpResponse(101, "1.1", Headers(), 1, 2, 3, 0)},
+        {"response": 101},
     ],
     ids=shown,
 )

@@ -222,13 +222,18 @@ def role_of(decoder: Any) -> Role | None:
 
 def checked_break(found_break: ProtocolBreak) -> ProtocolBreak:
     """A break, its texts bounded and fit for a terminal."""
-    reason, detail, _, direction, position, upgrade, _ = found_break
+    reason, detail, upgrade = found_break.reason, found_break.detail, found_break.upgrade
+    direction, position = found_break.direction, found_break.position
     if type(reason) is not str or type(detail) is not str or type(upgrade) is not str:
         raise TypeError("a break whose reason, detail or upgrade is no str")
     if direction is not None and (not isinstance(direction, int) or direction not in (0, 1)):
         raise TypeError(f"a break whose direction is {found(direction)}")
     if type(position) is not int or not 0 <= position <= MAX_NUMBER:
         raise TypeError(f"a break whose position is {found(position)}")
+    if found_break.request is not None and type(found_break.request) is not HttpRequest:
+        raise TypeError(f"a break whose request is {found(found_break.request)}")
+    if found_break.response is not None and type(found_break.response) is not HttpResponse:
+        raise TypeError(f"a break whose response is {found(found_break.response)}")
     if not reason or len(reason) > MAX_REASON or not reason.isprintable():
         raise TypeError("a break whose reason is not one word")
     if len(detail) > MAX_TEXT or not detail.isprintable():

@@ -24,7 +24,6 @@ from rover.streams.buffer import StreamBuffer
 from rover.streams.ledger import Ledger
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak
-from rover.values.exchange import Outcome
 from rover.values.http import HttpRequest, HttpResponse, HttpStream
 from rover.values.records import Address, Closed, Detail, Direction, Opened, Process, Role, Syscall
 
@@ -71,7 +70,9 @@ class Installed:
     def __init__(self, plugins: Sequence[object] = ()) -> None:
         """Modules, or objects, with hooks."""
         self.manager = PluginManager()
-        self.manager.register(_Fallback(), "testing")
+        self.playing: Play | None = None
+        """Whose turn it is."""
+        self.manager.register(_Fallback(self), "testing")
         for plugin in plugins:
             self.manager.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
         self.protocols = self.manager.collect("register_protocols", ProtocolSpec)
@@ -148,7 +149,7 @@ class Play:
         given[spec.name] = defaults_of(spec) | dict(settings or {})
         manager = self._installed.manager
         pinned = {str(PORT): spec.name} if upgrade or not isinstance(protocol, ProtocolSpec) else {}
-        self._pipeline = Pipeline(
+        self._made = Pipeline(
             manager,
             Recogniser(manager, specs, pinned),
             [cast("Outlet", _Taker(self))],
@@ -157,8 +158,8 @@ class Play:
             protocol_settings=given,
         )
         facts = connection(role)
-        self._pipeline.process(cast("Process", facts.process))
-        self._pipeline.opened(
+        self._pipeline().process(cast("Process", facts.process))
+        self._pipeline().opened(
             Opened(
                 connection=facts.id,
                 time=0,
@@ -166,7 +167,7 @@ class Play:
                 remote=cast("Address", facts.remote),
                 role=role,
                 pid=PID,
-                late=late,
+                late=late or upgrade is not None,  # claimed at once: no bytes are looked at before
                 detail=None,
             )
         )
@@ -200,21 +201,25 @@ class Play:
     def expire(self, now: int) -> None:
         """Time passes."""
         self.time = now
-        self._pipeline.tick(now)
+        self._pipeline().tick(now)
         self._check()
 
     def close(self, *, reset: bool = False) -> None:
         """The connection ends; `reset` by a RST, so that nothing that a close would end is complete."""
         self.time += CALL
         self.closed = True
-        self._pipeline.closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
+        self._pipeline().closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
         self._check()
 
     def finish(self) -> None:
         """The agent ends, and the connection does not."""
         self.closed = True
-        self._pipeline.finish(self.time)
+        self._pipeline().finish(self.time)
         self._check()
+
+    def _pipeline(self) -> Pipeline:
+        self._installed.playing = self
+        return self._made
 
     def _call(self, direction: Direction, size: int, payload: bytes) -> None:
         self.time += CALL
@@ -240,7 +245,7 @@ class Play:
         self.waiting += 1
         if self.keep:
             self.calls.append(detail)
-        self._pipeline.data(detail, payload)
+        self._pipeline().data(detail, payload)
         self._check()
 
     # -- what comes of it --------------------------------------------------------------------
@@ -357,8 +362,6 @@ class _Taker:
 
     def put(self, log: AccessLog) -> None:
         play = self._play
-        if log.outcome is Outcome.BREAK and not log.protocol:
-            play.protocol_break = log.connection.protocol_break
         play.waiting -= len(log.details)
         if not play.keep:
             return
@@ -383,7 +386,16 @@ class _Memory:
 
 
 class _Fallback:
-    """Makes a log of each exchange for which no plugin that is played with makes one."""
+    """Tells the play of a break, and makes a log of each exchange for which no plugin that is played with
+    makes one."""
+
+    def __init__(self, installed: Installed) -> None:
+        self._installed = installed
+
+    @hookimpl
+    def on_protocol_break(self, protocol_break: ProtocolBreak) -> None:
+        if self._installed.playing is not None:
+            self._installed.playing.protocol_break = protocol_break
 
     @hookimpl(trylast=True)
     def handle_http_data(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from rover.values.http import HttpRequest, HttpResponse
 from rover.values.records import Address, Direction, Process, Role
 from rover.values.tuples import new
 
@@ -23,8 +24,10 @@ class ProtocolBreak(NamedTuple):
     """Stream position in `direction` at which decoding stopped."""
     upgrade: str = ""
     """Lower-case token of the protocol that follows (HTTP Upgrade), for a plugin to claim."""
-    request: object = None
-    """What led to the upgrade, handed to the decoder of a plugin that claims it."""
+    request: HttpRequest | None = None
+    """What asked for the upgrade, or for the tunnel; None where it was not seen."""
+    response: HttpResponse | None = None
+    """What granted it."""
 
 
 class Connection(NamedTuple):
