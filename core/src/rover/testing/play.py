@@ -149,7 +149,7 @@ class Play:
         given[spec.name] = defaults_of(spec) | dict(settings or {})
         manager = self._installed.manager
         pinned = {str(PORT): spec.name} if upgrade or not isinstance(protocol, ProtocolSpec) else {}
-        self._made = Pipeline(
+        self._pipeline = Pipeline(
             manager,
             Recogniser(manager, specs, pinned),
             [cast("Outlet", _Taker(self))],
@@ -158,8 +158,8 @@ class Play:
             protocol_settings=given,
         )
         facts = connection(role)
-        self._pipeline().process(cast("Process", facts.process))
-        self._pipeline().opened(
+        self._turn().process(cast("Process", facts.process))
+        self._turn().opened(
             Opened(
                 connection=facts.id,
                 time=0,
@@ -201,25 +201,26 @@ class Play:
     def expire(self, now: int) -> None:
         """Time passes."""
         self.time = now
-        self._pipeline().tick(now)
+        self._turn().tick(now)
         self._check()
 
     def close(self, *, reset: bool = False) -> None:
         """The connection ends; `reset` by a RST, so that nothing that a close would end is complete."""
         self.time += CALL
         self.closed = True
-        self._pipeline().closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
+        self._turn().closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
         self._check()
 
     def finish(self) -> None:
         """The agent ends, and the connection does not."""
         self.closed = True
-        self._pipeline().finish(self.time)
+        self._turn().finish(self.time)
         self._check()
 
-    def _pipeline(self) -> Pipeline:
+    def _turn(self) -> Pipeline:
+        """The pipeline. What the plugins are told until `_check` is of this play."""
         self._installed.playing = self
-        return self._made
+        return self._pipeline
 
     def _call(self, direction: Direction, size: int, payload: bytes) -> None:
         self.time += CALL
@@ -245,13 +246,14 @@ class Play:
         self.waiting += 1
         if self.keep:
             self.calls.append(detail)
-        self._pipeline().data(detail, payload)
+        self._turn().data(detail, payload)
         self._check()
 
     # -- what comes of it --------------------------------------------------------------------
 
     def _check(self) -> None:
-        """Raises what went wrong since it was called last."""
+        """The end of its turn. Raises what went wrong in it."""
+        self._installed.playing = None
         said = self._installed.failures()
         if self._error is not None:
             error, self._error = self._error, None
