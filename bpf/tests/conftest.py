@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from rover.contracts.source import Selection
+from rover.contracts.source import Selection, Wanted
 from rover.errors import RoverError
 from rover.values.records import SYSCALL_NAMES, Closed, Detail, Direction, Loss, Opened, Process
 from rover_source_ebpf import checks
@@ -194,11 +194,13 @@ def ports() -> Callable[[int], list[int]]:
 class Watch:
     """A started source and what it delivered."""
 
-    def __init__(self, selection: Selection, **settings: int | str) -> None:
+    def __init__(self, selection: Selection, wanted: Wanted | None = None, **settings: int | str) -> None:
         values = {setting.name: setting.default for setting in SETTINGS} | settings
         self.by_sockets = values["tracepoints"] == "sockets"
         """What is told otherwise then, README.md says ("Bystanders")."""
         self.source = EbpfSource(values, selection)
+        if wanted is not None:
+            self.source.inform(wanted)
         self.recorder = Recorder()
         self._ports = iter(selection.ports)
         try:
@@ -276,8 +278,8 @@ def start_watch(live: None) -> Iterator[Callable[..., Watch]]:
     """Starts sources of a test's own."""
     started: list[Watch] = []
 
-    def start(selection: Selection, **settings: int | str) -> Watch:
-        watch = Watch(selection, **settings)
+    def start(selection: Selection, wanted: Wanted | None = None, **settings: int | str) -> Watch:
+        watch = Watch(selection, wanted, **settings)
         started.append(watch)
         return watch
 

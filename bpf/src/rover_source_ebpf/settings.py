@@ -19,5 +19,10 @@ SETTINGS = (
         "what calls are seen by: `calls`, or `sockets`, where no other system call takes longer",
         choices=("calls", "sockets"),
     ),
-    Setting("opening_bytes", 4096, "bytes captured of each direction while no protocol is known", minimum=64),
+    Setting(
+        "opening_bytes",
+        4096,
+        "bytes captured of each direction while no protocol is known, at least",
+        minimum=64,
+    ),
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from rover.contracts.source import Selection
+from rover.contracts.source import Selection, Wanted
 from rover.errors import RoverError, UsageError
 from rover.values.records import Address, Loss, Opened, RecordHandler
 from rover_source_ebpf import host, machine, programs, selection
@@ -56,8 +56,13 @@ COUNTERS = ("records", "uploaded_bytes", "ring_full", "connections_full", "threa
 """The kernel's figures, by their number in c/maps.c."""
 LOSSES = ("ring_full", "connections_full", "threads_full", "skipped")
 """The figures that count calls of which no record was delivered; `skipped` comes from misses.py."""
-AGENT = struct.Struct("=III")
-"""struct agent of c/maps.c: its tgid, the level of its pid namespace, the descriptor it tells itself by."""
+OWN_BYTES = 16 << 20
+"""Opening bytes of each direction of a connection on a port that is a protocol's own, or pinned, while
+nothing is recognised: what a busy connection moves while a busy agent is some hundred milliseconds late. It
+has an end because a connection that was joined late is never given up."""
+AGENT = struct.Struct("=IIII")
+"""struct agent of c/maps.c: its tgid, the level of its pid namespace, the descriptor it tells itself by, the
+opening bytes of other connections."""
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
 CONNECTION_SIZE = 88
@@ -81,6 +86,7 @@ class EbpfSource:
         self._selected = selected
         check_settings(settings)
         selection.check(selected)
+        self._wanted = Wanted()
         self._program: Program | None = None
         self._rings = 1
         self._divided = False
@@ -97,6 +103,10 @@ class EbpfSource:
         return Decoder(self._role_of)
 
     # -- life ----------------------------------------------------------------------------------
+
+    def inform(self, wanted: Wanted) -> None:
+        """Takes what the installed protocols want. See rover.contracts.source.InformedSource."""
+        self._wanted = wanted
 
     def divide(self, count: int) -> Sequence[Part]:
         """A ring and a part for each of `count` processes. See rover.contracts.source.DivisibleSource."""
@@ -168,7 +178,7 @@ class EbpfSource:
         settings, selected = self._settings, self._selected
         return {
             "PAYLOAD_LIMIT": settings["payload_limit"],
-            "OPENING_BYTES": settings["opening_bytes"],
+            "OWN_BYTES": OWN_BYTES,
             "MAX_CONNECTIONS": settings["max_connections"],
             "MAX_PROCESSES": MAX_PROCESSES,
             "MAX_THREADS": MAX_THREADS,
@@ -200,11 +210,8 @@ class EbpfSource:
             program.put("comms", comm.encode().ljust(16, b"\0"), yes)
         for path in selected.cgroups:
             program.put("cgroups", selection.cgroup_id(path).to_bytes(8, "little"), yes)
-        words: dict[int, int] = {}
-        for port in selected.ports:
-            words[port >> 6] = words.get(port >> 6, 0) | 1 << (port & 63)
-        for word, bits in words.items():
-            program.put("ports", word.to_bytes(4, "little"), bits.to_bytes(8, "little"))
+        put_ports(program, "ports", selected.ports)
+        put_ports(program, "own_ports", self._wanted.ports)
         for ends in selection.console_tuples(os.environ):
             program.put("refused", ends, yes)
         for pid in selection.console_pids():
@@ -213,7 +220,8 @@ class EbpfSource:
     def _introduce_self(self, program: Program) -> int:
         """Returns how deep this process's pid namespace is nested, 0 for the first one. Raises RoverError."""
         marker = int.from_bytes(os.urandom(4), "little") >> 2 | 1 << 30  # no descriptor anybody has
-        program.put("agents", bytes(4), AGENT.pack(0, 0, marker))
+        opening = max(self._settings["opening_bytes"], self._wanted.opening)
+        program.put("agents", bytes(4), AGENT.pack(0, 0, marker, opening))
         # This call tells the programs which process is the agent, by the kernel's own number, which
         # a pid namespace hides. Until then they watch nobody.
         if self._sockets:
@@ -222,7 +230,7 @@ class EbpfSource:
             with contextlib.suppress(OSError):
                 os.close(marker)
         answer = program.get("agents", bytes(4), AGENT.size)
-        tgid, level, _ = AGENT.unpack(answer or bytes(AGENT.size))
+        tgid, level, *_ = AGENT.unpack(answer or bytes(AGENT.size))
         if not tgid:
             raise RoverError("the kernel does not run the programs it was given (they never fired)")
         return int(level)
@@ -306,7 +314,7 @@ class EbpfSource:
         for cause in LOSSES:
             if (lost := totals[cause] - self._told[cause]) > 0:
                 self._told[cause] = totals[cause]
-                handler.lost(Loss(lost, cause))
+                handler.lost(Loss(records=lost, cause=cause))
 
     def now(self) -> int:
         """CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it."""
@@ -356,12 +364,12 @@ class EbpfSource:
         if not opened:
             return None
         return Opened(
-            connection,
-            opened,
-            Address(address_text(local), local_port),
-            Address(address_text(remote), remote_port),
-            ROLES[role] or self._role_of(pid, local_port),
-            pid,
+            connection=connection,
+            time=opened,
+            local=Address(host=address_text(local), port=local_port),
+            remote=Address(host=address_text(remote), port=remote_port),
+            role=ROLES[role] or self._role_of(pid, local_port),
+            pid=pid,
             late=True,
             detail=None,
         )
@@ -390,6 +398,15 @@ class EbpfSource:
         program.put("ignored", pid.to_bytes(4, "little"), b"\1")
         for key in program.keys("verdicts", 4):  # all are judged again: the key is the kernel's number
             program.remove("verdicts", key)
+
+
+def put_ports(program: Program, table: str, ports: Iterable[int]) -> None:
+    """Sets the bits of these ports in an array of 64-bit words."""
+    words: dict[int, int] = {}
+    for port in ports:
+        words[port >> 6] = words.get(port >> 6, 0) | 1 << (port & 63)
+    for word, bits in words.items():
+        program.put(table, word.to_bytes(4, "little"), bits.to_bytes(8, "little"))
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:

@@ -21,16 +21,21 @@ from rover.contracts.source import (
     Check,
     DescribingSource,
     DivisibleSource,
+    InformedSource,
     Selection,
     SkippingSource,
     Source,
     SourceSpec,
+    Wanted,
 )
 from rover.errors import RoverError, SinkError, UsageError
+from rover.http import http_attributes
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
+from rover.values.attributes import Attributes, Shape
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
+from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover.values.records import (
     SYSCALL_NAMES,
     Address,
@@ -55,6 +60,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AnyExchange",
+    "Attributes",
     "Check",
     "Closed",
     "Connection",
@@ -65,6 +71,12 @@ __all__ = [
     "DivisibleSource",
     "Drop",
     "Exchange",
+    "Headers",
+    "HttpExchange",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpStream",
+    "InformedSource",
     "Loss",
     "Opened",
     "Outcome",
@@ -80,6 +92,7 @@ __all__ = [
     "Selection",
     "Setting",
     "Settings",
+    "Shape",
     "Sink",
     "SinkError",
     "SinkSpec",
@@ -91,7 +104,9 @@ __all__ = [
     "Syscall",
     "UsageError",
     "Verdict",
+    "Wanted",
     "WeighedDecoder",
     "Worker",
     "hookimpl",
+    "http_attributes",
 ]

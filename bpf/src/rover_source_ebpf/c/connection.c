@@ -263,6 +263,7 @@ static inline struct conn *track(u64 sk, u8 role, u8 direction, u64 moved)
     fresh.opened = bpf_ktime_get_ns();
     fresh.role = role;
     fresh.late = role == ROLE_UNKNOWN;
+    fresh.room = opening_room(sk);
 #if SOCKETS
     take_origin(sk, &fresh);
 #endif

@@ -58,7 +58,8 @@ struct conn {
     u8 reset;
     u8 based;       /* base is known */
     u8 fronted;     /* a PROXY protocol header came first */
-    u8 unused[5];
+    u8 unused[1];
+    u32 room;       /* of each direction: opening bytes to upload while nothing is recognised */
 };
 
 _Static_assert(sizeof(struct conn) == CONNECTION_SIZE, "struct conn is not what source.py takes it for");
@@ -90,6 +91,7 @@ struct agent {
     u32 tgid; /* as the kernel numbers it; 0 until the marker call */
     u32 level; /* of its pid namespace */
     u32 marker; /* it closes a descriptor of this number, which it drew, to tell who it is */
+    u32 opening; /* see struct conn, room; of a connection on none of own_ports */
 };
 
 /* Where a call's bytes are copied from. It lies in the scratch and not on the stack because what
@@ -149,6 +151,7 @@ BPF_TABLE("hash", u64, struct upload, uploads, MAX_CONNECTIONS);  /* key: id */
 BPF_TABLE("lru_hash", u32, struct verdict, verdicts, MAX_PROCESSES); /* key: tgid */
 BPF_TABLE("hash", u32, u8, ignored, 1024);                        /* key: the agent's pid for it */
 BPF_TABLE("array", u32, struct agent, agents, 1);
+BPF_TABLE("array", u32, u64, own_ports, 1024);                    /* one bit each: of protocols, or pinned */
 BPF_TABLE("array", u32, struct scratch, scratches, CPUS * COPIES);
 #if COPIES > 1
 BPF_TABLE("array", u32, u64, entering, CPUS); /* the thread whose call was seen to begin; see copies.c */

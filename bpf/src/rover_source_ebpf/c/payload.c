@@ -138,7 +138,7 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
     if (limit == UPLOAD_AUTO) {
         limit = PAYLOAD_LIMIT;
         if (!conn->protocol) {
-            u32 used = conn->opening[direction], room = OPENING_BYTES + (conn->fronted ? PROXY_HEADERS : 0);
+            u32 used = conn->opening[direction], room = conn->room + (conn->fronted ? PROXY_HEADERS : 0);
             judge = 1;
             opening = used < room ? room - used : 0;
             limit = opening > RECOGNISE_WINDOW ? opening : RECOGNISE_WINDOW;

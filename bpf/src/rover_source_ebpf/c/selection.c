@@ -120,6 +120,24 @@ static inline int has_selected_port(u64 sk)
 #endif
 }
 
+/* Opening bytes of each direction to upload of a new connection: on a port that is some protocol's own, all
+ * that can come before the agent has decided. */
+static inline u32 opening_room(u64 sk)
+{
+    u32 zero = 0;
+    struct agent *agent = agents.lookup(&zero);
+    u16 local = local_port_of(sk), remote = remote_port_of(sk);
+    u32 word = local >> 6;
+    u64 *bits = own_ports.lookup(&word);
+    if (bits && (*bits >> (local & 63)) & 1)
+        return OWN_BYTES;
+    word = remote >> 6;
+    bits = own_ports.lookup(&word);
+    if (bits && (*bits >> (remote & 63)) & 1)
+        return OWN_BYTES;
+    return agent ? agent->opening : 0;
+}
+
 /* Whether a connection that is not known yet is to be. */
 static inline int is_selected(u64 sk)
 {

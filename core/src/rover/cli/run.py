@@ -10,8 +10,9 @@ from rover.cli.messages import say
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.totals import show
 from rover.contracts.settings import Settings
-from rover.contracts.source import Source, SourceSpec
+from rover.contracts.source import InformedSource, Source, SourceSpec
 from rover.errors import NotInstalledError, RoverError
+from rover.pipeline.recognition import wanted
 from rover.plugins.manager import PluginManager, class_name, first_line
 from rover.run.agent import Agent
 from rover.run.configuration import Catalogue, selection
@@ -98,7 +99,10 @@ def live_source(catalogue: Catalogue, settings: Settings) -> Source:
 def make_source(catalogue: Catalogue, spec: SourceSpec, settings: Settings) -> Source:
     """A source, not started. Raises RoverError, which names it, whatever its plugin raises."""
     try:
-        return spec.make(settings.section(f"source.{spec.name}"), selection(settings))
+        source = spec.make(settings.section(f"source.{spec.name}"), selection(settings))
+        if isinstance(source, InformedSource):
+            source.inform(wanted(catalogue.protocols.values(), settings.section("ports")))
+        return source
     except RoverError:
         raise
     except BaseException as error:

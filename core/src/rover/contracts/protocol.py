@@ -18,6 +18,9 @@ UPLOAD_ALL = 0xFFFF_FFFE
 """Upload limit: every byte up to what the source can take of one call."""
 UPLOAD_NONE = 0
 """Upload limit: details only."""
+MAX_OPENING = 1 << 17
+"""The most that `ProtocolSpec.opening` may ask for: a first reply of 64 kB with what frames it, twice over.
+Every connection that nobody has recognised yet pays for it: so many bytes of each direction are copied."""
 
 
 class Verdict(enum.Enum):
@@ -121,3 +124,13 @@ class ProtocolSpec:
     """Bytes of each call the source should deliver once the protocol is recognised."""
     priority: int = 0
     """The protocol with the highest one sniffs first."""
+    opening: int = 0
+    """Bytes of each direction, from a connection's first, that `sniff` and the first reply may need: what
+    comes before the core has told the source that the protocol is recognised. 0 is for what the source
+    delivers by itself, some kB; MAX_OPENING is the most. The largest of all installed protocols holds."""
+    ports: frozenset[int] = frozenset()
+    """Ports that are its own, at either end. Connections of these are delivered in full from their first
+    call, as are those of ports that a user pins. What is sniffed decides, as ever, whether they speak the
+    protocol."""
+    sniff_own: Callable[[bytes | bytearray], Verdict] | None = None
+    """On connections of `ports` asked instead of `sniff`: for openings that prove little elsewhere."""

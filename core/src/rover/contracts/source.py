@@ -24,6 +24,16 @@ class Selection:
     """Processes in these cgroup v2 directories or below."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the installed protocols want of connections from their first call on, before one is recognised."""
+
+    opening: int = 0
+    """Bytes of each direction of any connection."""
+    ports: frozenset[int] = frozenset()
+    """Connections with one of these ports on either end are wanted in full."""
+
+
 class Source(Protocol):
     """Delivers records. Everything is called from one thread.
 
@@ -86,6 +96,18 @@ class DescribingSource(Protocol):
         The core asks when data comes of a connection that it does not know: one that was given up
         to make room (`limits.connections`) and goes on, or one of a worker that died.
         """
+
+
+@runtime_checkable
+class InformedSource(Source, Protocol):
+    """A source that need not be told of each connection what is wanted of its beginning.
+
+    `set_upload` comes too late for that: the core calls it when the first bytes have been recognised, and by
+    then the reply to them may have been captured in part.
+    """
+
+    def inform(self, wanted: Wanted) -> None:
+        """Called once, before `divide` and `start`. A source may deliver less, where it has limits."""
 
 
 @runtime_checkable

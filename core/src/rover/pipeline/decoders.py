@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from rover.contracts.protocol import Decoder, ProtocolSpec, SkippingDecoder, WeighedDecoder
 from rover.plugins.guard import check_decoder
 from rover.plugins.manager import PluginManager
 from rover.values.connection import Connection, ProtocolBreak
-
-
-class Made(NamedTuple):
-    """A decoder, and which of the optional parts of one it has."""
-
-    decoder: Decoder
-    weighed: bool
-    """Whether it is a WeighedDecoder."""
-    skipping: bool
-    """Whether it is a SkippingDecoder."""
-
 
 NONE: tuple[type | None, bool, bool] = (None, False, False)
 
@@ -33,10 +22,13 @@ class Decoders:
         self._settings = settings
         self._newest: dict[str, tuple[type, bool, bool]] = {}  # of each protocol, what it made last
 
-    def make(self, spec: ProtocolSpec, connection: Connection, upgrade: ProtocolBreak | None) -> Made:
-        """A decoder for this connection. Raises whatever the plugin does, and TypeError for what is none.
+    def make(
+        self, spec: ProtocolSpec, connection: Connection, upgrade: ProtocolBreak | None
+    ) -> tuple[Decoder, bool, bool]:
+        """A decoder for this connection; whether it is a WeighedDecoder, and a SkippingDecoder.
 
-        It is looked at where its class is not that of the protocol's last one.
+        Raises whatever the plugin does, and TypeError for what is no decoder. It is looked at where its class
+        is not that of the protocol's last one.
         """
         decoder = spec.make(connection, self._settings.get(spec.name, {}), upgrade)
         kind, weighed, skipping = self._newest.get(spec.name, NONE)
@@ -44,7 +36,7 @@ class Decoders:
             check_decoder(decoder)
             weighed, skipping = isinstance(decoder, WeighedDecoder), isinstance(decoder, SkippingDecoder)
             self._newest[spec.name] = type(decoder), weighed, skipping
-        return Made(decoder, weighed, skipping)
+        return decoder, weighed, skipping
 
     def failed(self, protocol: str, where: str, error: BaseException) -> None:
         """Counts a failure of the plugin that this protocol is of."""

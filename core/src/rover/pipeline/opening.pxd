@@ -14,6 +14,7 @@ cdef class Opening:
     cdef readonly bint given_up
     cdef long long _header_end
 
-    cpdef object recognise(self, Recogniser recogniser, StreamBuffer buffer, StreamBuffer other, bint requests)
+    cpdef object recognise(
+        self, Recogniser recogniser, object connection, StreamBuffer buffer, StreamBuffer other, bint requests)
     cdef _pass_gap(self, StreamBuffer buffer)
     cdef bint _passed_header(self, StreamBuffer buffer) except -1

@@ -6,6 +6,7 @@ from rover.contracts.protocol import ProtocolSpec, Verdict
 from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, Header, read_header
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
 from rover.streams.buffer import StreamBuffer
+from rover.values.connection import Connection
 
 MAYBE = Verdict.MAYBE
 
@@ -27,7 +28,12 @@ class Opening:
         self._header_end = 0  # the position of the first byte after it, in the direction of the requests
 
     def recognise(
-        self, recogniser: Recogniser, buffer: StreamBuffer, other: StreamBuffer, requests: bool
+        self,
+        recogniser: Recogniser,
+        connection: Connection,
+        buffer: StreamBuffer,
+        other: StreamBuffer,
+        requests: bool,
     ) -> ProtocolSpec | None:
         """The protocol, once it is known. `requests`: these bytes, the newest, come from the client."""
         self._pass_gap(buffer)
@@ -36,7 +42,7 @@ class Opening:
         if self.pinned is not None:
             return self.pinned
         while len(buffer):
-            verdict, spec = recogniser.sniff(buffer)
+            verdict, spec = recogniser.sniff(buffer, connection)
             if spec is not None or verdict is MAYBE:
                 return spec
             # A message may begin where a call does: what only seemed to open one hides none, neither

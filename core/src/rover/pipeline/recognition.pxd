@@ -8,6 +8,8 @@ cdef class Recogniser:
     cdef list _specs
     cdef dict _ports
     cdef dict _upgrades
+    cdef frozenset _own
+    cdef Py_ssize_t _most
 
     cpdef object pinned(self, object connection)
-    cpdef tuple sniff(self, StreamBuffer buffer)
+    cpdef tuple sniff(self, StreamBuffer buffer, object connection)

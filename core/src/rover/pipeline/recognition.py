@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rover.contracts.protocol import ProtocolSpec, Verdict
+from rover.contracts.source import Wanted
 from rover.errors import NotInstalledError, UsageError
 from rover.plugins.guard import found
 from rover.plugins.manager import PluginManager
@@ -12,8 +13,8 @@ from rover.streams.buffer import StreamBuffer
 from rover.values.connection import Connection
 
 YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
-MAX_OPENING = 4096
-"""Bytes of a direction a sniff may ask for; no protocol needs more to be told from another."""
+SNIFFED = 4096
+"""Bytes of a direction that a sniff is shown at most, where no protocol asks for more (`opening`)."""
 MAX_GREETING = 4096
 """Bytes of each direction, in both, that may open nothing known before recognition gives up. A greeting
 may precede the first message, in however many calls it comes: that of SOCKS takes up to 1 kB (RFC 1928,
@@ -36,15 +37,17 @@ class Recogniser:
         by_name = {spec.name: spec for spec in specs}
         self._ports: dict[int, ProtocolSpec] = {}
         for port, name in ports.items():
-            if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-                raise UsageError(f"ports.{port}: not a port number")
+            number = port_number(port)
             if name not in by_name:
                 known = ", ".join(sorted(by_name)) or "none"
                 raise NotInstalledError(
                     f"ports.{port} = {name!r}: no such protocol; installed: {known}", f"protocol {name}"
                 )
-            self._ports[int(port)] = by_name[name]
+            self._ports[number] = by_name[name]
         self._upgrades = {token: spec for spec in self._specs for token in spec.upgrades}
+        self._own = frozenset(port for spec in self._specs if spec.sniff_own for port in spec.ports)
+        self._most = max((spec.opening for spec in self._specs), default=0)
+        self._most = max(self._most, SNIFFED)
 
     def pinned(self, connection: Connection) -> ProtocolSpec | None:
         """The protocol the user pinned to one of the connection's ports."""
@@ -59,16 +62,20 @@ class Recogniser:
         """The protocol that goes on after an HTTP Upgrade to `token`."""
         return self._upgrades.get(token)
 
-    def sniff(self, buffer: StreamBuffer) -> tuple[Verdict, ProtocolSpec | None]:
+    def sniff(self, buffer: StreamBuffer, connection: Connection) -> tuple[Verdict, ProtocolSpec | None]:
         """The first protocol that says YES to the unread bytes; MAYBE if one needs more of them."""
         if not len(buffer):
             return NO, None
         offset = buffer.offset
-        data = buffer.data if offset == 0 else buffer.data[offset : offset + MAX_OPENING]
+        data = buffer.data if offset == 0 else buffer.data[offset : offset + self._most]
+        own = self._own and ports_of(connection) & self._own
         verdict = NO
         for spec in self._specs:
             try:
-                said = spec.sniff(data)
+                sniff = spec.sniff
+                if own and spec.sniff_own is not None and not own.isdisjoint(spec.ports):
+                    sniff = spec.sniff_own
+                said = sniff(data)
                 if type(said) is not Verdict:
                     raise TypeError(f"returned {found(said)} where a Verdict is due")
             except BaseException as error:
@@ -78,6 +85,29 @@ class Recogniser:
                 return said, spec
             if said is MAYBE:
                 verdict = said
-        if verdict is MAYBE and (buffer.gap or buffer.ended or len(data) >= MAX_OPENING):
+        if verdict is MAYBE and (buffer.gap or buffer.ended or len(data) >= self._most):
             verdict = NO
         return verdict, None
+
+
+def ports_of(connection: Connection) -> frozenset[int]:
+    """Of both ends, as far as they are known."""
+    ends = (connection.local, connection.remote)
+    return frozenset(address.port for address in ends if address is not None)
+
+
+def port_number(text: str) -> int:
+    """The port that a user pins. Raises UsageError."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise UsageError(f"ports.{text}: not a port number")
+    return int(text)
+
+
+def wanted(specs: Iterable[ProtocolSpec], pinned: Iterable[str]) -> Wanted:
+    """What these protocols want of a source, where the user pins these ports. Raises UsageError."""
+    ports = {port_number(port) for port in pinned}
+    opening = 0
+    for spec in specs:
+        ports |= spec.ports
+        opening = max(opening, spec.opening)
+    return Wanted(opening=opening, ports=frozenset(ports))

@@ -2,8 +2,12 @@
 
 cimport cython
 
+from rover.values.connection cimport Connection
+from rover.values.records cimport Detail
+
 from rover.pipeline.opening cimport Opening
 from rover.pipeline.outbox cimport Outbox
+from rover.pipeline.source_side cimport SourceSide
 from rover.pipeline.surroundings cimport Surroundings
 from rover.pipeline.totals cimport Totals
 from rover.plugins.guard cimport memory_of, role_of
@@ -19,7 +23,7 @@ cdef tuple WAYS
 
 
 cdef class TrackedConnection:
-    cdef readonly object connection
+    cdef readonly Connection connection
     cdef readonly Outbox outbox
     cdef public bint listed
     cdef public long long memory
@@ -33,16 +37,16 @@ cdef class TrackedConnection:
     cdef object _spec
     cdef long _claims
 
-    cpdef join(self, object detail)
+    cpdef join(self, Detail detail)
     @cython.locals(opening=Opening)
     cpdef pin(self, object time)
     cpdef build(self, object facts)
-    cpdef account(self, object detail)
+    cpdef account(self, Detail detail)
     @cython.locals(totals=Totals, missing="long long")
     cdef _count(self, long long sequence)
-    @cython.locals(streams=StreamPair, buffer=StreamBuffer, sequence="long long", start="long long", direction="int",
+    @cython.locals(streams=StreamPair, buffer=StreamBuffer, direction="int",
                    size="long long")
-    cpdef bint data(self, object detail, object payload) except -1
+    cpdef bint data(self, Detail detail, object payload) except -1
     @cython.locals(opening=Opening, buffer=StreamBuffer, other=StreamBuffer)
     cdef _recognise(self, int direction, object now)
     @cython.locals(buffer=StreamBuffer, first="int")
@@ -50,6 +54,7 @@ cdef class TrackedConnection:
     cdef _make_plain(self)
     @cython.locals(buffer=StreamBuffer, before="long long", steps="long long", _="long long")
     cdef _decode(self, int direction, object now)
+    @cython.locals(source=SourceSide)
     cdef _leave_out(self, int direction)
     cdef _collect(self, object method, object now, object cut)
     @cython.locals(surroundings=Surroundings, details=tuple, totals=Totals)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rover.contracts.source import Source
+from rover.contracts.source import SkippingSource, Source
 from rover.errors import RoverError
 from rover.recording.format import MAX_PAYLOAD
 from rover.recording.writer import Writer
@@ -37,8 +37,8 @@ class Recorder:
         self._stepped = False
         self._gone: list[int] = []
         self.set_upload = source.set_upload
-        if set_unneeded := getattr(source, "set_unneeded", None):
-            self.set_unneeded = set_unneeded
+        if isinstance(source, SkippingSource):
+            self.set_unneeded = source.set_unneeded
 
     def start(self) -> None:
         """Starts the source, then opens the file: a source that cannot start replaces none."""

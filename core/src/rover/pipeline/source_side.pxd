@@ -1,0 +1,10 @@
+# Types for the compiled form of source_side.py.
+
+
+cdef class SourceSide:
+    cdef object _source
+    cdef object _manager
+    cdef object _describing
+    cdef object _skipping
+
+    cpdef set_upload(self, object connection, object limit)
