@@ -177,6 +177,18 @@ def test_a_reply_that_was_there_before_the_command_is_not_its_own(make_talk, com
         assert talk.said[0]["rover.pairing"] == "assumed"
 
 
+# -- after a loss ---------------------------------------------------------------------------------
+
+
+def test_a_command_that_begins_a_call_after_a_loss_is_read_with_that_call(talk, command) -> None:
+    """Not with the next one: it may block, and nothing else may come."""
+    talk.turn(command("ECHO", "1"), b"$1\r\n1\r\n")
+    talk.lose(INGRESS, 100)
+    talk.ask(b"the rest of what was lost")
+    talk.turn(command("BLPOP", "l", "0"), b"*-1\r\n")
+    assert talk.names == ["ECHO", "BLPOP"]
+
+
 # -- private ------------------------------------------------------------------------------------
 
 
