@@ -230,10 +230,15 @@ def test_the_sink_that_the_readme_shows_prints_errors(capsys):
     program: dict[str, Any] = {}
     exec(sink, program)
     (spec,) = program["register_sinks"]()
-    connection = Connection(1, None, None, None, Process(7, "nginx"), 0, 0)
+    connection = Connection(
+        id=1, local=None, remote=None, role=None, process=Process(pid=7, name="nginx"), opened=0, epoch=0
+    )
     logs = [
         AccessLog(
-            connection, 0, 1, attributes={"http.response.status_code": status, "url.original": f"/{status}"}
+            connection=connection,
+            start=0,
+            end=1,
+            attributes={"http.response.status_code": status, "url.original": f"/{status}"},
         )
         for status in (200, 503)
     ]

@@ -139,15 +139,15 @@ def told(played: Play) -> list[Any]:
 def _told(exchange: Any, *, broken: bool) -> Any:
     """Without times. Where a break of one direction met the content of the other is a matter of time."""
     if isinstance(exchange, Exchange):
-        return exchange._replace(start=0, end=0)
+        return exchange.replace(start=0, end=0)
     assert isinstance(exchange, HttpExchange | HttpStream)
     messages: list[Any] = []
     for message in (exchange.request, exchange.response):
         if message is not None:
             assert message.header_size >= 0
             assert (message.body_size or 0) >= 0
-            message = message._replace(start=0, end=0)
+            message = message.replace(start=0, end=0)
             if broken and exchange.outcome is Outcome.ABORTED:
-                message = message._replace(body_size=None)
+                message = message.replace(body_size=None)
         messages.append(message)
-    return exchange._replace(request=messages[0], response=messages[1], end=0)
+    return exchange.replace(request=messages[0], response=messages[1], end=0)

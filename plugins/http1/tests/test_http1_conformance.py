@@ -531,7 +531,19 @@ def test_the_exchange_comes_first_and_the_break_on_the_next_step(talk, next_dire
     talk.ask(get("/ws", "Upgrade: websocket\r\n"))
     buffers, now = talk.play.buffers, talk.play.time
     data = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-    detail = Detail(1, 9, now, now, 0, len(data), 1, 3, Syscall.READ, talk.responses, 0)
+    detail = Detail(
+        connection=1,
+        sequence=9,
+        start=now,
+        end=now,
+        position=0,
+        size=len(data),
+        pid=1,
+        fd=3,
+        syscall=Syscall.READ,
+        direction=talk.responses,
+        error=0,
+    )
     buffers[talk.responses].append(detail, data)
     exchange = talk.decoder.decode(talk.responses, buffers[talk.responses], now)
     assert isinstance(exchange, HttpExchange)

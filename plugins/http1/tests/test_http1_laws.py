@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from rover import Role
 from rover.testing import Conversation, check_decoder
 from rover_plugin_http1 import register_protocols
@@ -42,6 +40,9 @@ CONVERSATIONS: dict[str, Conversation] = {
 }
 
 
-@pytest.mark.parametrize("name", CONVERSATIONS)
-def test_the_decoder_keeps_the_laws(name):
-    check_decoder(HTTP1, [CONVERSATIONS[name]], growth=name == "turns")
+def test_the_decoder_keeps_the_laws():
+    check_decoder(HTTP1, list(CONVERSATIONS.values()), growth=False)
+
+
+def test_time_and_memory_are_bounded():
+    check_decoder(HTTP1, [CONVERSATIONS["turns"]], examples=1)

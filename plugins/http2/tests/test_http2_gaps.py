@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import h2.config
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 
 from rover import Direction, Outcome
 from rover.testing import check_delivery
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 
 from rover import Direction, Outcome, Role
 from rover.testing import check_delivery
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 SLOW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])

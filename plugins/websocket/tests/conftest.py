@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -44,7 +44,15 @@ def handshake(
 class Socket:
     """One connection, seen at one end. `client` and `server` send bytes as one call."""
 
-    def __init__(self, end: Role, *, upgraded: bool = True, known: bool = True, **changes: Any) -> None:
+    def __init__(
+        self,
+        end: Role,
+        *,
+        upgraded: bool = True,
+        known: bool = True,
+        plugins: Sequence[object] = (),
+        **changes: Any,
+    ) -> None:
         """`known`: whether the handshake's messages are. `changes`: settings, arguments of `handshake`."""
         here, there = Direction.EGRESS, Direction.INGRESS
         self.ways = (
@@ -62,7 +70,7 @@ class Socket:
             request=request,
             response=response,
         )
-        self.play = Play(spec.make, settings=given, upgrade=found if upgraded else None)
+        self.play = Play(spec.make, settings=given, upgrade=found if upgraded else None, plugins=plugins)
 
     # -- frames: a client's are masked, a server's are not ---------------------------------
 

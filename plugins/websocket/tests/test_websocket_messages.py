@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from websockets.frames import Opcode
 
-from rover import Direction, Role
+from rover import DROP, Direction, Role, hookimpl
 from rover_plugin_websocket import register_protocols
 
 CONTINUATION, TEXT, BINARY = Opcode.CONT, Opcode.TEXT, Opcode.BINARY
@@ -84,6 +84,29 @@ def test_a_log_says_which_endpoint_it_is_of(opened):
     }
 
 
+class Quiet:
+    """As docs/plugins.md shows it, for every protocol's logs."""
+
+    @hookimpl
+    def handle_access_log(self, log):
+        if log.attributes.get("url.path") == "/healthz":
+            return DROP
+        kept = {name: value for name, value in log.attributes.items() if name != "url.query"}
+        target = str(kept.get("url.original", "")).partition("?")[0]
+        return log.replace(attributes={**kept, "url.original": target}) if log.protocol else None
+
+
+@pytest.mark.parametrize("log", ["message", "connection"])
+@pytest.mark.parametrize(("target", "logged"), [("/healthz", []), ("/chat?token=secret", ["/chat"])])
+def test_another_plugin_drops_and_masks_its_logs(opened, log, target, logged):
+    s = opened(log=log, target=target, plugins=[Quiet()])
+    s.client(s.masked(TEXT, b"hello"), s.masked(CLOSE))
+    s.server(s.plain(CLOSE))
+    assert len(s.exchanges) == (2 if log == "message" else 1)
+    assert [each.attributes["url.original"] for each in s.play.logs] == logged * len(s.exchanges)
+    assert not [each for each in s.play.logs if "url.query" in each.attributes]
+
+
 @pytest.mark.parametrize(
     ("extensions", "rsv", "compressed"),
     [
@@ -143,7 +166,7 @@ def test_who_closed_is_told_by_time_not_by_which_record_came_first(opened, log):
     frame = s.masked(CLOSE, code(1001))
     s.server(s.plain(CLOSE, code(1000)))
     answered = s.play.calls[0]
-    first = answered._replace(sequence=1, start=1, end=2, position=0, size=len(frame), direction=way)
+    first = answered.replace(sequence=1, start=1, end=2, position=0, size=len(frame), direction=way)
     s.play.buffers[way].append(first, frame)
     (exchange,) = [s.play.decoder.decode(way, s.play.buffers[way], 20)]
     said = exchange.attributes

@@ -9,8 +9,8 @@ from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.streams.buffer import StreamBuffer
 from rover.values.connection import ProtocolBreak
 from rover.values.exchange import Outcome
+from rover.values.http import new_response
 from rover.values.records import Direction, Role
-from rover.values.tuples import new
 from rover_plugin_http1.events import (
     CUT,
     DOUBTED,
@@ -496,12 +496,17 @@ class Http1Decoder:
 
     def _response(self, reader: MessageReader) -> HttpResponse:
         head = reader.response
-        status, version, headers, size, _ = head
         content = reader.content if reader.known else None
         end = self._headed if self._headed and not reader.content else self._active
-        return new(
-            HttpResponse,
-            (status, version, headers, reader.start, end, size, content, reader.trailers),
+        return new_response(
+            status=head.status,
+            version=head.version,
+            headers=head.headers,
+            start=reader.start,
+            end=end,
+            header_size=head.size,
+            body_size=content,
+            trailers=reader.trailers,
         )
 
     def _report(self, request: Request) -> None:

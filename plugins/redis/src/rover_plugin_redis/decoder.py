@@ -673,4 +673,4 @@ class RedisDecoder:
         self._over = True
         direction = buffer.direction if buffer is not None else None
         position = buffer.position if buffer is not None else 0
-        self._out.append(ProtocolBreak(reason, detail, direction=direction, position=position))
+        self._out.append(ProtocolBreak(reason=reason, detail=detail, direction=direction, position=position))
