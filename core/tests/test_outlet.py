@@ -71,7 +71,7 @@ def start(sink):
 
 def logs(count: int) -> list[AccessLog]:
     value = connection()
-    return [AccessLog(value, n, n + 1, protocol="lines") for n in range(count)]
+    return [AccessLog(connection=value, start=n, end=n + 1, protocol="lines") for n in range(count)]
 
 
 def put(outlet: Outlet, some: list[AccessLog]) -> None:
