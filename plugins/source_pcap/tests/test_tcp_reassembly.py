@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rover import Address
 from rover.values.records import Closed, Direction, Role
 from rover_source_pcap import tcp
 
@@ -196,7 +197,7 @@ def test_one_packet_seen_in_several_places_is_one(build: Any, read: Any) -> None
 def test_ipv4_mapped_addresses_are_ipv4(build: Any, read: Any) -> None:
     packet = build.ipv6(build.tcp(b"xy"), source="::ffff:192.0.2.1", destination="::ffff:192.0.2.2")
     (opened,) = read([packet], link_type=101).opens
-    assert opened.local == ("192.0.2.1", 40000)
+    assert opened.local == Address(host="192.0.2.1", port=40000)
 
 
 def test_a_connection_with_itself(build: Any, read: Any) -> None:
