@@ -40,6 +40,9 @@ COMPILED = [member for member in MEMBERS if (member / "setup.py").exists()]
 PUBLISHED = [*MEMBERS, ROOT]
 PROJECTS = {member: tomllib.loads((member / "pyproject.toml").read_text())["project"] for member in PUBLISHED}
 VERSION = PROJECTS[ROOT]["version"]
+DEFAULT_SET = {Requirement(each).name for each in PROJECTS[ROOT]["dependencies"]}
+BESIDE = [PROJECTS[member]["name"] for member in MEMBERS if PROJECTS[member]["name"] not in DEFAULT_SET]
+"""Packages that are installed besides it."""
 BUILT = ("*.so", "*.egg-info", "*.binpb", "__pycache__", "build", "dist", ".*")
 ENVIRONMENT = {
     name: value
@@ -301,10 +304,10 @@ def plainly_replayed(capture: Path) -> list[str]:
 
 
 def installed_by_pip(environment: Path, *directories: Path) -> Path:
-    """Returns the command, in a new virtual environment."""
+    """Returns the command, in a new virtual environment that has every package."""
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     pip = (sys.executable, "-m", "pip", "--python", environment / "bin/python", "install", "-q")
-    run(*pip, *links(*directories), "rover-agent")
+    run(*pip, *links(*directories), "rover-agent", *BESIDE)
     return environment / "bin/rover"
 
 
@@ -333,7 +336,12 @@ def test_pip_prefers_what_is_compiled(packages, compiled, others, capture, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("kind", "provides"), [("--protocol", "protocol my_lines"), ("--sink", "sink my_lines")]
+    ("kind", "provides"),
+    [
+        ("--protocol", "protocol my_lines"),
+        ("--sink", "sink my_lines"),
+        ("--hooks", "handle_access_log, startup"),
+    ],
 )
 def test_a_new_plugin_works_once_it_is_installed(kind, provides, packages, others, tmp_path):
     """Its tests pass, rover lists it, and a capture of its protocol gives its access logs."""
@@ -354,6 +362,8 @@ def test_a_new_plugin_works_once_it_is_installed(kind, provides, packages, other
     line.server(b"say because\n")
     line.close()
     capture = write_capture(tmp_path / "lines.pcap", segments)
+    if kind == "--hooks":
+        return
     if kind == "--sink":
         out = tmp_path / "out"
         run(rover, "replay", "--sink", "my_lines", "--set", f"sink.my_lines.path={out}", capture)

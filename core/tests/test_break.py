@@ -11,7 +11,11 @@ from rover import (
     UPLOAD_NONE,
     Closed,
     Direction,
+    Headers,
+    HttpRequest,
+    HttpResponse,
     Outcome,
+    ProtocolBreak,
     Syscall,
     hookimpl,
 )
@@ -168,6 +172,40 @@ class TestUpgrade:
         bench.open()
         bench.write(b"#upgrade websocket\n")
         assert [b.reason for b in bench.breaks] == ["upgrade"]
+
+    def test_what_led_to_it_is_told_and_not_kept(self, make_bench, lines):
+        """The heads may be large, and every later log of the connection has the break."""
+        request = HttpRequest(
+            method="GET",
+            target="/",
+            version="1.1",
+            headers=Headers([("host", "x")]),
+            start=1,
+            end=2,
+            header_size=3,
+            body_size=0,
+        )
+        response = HttpResponse(
+            status=101, version="1.1", headers=Headers(), start=3, end=4, header_size=5, body_size=0
+        )
+
+        class Switches:
+            role = None
+
+            def decode(self, direction, buffer, now):
+                return ProtocolBreak(reason="upgrade", upgrade="words", request=request, response=response)
+
+            def expire(self, now):
+                return ()
+
+            close = expire
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Switches())])
+        bench.open()
+        bench.write(b"?a\n")
+        assert [(b.request, b.response) for b in bench.breaks] == [(request, response)]
+        (kept,) = [log.connection.protocol_break for log in break_logs(bench)]
+        assert (kept.upgrade, kept.request, kept.response) == ("words", None, None)
 
 
 class TestPluginFaults:

@@ -42,7 +42,7 @@ from rover import (
 )
 from rover.cli.command import build
 from rover.contracts.settings import Settings
-from rover.http import Headers, HttpExchange, HttpRequest, HttpStream
+from rover.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover.pipeline.table import IDLE_CHECK
 from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
 from rover.plugins.guard import MAX_YIELDED
@@ -339,6 +339,13 @@ def test_what_the_log_of_an_exchange_is_made_of(make_bench, lines, fields):
         {"direction": Direction.INGRESS, "position": "7"},
         {"direction": Direction.INGRESS, "position": -1},
         {"upgrade": ["words"]},
+        {"request": "GET /"},
+        {
+            "request": HttpResponse(
+                status=101, version="1.1", headers=Headers(), start=1, end=2, header_size=3, body_size=0
+            )
+        },
+        {"response": 101},
     ],
     ids=shown,
 )

@@ -346,7 +346,8 @@ class TrackedConnection:
         totals.broke(protocol_break.reason)
         self._decoder = None
         self._surroundings.delivery.announce(before, protocol_break)
-        self.connection = before.replace(protocol="", protocol_break=protocol_break)
+        told = protocol_break.replace(request=None, response=None)  # every later log carries it
+        self.connection = before.replace(protocol="", protocol_break=told)
         self._set_upload(UPLOAD_NONE)
         self._make_plain()
         details = self._streams.ledger.drain()

@@ -234,6 +234,10 @@ def checked_break(found_break: ProtocolBreak) -> ProtocolBreak:
         raise TypeError(f"a break whose direction is {found(direction)}")
     if type(position) is not int or not 0 <= position <= MAX_NUMBER:
         raise TypeError(f"a break whose position is {found(position)}")
+    if found_break.request is not None and type(found_break.request) is not HttpRequest:
+        raise TypeError(f"a break whose request is {found(found_break.request)}")
+    if found_break.response is not None and type(found_break.response) is not HttpResponse:
+        raise TypeError(f"a break whose response is {found(found_break.response)}")
     if not reason or len(reason) > MAX_REASON or not reason.isprintable():
         raise TypeError("a break whose reason is not one word")
     if len(detail) > MAX_TEXT or not detail.isprintable():

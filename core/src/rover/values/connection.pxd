@@ -13,6 +13,7 @@ cdef class ProtocolBreak(Value):
     cdef readonly object position
     cdef readonly object upgrade
     cdef readonly object request
+    cdef readonly object response
 
 
 cdef class Connection(Value):

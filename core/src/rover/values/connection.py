@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rover.values.http import HttpRequest, HttpResponse
 from rover.values.records import Address, Direction, Process, Role
 from rover.values.value import Value
 
@@ -9,7 +10,7 @@ from rover.values.value import Value
 class ProtocolBreak(Value):
     """Why and where decoding of a connection was given up for good."""
 
-    __slots__ = ("detail", "direction", "position", "protocol", "reason", "request", "upgrade")
+    __slots__ = ("detail", "direction", "position", "protocol", "reason", "request", "response", "upgrade")
 
     def __init__(
         self,
@@ -20,7 +21,8 @@ class ProtocolBreak(Value):
         direction: Direction | None = None,
         position: int = 0,
         upgrade: str = "",
-        request: object = None,
+        request: HttpRequest | None = None,
+        response: HttpResponse | None = None,
     ) -> None:
         self.reason = reason
         """One word: `hpack`, `framing`, `gap`, `unknown-stream`, `upgrade`, `tunnel`, `overflow`,
@@ -35,7 +37,9 @@ class ProtocolBreak(Value):
         self.upgrade = upgrade
         """Lower-case token of the protocol that follows (HTTP Upgrade), for a plugin to claim."""
         self.request = request
-        """What led to the upgrade, handed to the decoder of a plugin that claims it."""
+        """What asked for the upgrade, or for the tunnel; None where it was not seen."""
+        self.response = response
+        """What granted it."""
 
 
 class Connection(Value):

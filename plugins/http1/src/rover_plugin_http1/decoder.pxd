@@ -6,7 +6,7 @@ from rover.values.http cimport new_response
 
 from rover_plugin_http1.exchange cimport Request
 from rover_plugin_http1.pairing cimport Pairing
-from rover_plugin_http1.reader cimport Reader
+from rover_plugin_http1.heads cimport MessageReader
 
 cdef Py_ssize_t MAX_WAITING
 cdef Py_ssize_t MAX_WAITING_SIZE
@@ -19,8 +19,8 @@ cdef class Http1Decoder:
     cdef Py_ssize_t _max_head
     cdef long long _timeout
     cdef list _readers
-    cdef Reader _requests
-    cdef Reader _responses
+    cdef MessageReader _requests
+    cdef MessageReader _responses
     cdef Pairing _pairing
     cdef list _out
     cdef Request _asking
@@ -32,40 +32,40 @@ cdef class Http1Decoder:
     cdef long long _now
     cdef long long _active
 
-    @cython.locals(reader=Reader, other=Reader, here="Py_ssize_t")
+    @cython.locals(reader=MessageReader, other=MessageReader, here="Py_ssize_t")
     cpdef object decode(self, object direction, object buffer, object now)
-    @cython.locals(reader=Reader, other=Reader)
-    cdef Reader _add(self, object direction, object buffer)
-    cdef _assign(self, Reader reader)
-    @cython.locals(other=Reader)
-    cdef _learn(self, Reader reader)
+    @cython.locals(reader=MessageReader, other=MessageReader)
+    cdef MessageReader _add(self, object direction, object buffer)
+    cdef _assign(self, MessageReader reader)
+    @cython.locals(other=MessageReader)
+    cdef _learn(self, MessageReader reader)
     @cython.locals(goes_on="bint")
-    cdef _run(self, Reader reader)
-    cdef bint _is_early(self, Reader reader) except -1
-    cdef _pause(self, Reader reader)
-    @cython.locals(pairing=Pairing, responses=Reader, request=Request, waiting="Py_ssize_t")
-    cdef bint _begin_request(self, Reader reader) except -1
+    cdef _run(self, MessageReader reader)
+    cdef bint _is_early(self, MessageReader reader) except -1
+    cdef _pause(self, MessageReader reader)
+    @cython.locals(pairing=Pairing, responses=MessageReader, request=Request, waiting="Py_ssize_t")
+    cdef bint _begin_request(self, MessageReader reader) except -1
     @cython.locals(request=Request)
-    cdef _end_request(self, Reader reader, object event)
+    cdef _end_request(self, MessageReader reader, object event)
     cdef _finish_request(self, Request request, object content)
     @cython.locals(pairing=Pairing, start="long long", believed="bint")
-    cdef bint _begin_response(self, Reader reader) except -1
+    cdef bint _begin_response(self, MessageReader reader) except -1
     @cython.locals(start="long long", waiting=list, request=Request)
-    cdef long long _begun(self, Reader reader) except -1
+    cdef long long _begun(self, MessageReader reader) except -1
     cdef bint _may_hide_requests(self) except -1
-    cdef bint _may_be_early(self, Reader reader) except -1
+    cdef bint _may_be_early(self, MessageReader reader) except -1
     @cython.locals(optional="bint")
-    cdef _accept_response(self, Reader reader, Request request)
-    cdef bint _may_overtake(self, Reader reader) except -1
-    cdef bint _release(self, Reader responses, Reader requests) except -1
+    cdef _accept_response(self, MessageReader reader, Request request)
+    cdef bint _may_overtake(self, MessageReader reader) except -1
+    cdef bint _release(self, MessageReader responses, MessageReader requests) except -1
     @cython.locals(request=Request)
-    cdef _end_response(self, Reader reader, object event)
-    cdef _switch(self, Reader reader, object head, Request request)
-    cdef _note_loss(self, Reader reader)
-    cdef object _response(self, Reader reader)
+    cdef _end_response(self, MessageReader reader, object event)
+    cdef _switch(self, MessageReader reader, object head, Request request)
+    cdef _note_loss(self, MessageReader reader)
+    cdef object _response(self, MessageReader reader)
     cdef _report(self, Request request)
     @cython.locals(pairing=Pairing)
-    cdef object _over(self, Reader reader)
+    cdef object _over(self, MessageReader reader)
     @cython.locals(request=Request)
     cdef list _abandon(self)
     @cython.locals(request=Request)

@@ -11,6 +11,19 @@ from rover.values.connection import ProtocolBreak
 from rover.values.exchange import Outcome
 from rover.values.http import new_response
 from rover.values.records import Direction, Role
+from rover_plugin_http1.events import (
+    CUT,
+    DOUBTED,
+    END,
+    FAILED,
+    HEAD,
+    HELD,
+    JUMPED,
+    REQUESTS,
+    RESPONSES,
+    START,
+    Event,
+)
 from rover_plugin_http1.exchange import Request
 from rover_plugin_http1.framing import (
     INVALID,
@@ -21,20 +34,9 @@ from rover_plugin_http1.framing import (
     response_content,
 )
 from rover_plugin_http1.head import ResponseHead
+from rover_plugin_http1.heads import MessageReader
 from rover_plugin_http1.pairing import Pairing
-from rover_plugin_http1.reader import (
-    CUT,
-    DOUBTED,
-    END,
-    FAILED,
-    HEAD,
-    HELD,
-    JUMPED,
-    REQUESTS,
-    RESPONSES,
-    Event,
-    Reader,
-)
+from rover_plugin_http1.startline import MAX_METHOD, may_open_request
 
 COMPLETE = Outcome.COMPLETE
 _, EGRESS = Direction
@@ -67,9 +69,9 @@ class Http1Decoder:
         self.role: Role | None = None
         self._max_head = max_head
         self._timeout = exchange_timeout * SECOND
-        self._readers: list[Reader | None] = [None, None]  # by direction
-        self._requests: Reader | None = None
-        self._responses: Reader | None = None
+        self._readers: list[MessageReader | None] = [None, None]  # by direction
+        self._requests: MessageReader | None = None
+        self._responses: MessageReader | None = None
         self._pairing = Pairing()
         self._out: list[HttpExchange | Outcomes | ProtocolBreak] = []
         self._asking: Request | None = None  # whose content is coming
@@ -142,18 +144,18 @@ class Http1Decoder:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def _add(self, direction: Direction, buffer: StreamBuffer) -> Reader:
+    def _add(self, direction: Direction, buffer: StreamBuffer) -> MessageReader:
         other = self._readers[1 - direction]
         kind = None
         if other is not None and other.kind is not None:
             kind = RESPONSES if other.kind is REQUESTS else REQUESTS
-        reader = self._readers[direction] = Reader(buffer, kind, self._max_head)
+        reader = self._readers[direction] = MessageReader(buffer, kind, self._max_head)
         self._pairing.unknown |= buffer.late
         if kind is not None:
             self._assign(reader)
         return reader
 
-    def _assign(self, reader: Reader) -> None:
+    def _assign(self, reader: MessageReader) -> None:
         if reader.kind is REQUESTS:
             self._requests = reader
             self.role = CLIENT if reader.buffer.direction == EGRESS else SERVER
@@ -161,7 +163,7 @@ class Http1Decoder:
             self._responses = reader
             self.role = SERVER if reader.buffer.direction == EGRESS else CLIENT
 
-    def _learn(self, reader: Reader) -> None:
+    def _learn(self, reader: MessageReader) -> None:
         """The first head of all shows which direction is which."""
         self._assign(reader)
         other = self._readers[1 - reader.buffer.direction]
@@ -169,13 +171,13 @@ class Http1Decoder:
             other.kind = RESPONSES if reader.kind is REQUESTS else REQUESTS
             self._assign(other)
 
-    def _run(self, reader: Reader) -> None:
+    def _run(self, reader: MessageReader) -> None:
         """Reads on until something is found, or more is needed, of either direction."""
         out = self._out
         buffer = reader.buffer
         before = buffer.position
         while not out:
-            if self._tunnel is not None and self._is_early(reader):
+            if self._pairing.waiting and self._is_early(reader):
                 return
             event = reader.read()
             if event is HEAD:
@@ -206,12 +208,24 @@ class Http1Decoder:
             if not buffer.unread and not buffer.ended:
                 return
 
-    def _is_early(self, reader: Reader) -> bool:
-        """Whether its bytes may belong in the tunnel that a CONNECT, not yet answered, asks for."""
-        asked = reader is self._requests and self._asking is None
-        return asked and reader.unread <= self._max_head
+    def _is_early(self, reader: MessageReader) -> bool:
+        """Whether its bytes may be of what a request asks for that was not answered yet: a CONNECT's tunnel,
+        or the protocol of an upgrade where they open no request. The 101 comes first, but a server may write
+        it in one thread and read in another: the record of the read may then be the first."""
+        if reader is not self._requests or self._asking is not None or reader.unread > self._max_head:
+            return False
+        if self._tunnel is not None:
+            return True
+        data, offset = reader.buffer.data, reader.buffer.offset
+        if data[offset : offset + 2].isalnum() or reader.state is not START:
+            return False
+        opening = data[offset : offset + MAX_METHOD + 1]
+        if not opening or may_open_request(opening):
+            return False
+        newest: Request = self._pairing.waiting[-1]
+        return newest.head.headers.get("upgrade") is not None
 
-    def _pause(self, reader: Reader) -> None:
+    def _pause(self, reader: MessageReader) -> None:
         """All there is of this direction has been read."""
         if reader is self._responses:
             if reader.skipped:
@@ -221,7 +235,7 @@ class Http1Decoder:
 
     # -- requests ----------------------------------------------------------------------------
 
-    def _begin_request(self, reader: Reader) -> bool:
+    def _begin_request(self, reader: MessageReader) -> bool:
         """A request's head is there. False when something else must be passed on first."""
         head = reader.request
         pairing = self._pairing
@@ -259,7 +273,7 @@ class Http1Decoder:
             self._end_request(reader, event)
         return True
 
-    def _end_request(self, reader: Reader, event: Event) -> None:
+    def _end_request(self, reader: MessageReader, event: Event) -> None:
         request = self._asking
         if request is None:
             return
@@ -277,7 +291,7 @@ class Http1Decoder:
 
     # -- responses ---------------------------------------------------------------------------
 
-    def _begin_response(self, reader: Reader) -> bool:
+    def _begin_response(self, reader: MessageReader) -> bool:
         """A response's head is there. False when it is to wait for its request."""
         if reader.skipped:
             self._note_loss(reader)
@@ -298,7 +312,7 @@ class Http1Decoder:
         self._accept_response(reader, pairing.oldest(start))
         return True
 
-    def _begun(self, reader: Reader) -> int:
+    def _begun(self, reader: MessageReader) -> int:
         """When the response at hand began (ns). Where calls have one time, as those of a capture that waited
         for a hole together, their numbers tell: it is then put before a request that came later."""
         start = reader.start
@@ -309,7 +323,7 @@ class Http1Decoder:
                 return start - 1
         return start
 
-    def _may_be_early(self, reader: Reader) -> bool:
+    def _may_be_early(self, reader: MessageReader) -> bool:
         """Whether the record of a response may come before that of its request (see `HOLD`)."""
         return self.role is CLIENT and reader.buffer.overlapping
 
@@ -324,7 +338,7 @@ class Http1Decoder:
             self._explained = missing
         return requests.skipped > 0 or missed > 1 or (missed == 1 and missing != self._explained)
 
-    def _accept_response(self, reader: Reader, request: Request | None) -> None:
+    def _accept_response(self, reader: MessageReader, request: Request | None) -> None:
         head = reader.response
         status = head.status
         owner = None if request is None or request.reported else request.owner
@@ -385,7 +399,7 @@ class Http1Decoder:
         self._run(requests)
         return bool(pairing.waiting)
 
-    def _may_overtake(self, reader: Reader) -> bool:
+    def _may_overtake(self, reader: MessageReader) -> bool:
         """Whether a response that answers nothing may be early, its request's record being late.
 
         Only a client's record can be: a server's response is written after the request is read.
@@ -398,7 +412,7 @@ class Http1Decoder:
             and self._now - reader.start <= HOLD
         )
 
-    def _release(self, responses: Reader, requests: Reader) -> bool:
+    def _release(self, responses: MessageReader, requests: MessageReader) -> bool:
         """Reads on where responses wait for a request, but are older than the one that begins now.
         False when that has found something to pass on first."""
         now = requests.start, requests.buffer.sequence
@@ -413,7 +427,7 @@ class Http1Decoder:
                 self._run(responses)
         return not self._out
 
-    def _end_response(self, reader: Reader, event: Event) -> None:
+    def _end_response(self, reader: MessageReader, event: Event) -> None:
         request, self._answering = self._answering, None
         head = reader.response
         if request is not None and not request.reported:
@@ -429,19 +443,21 @@ class Http1Decoder:
             self._switch(reader, head, request)
         reader.forget()
 
-    def _switch(self, reader: Reader, head: ResponseHead, request: Request | None) -> None:
+    def _switch(self, reader: MessageReader, head: ResponseHead, request: Request | None) -> None:
         """Breaks where what follows a response is not HTTP/1.x any more."""
+        asked = request.value() if request is not None and not request.assumed else None
+        granted = self._response(reader)
         if head.status == 101:
             # RFC 9110 section 7.8: the protocols switched to, the lowest layer first.
             token = (head.headers.get("upgrade") or "").partition(",")[0].strip().lower()
-            asked = request.value() if request is not None else None
-            self._break(reader, "upgrade", f"to {token}" if token else "", upgrade=token, request=asked)
+            found = f"to {token}" if token else ""
+            self._break(reader, "upgrade", found, upgrade=token, request=asked, response=granted)
         elif request is not None and head.status < 300:
-            self._break(reader, "tunnel", f"to {request.head.target}")
+            self._break(reader, "tunnel", f"to {request.head.target}", request=asked, response=granted)
 
     # -- losses and endings ------------------------------------------------------------------
 
-    def _note_loss(self, reader: Reader) -> None:
+    def _note_loss(self, reader: MessageReader) -> None:
         """Bytes were passed over that may have held responses."""
         lost = []
         if reader.moved:
@@ -462,7 +478,7 @@ class Http1Decoder:
             if request.ended and not request.reported:
                 self._report(request)
 
-    def _over(self, reader: Reader | None) -> int:
+    def _over(self, reader: MessageReader | None) -> int:
         """Now, unless a response may have been lost; 0 then. `reader`: of the newest bytes there are."""
         pairing = self._pairing
         if reader is None or reader.buffer.missed or pairing.low or pairing.high:
@@ -478,7 +494,7 @@ class Http1Decoder:
                 request.over = over
         return [self._abort(request) for request in unfinished]
 
-    def _response(self, reader: Reader) -> HttpResponse:
+    def _response(self, reader: MessageReader) -> HttpResponse:
         head = reader.response
         content = reader.content if reader.known else None
         end = self._headed if self._headed and not reader.content else self._active
@@ -521,26 +537,25 @@ class Http1Decoder:
 
     def _break(
         self,
-        reader: Reader,
+        reader: MessageReader,
         reason: str,
         found: str,
         *,
         upgrade: str = "",
         request: HttpRequest | None = None,
+        response: HttpResponse | None = None,
     ) -> None:
         """Reports what is unfinished; then decoding ends."""
         for unfinished in self._unfinished():
             self._out.append(self._abort(unfinished))
-        direction = reader.buffer.direction
-        position = reader.buffer.position
         self._out.append(
             ProtocolBreak(
                 reason=reason,
                 detail=found,
-                protocol="",
-                direction=direction,
-                position=position,
+                direction=reader.buffer.direction,
+                position=reader.buffer.position,
                 upgrade=upgrade,
                 request=request,
+                response=response,
             )
         )

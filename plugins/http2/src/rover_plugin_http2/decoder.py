@@ -124,7 +124,7 @@ class Http2Decoder:
         self._sides = (Side(INGRESS), Side(EGRESS))
         self._ready: deque[HttpStream] = deque()
         self._broke: ProtocolBreak | None = None
-        if upgrade is not None and isinstance(upgrade.request, HttpRequest):
+        if upgrade is not None and upgrade.request is not None:
             self._upgraded(upgrade.request, upgrade.direction)
 
     @property

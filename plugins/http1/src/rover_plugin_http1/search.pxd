@@ -1,0 +1,23 @@
+# Types for the compiled form of search.py.
+
+
+cdef class Search:
+    cdef public object buffer
+    cdef public object kind
+    cdef public object state
+    cdef public bint fresh
+    cdef public object skipped
+    cdef public long long moved
+    cdef public object lost
+    cdef public object records
+    cdef public bint boundary
+    cdef Py_ssize_t _examined
+    cdef bint _line_seen
+    cdef bint _missing
+    cdef bint _ragged
+    cdef bint _searched
+    cdef object _scanned
+    cdef bint _surplus
+    cdef Py_ssize_t _max_head
+
+    cdef object _search(self)
