@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rover import Address
 from rover.contracts.source import Selection
 from rover.values.records import SYSCALL_NAMES, Direction, Role
 
@@ -407,7 +408,7 @@ hear(); s.send(b'new'); s.recv(9)
     assert as_client.opened.late
     assert as_client.opened.detail is None
     assert as_client.opened.role is None
-    assert as_client.opened.remote == ("127.0.0.1", port)
+    assert as_client.opened.remote == Address(host="127.0.0.1", port=port)
     assert as_client.opened.local.port not in (0, port)
     assert [(d.sequence, d.position, payload) for d, payload in as_client.calls] == [
         (0, 0, b"new"),
@@ -415,7 +416,7 @@ hear(); s.send(b'new'); s.recv(9)
     ]
     assert as_server.opened.late
     assert as_server.opened.role is Role.SERVER
-    assert as_server.opened.local == ("127.0.0.1", other)
+    assert as_server.opened.local == Address(host="127.0.0.1", port=other)
     assert as_server.opened.remote == name
     assert as_server.calls[-1][1] == b"new!"
 

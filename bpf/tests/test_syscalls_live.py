@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rover import Address
 from rover.values.records import SYSCALL_NAMES, Detail, Direction, Role
 
 pytestmark = pytest.mark.live
@@ -231,7 +232,7 @@ def test_connect_and_close(watch: Any, run: Start, listen: Start) -> None:
     assert seen.opened.role is Role.CLIENT
     assert not seen.opened.late
     assert seen.opened.local == tuple(name)
-    assert seen.opened.remote == ("127.0.0.1", port)
+    assert seen.opened.remote == Address(host="127.0.0.1", port=port)
     assert seen.opened.pid == child.pid
     connect, close = seen.opened.detail, seen.closed[0].detail
     assert SYSCALL_NAMES[connect.syscall] == "connect"
@@ -259,7 +260,7 @@ s = {code}; os.write(s, b"hello"); os.close(s)
     assert child.end() == 0
     (seen,) = watch.ended(port)
     assert seen.opened.role is Role.SERVER
-    assert seen.opened.local == ("127.0.0.1", port)
+    assert seen.opened.local == Address(host="127.0.0.1", port=port)
     assert seen.opened.remote == name
     assert not seen.opened.late
     if watch.by_sockets:
@@ -314,7 +315,7 @@ s.send(b"again"); s.close()
     )
     assert child.end() == 0
     (seen,) = watch.ended(port)
-    assert seen.opened.remote == ("127.0.0.1", port)
+    assert seen.opened.remote == Address(host="127.0.0.1", port=port)
     assert seen.moved(Direction.EGRESS) == [("sendto", 5, b"hello"), ("sendto", 5, b"again")]
 
 
@@ -447,7 +448,7 @@ s = socket.socket(family); s.connect((sys.argv[2], int(sys.argv[1]))); s.send(b"
     )
     assert child.end() == 0
     (seen,) = watch.ended(port)
-    assert seen.opened.remote == (told, port)
+    assert seen.opened.remote == Address(host=told, port=port)
     assert seen.opened.local.host == told
     assert seen.moved(Direction.EGRESS) == [("sendto", 5, b"hello")]
 
