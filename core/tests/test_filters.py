@@ -134,7 +134,8 @@ def test_what_may_be_changed(make_bench: Any) -> None:
     for log in bench.logs:
         connection = log.connection
         assert (connection.id, connection.local) == (1, Address(host="10.0.0.1", port=80))
-        assert (connection.remote, connection.proxied) == (("10.0.0.0", 0), ("192.0.2.0", 1))
+        assert connection.remote == Address(host="10.0.0.0", port=0)
+    assert connection.proxied == Address(host="192.0.2.0", port=1)
         assert connection.process == (7, "masked", {"pod": "a"})
         assert (log.start, log.end, log.attributes) == (1, 2, {"n": True})
     assert [(log.protocol, log.version) for log in bench.exchanges] == [("other", "2")]
@@ -198,7 +199,6 @@ WRONG: dict[str, Filter] = {
     "an attribute's name": lambda log: log.replace(attributes={1: "a"}),
     "no connection": lambda log: log.replace(connection=None),
     "another connection": connection_with(id=2),
-    "a connection like it": connection_with(id=True),
     "an address": connection_with(remote=("10.0.0.2", 4000)),
     "a host": connection_with(local=Address(host=None, port=1)),
     "a port": connection_with(proxied=Address(host="10.0.0.1", port="80")),
