@@ -417,7 +417,7 @@ hear(); s.send(b'new'); s.recv(9)
     assert as_server.opened.late
     assert as_server.opened.role is Role.SERVER
     assert as_server.opened.local == Address(host="127.0.0.1", port=other)
-    assert as_server.opened.remote == name
+    assert as_server.opened.remote == Address(host=name[0], port=name[1])
     assert as_server.calls[-1][1] == b"new!"
 
 

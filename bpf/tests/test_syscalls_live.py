@@ -231,7 +231,7 @@ def test_connect_and_close(watch: Any, run: Start, listen: Start) -> None:
     (seen,) = watch.ended(port)
     assert seen.opened.role is Role.CLIENT
     assert not seen.opened.late
-    assert seen.opened.local == tuple(name)
+    assert seen.opened.local == Address(host=name[0], port=name[1])
     assert seen.opened.remote == Address(host="127.0.0.1", port=port)
     assert seen.opened.pid == child.pid
     connect, close = seen.opened.detail, seen.closed[0].detail
@@ -261,7 +261,7 @@ s = {code}; os.write(s, b"hello"); os.close(s)
     (seen,) = watch.ended(port)
     assert seen.opened.role is Role.SERVER
     assert seen.opened.local == Address(host="127.0.0.1", port=port)
-    assert seen.opened.remote == name
+    assert seen.opened.remote == Address(host=name[0], port=name[1])
     assert not seen.opened.late
     if watch.by_sockets:
         assert seen.opened.detail is None
