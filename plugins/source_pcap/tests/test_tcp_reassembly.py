@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rover import Address
-from rover.values.records import Closed, Direction, Opened, Role
+from rover.values.records import Closed, Detail, Direction, Opened, Role
 from rover_source_pcap import tcp
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -31,7 +31,19 @@ def test_a_conversation(talk: Any, read: Any) -> None:
     assert recorded.egress.pieces == [(0, 7, b"request"), (7, 0, b"")]
     assert recorded.ingress.pieces == [(0, 5, b"respo"), (5, 3, b"nse"), (8, 0, b"")]
     first = recorded.details[0]
-    assert first == (1, 0, TIME + 3_000_000, TIME + 3_000_000, 0, 7, 0, -1, 0, Direction.EGRESS, 0)
+    assert first == Detail(
+        connection=1,
+        sequence=0,
+        start=TIME + 3_000_000,
+        end=TIME + 3_000_000,
+        position=0,
+        size=7,
+        pid=0,
+        fd=-1,
+        syscall=0,
+        direction=Direction.EGRESS,
+        error=0,
+    )
     (closed,) = recorded.closes
     assert closed == Closed(connection=1, time=TIME + 7_000_000, reset=False, detail=None)
 
