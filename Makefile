@@ -11,11 +11,11 @@ SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 COMPILED := $(patsubst %/setup.py,%,$(wildcard $(addsuffix /setup.py,$(MEMBERS))))
 TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
-HOT := $(TYPED) $(TYPED:.pxd=.py) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx') $(addsuffix /setup.py,$(COMPILED))
-PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
+HOT := $(TYPED) $(filter-out %/_abi.py,$(TYPED:.pxd=.py)) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx') core/src/rover/building.py
+PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/redis plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
 
 RUN_PACKAGES := python3-venv python3-bpfcc
-TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs procps systemd tcpdump wrk
+TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs procps redis-server redis-tools systemd tcpdump wrk
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 

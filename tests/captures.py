@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -231,18 +231,28 @@ class _Kept:
 class Replayer:
     """The source, the pipeline and every installed protocol, in this process and without a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, without: Sequence[str] = ()) -> None:
+        """`without`: protocols that are as if they were not installed."""
         manager = PluginManager()
         manager.load_entry_points()
         self._manager = manager
         self._catalogue = Catalogue(manager)
         self._settings = self._catalogue.settings(None, (), {})
+        self._protocols = [spec for name, spec in self._catalogue.protocols.items() if name not in without]
 
     def __call__(self, path: Path) -> Replayed:
-        settings, catalogue = self._settings, self._catalogue
+        logs, error = self.logs(path)
+        return Replayed(
+            [(_ends(log), _row(log)) for log in logs if log.protocol],
+            {_ends(log) for log in logs if log.connection.protocol_break is not None},
+            error,
+        )
+
+    def logs(self, path: Path) -> tuple[list[AccessLog], str]:
+        """Its access logs, and what is wrong with the file."""
+        settings, protocols = self._settings, self._protocols
         kept, error = _Kept(), ""
         source = PcapSource(str(path), Selection())
-        protocols = list(catalogue.protocols.values())
         outlets: Any = [kept]
         pipeline = Pipeline(
             self._manager,
@@ -263,11 +273,7 @@ class Replayer:
         pipeline.finish(source.now())
         failures = list(self._manager.failures())
         assert not failures, failures
-        return Replayed(
-            [(_ends(log), _row(log)) for log in kept.logs if log.protocol],
-            {_ends(log) for log in kept.logs if log.connection.protocol_break is not None},
-            error,
-        )
+        return kept.logs, error
 
 
 def _ends(log: AccessLog) -> Ends:

@@ -76,7 +76,7 @@ def read(head):
     """All a head says, comparable."""
     if head is None:
         return None
-    return head._replace(headers=list(head.headers))
+    return head.replace(headers=list(head.headers))
 
 
 REQUESTS = (
@@ -252,14 +252,26 @@ def test_packed_fields_are_found_alike():
 
 CONNECTION = Connection(
     id=0x1F,
-    local=Address("::1", 80),
-    remote=Address("10.0.0.2", 40000),
+    local=Address(host="::1", port=80),
+    remote=Address(host="10.0.0.2", port=40000),
     role=Role.SERVER,
-    process=Process(42, 'a"b'),
+    process=Process(pid=42, name='a"b'),
     opened=0,
     epoch=1_700_000_000_000_000_000,
 )
-DETAIL = Detail(0x1F, 1, 100, 110, 0, 5, 42, 3, 9, 0, 0)
+DETAIL = Detail(
+    connection=0x1F,
+    sequence=1,
+    start=100,
+    end=110,
+    position=0,
+    size=5,
+    pid=42,
+    fd=3,
+    syscall=9,
+    direction=0,
+    error=0,
+)
 TEXTS = [
     "",
     "a",
@@ -278,18 +290,29 @@ def test_lines_are_the_same_bytes():
     rng = random.Random(8)
     connections = [
         CONNECTION,
-        CONNECTION._replace(proxied=Address("192.0.2.1", 5)),
-        Connection(2**64 - 1, None, None, None, None, 0, 0),
-        Connection(1, Address("1.2.3.4", 1), Address("1.2.3.5", 2), None, Process(0, ""), 0, 5, tls=True),
-        CONNECTION._replace(process=Process(1, "b", {"pod": "a\u2028", "url.path": 7, "tls": 0, "": True})),
-        CONNECTION._replace(process=Process(1, "c", {"pod": "\ud800", "n": 1 << 61})),
+        CONNECTION.replace(proxied=Address(host="192.0.2.1", port=5)),
+        Connection(id=2**64 - 1, local=None, remote=None, role=None, process=None, opened=0, epoch=0),
+        Connection(
+            id=1,
+            local=Address(host="1.2.3.4", port=1),
+            remote=Address(host="1.2.3.5", port=2),
+            role=None,
+            process=Process(pid=0, name=""),
+            opened=0,
+            epoch=5,
+            tls=True,
+        ),
+        CONNECTION.replace(
+            process=Process(pid=1, name="b", attributes={"pod": "a\u2028", "url.path": 7, "tls": 0, "": True})
+        ),
+        CONNECTION.replace(process=Process(pid=1, name="c", attributes={"pod": "\ud800", "n": 1 << 61})),
     ]
     keys = ["http.request.method", "url.path", "a", "é", 'q"', "tls", "timestamp", "rover.outcome", *TEXTS]
     for syscalls in (True, False):
         plain, compiled = line.Lines(syscalls), _line.Lines(syscalls)
         for _ in range(3_000):
             details = tuple(
-                DETAIL._replace(
+                DETAIL.replace(
                     syscall=rng.choice([0, 1, 8, 22, 77]),
                     error=rng.choice([0, 0, 104]),
                     fd=rng.choice([-1, 7]),
@@ -299,14 +322,14 @@ def test_lines_are_the_same_bytes():
                 for _ in range(rng.randrange(3))
             )
             log = AccessLog(
-                rng.choice(connections),
-                rng.choice([0, 5, 10**9 - 1, 10**18]),
-                rng.choice([0, 7, 10**19]),
-                rng.choice(["", "http", 'p"']),
-                rng.choice(["", "1.1"]),
-                {rng.choice(keys): rng.choice(VALUES) for _ in range(rng.randrange(4))},
-                details,
-                rng.choice(list(Outcome)),
+                connection=rng.choice(connections),
+                start=rng.choice([0, 5, 10**9 - 1, 10**18]),
+                end=rng.choice([0, 7, 10**19]),
+                protocol=rng.choice(["", "http", 'p"']),
+                version=rng.choice(["", "1.1"]),
+                attributes={rng.choice(keys): rng.choice(VALUES) for _ in range(rng.randrange(4))},
+                details=details,
+                outcome=rng.choice(list(Outcome)),
             )
             assert compiled.line(log) == plain.line(log)
             assert compiled.line(log) == plain.line(log)

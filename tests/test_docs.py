@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,11 +12,17 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from rover import AccessLog, Connection, Process
+import rover
+import rover.pytest_plugin
+import rover.testing
+from rover import AccessLog, Connection, Outcome, Process
 from rover.cli.command import build
-from rover.plugins.manager import PluginManager
+from rover.contracts import hooks
+from rover.plugins.manager import HOOKS, PluginManager
 from rover.run.configuration import Catalogue
 from rover.run.report import Report, SinkReport
+from rover.testing import access_logs, check_sink
+from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover_plugin_sink_log.layout import LAYOUTS, layout_of
 
 ROOT = Path(__file__).parent.parent
@@ -128,24 +135,94 @@ def python(document: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_the_protocol_that_the_guide_shows_passes_the_test_it_shows():
-    protocol, *_, test = python(ROOT / "docs/plugins.md")
+GUIDE = ROOT / "docs/plugins.md"
+
+
+def guide(*parts: str) -> dict[str, Any]:
+    """The programs of the guide to plugins that have these parts, run one after the other."""
     program: dict[str, Any] = {}
-    exec(protocol + test, program)
-    (spec,) = program["register_protocols"]()
-    assert spec.name == "lines"
-    program["test_a_question_and_its_answer"]()
+    for part in parts:
+        (source,) = [source for source in python(GUIDE) if part in source]
+        exec(source, program)
+    return program
+
+
+@pytest.mark.parametrize("test", re.findall(r"^def (test_\w+)", GUIDE.read_text(), re.MULTILINE))
+def test_the_protocol_that_the_guide_shows_passes_the_tests_it_shows(test):
+    """10,000 lines in a call, a gap, bytes that are no text, and the laws."""
+    guide("class Lines:", f"def {test}(")[test]()
 
 
 def test_the_sink_that_the_guide_shows_counts(tmp_path):
-    _, sink, *_ = python(ROOT / "docs/plugins.md")
-    program: dict[str, Any] = {}
-    exec(sink, program)
-    (spec,) = program["register_sinks"]()
-    made = spec.make({"path": str(tmp_path / "count")})
-    made.write([object(), object()])
-    made.flush()
-    assert (tmp_path / "count").read_text() == "2"
+    (spec,) = guide("def register_sinks(")["register_sinks"]()
+    check_sink(spec, {"path": str(tmp_path / "count")})
+    logs = [log for log in access_logs() if log.protocol or log.outcome is Outcome.BREAK]
+    assert int((tmp_path / "count").read_text()) % len(logs) == 0
+
+
+# -- every name is in the guide ----------------------------------------------------------------------
+
+
+def spans(text: str) -> set[str]:
+    """The words in code, in text and in blocks."""
+    code = re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL)
+    return {word for each in code for word in re.findall(r"\w+", each)}
+
+
+def sections() -> dict[str, str]:
+    """Of the reference, by each name in its heading."""
+    _, _, reference = GUIDE.read_text().partition("\n## Reference\n")
+    found = re.findall(r"^### (.*?)\n(.*?)(?=^### |\Z)", reference, re.MULTILINE | re.DOTALL)
+    return {name: text for heading, text in found for name in heading.split(", ")}
+
+
+def fields(kind: type) -> set[str]:
+    """What is public of a class, and none of what Python's own classes have."""
+    names, common = set(dir(kind)), set()
+    for base in kind.__mro__:
+        names |= set(getattr(base, "__annotations__", ()))
+        if base.__module__ in ("builtins", "enum", "typing"):
+            common |= set(dir(base))
+    return {name for name in names - common if not name.startswith("_")}
+
+
+PUBLIC = {name: getattr(rover, name) for name in rover.__all__}
+CLASSES = {name: value for name, value in PUBLIC.items() if isinstance(value, type)}
+MESSAGES = [HttpExchange, HttpStream, HttpRequest, HttpResponse, Headers]
+"""What hooks are given besides."""
+
+
+@pytest.mark.parametrize("kind", {*CLASSES.values(), *MESSAGES}, ids=lambda kind: kind.__name__)
+def test_every_field_of_a_public_value_is_in_the_guide(kind):
+    assert kind.__name__ in sections(), "no heading of the reference names it"
+    assert fields(kind) <= spans(sections()[kind.__name__])
+
+
+def test_every_public_name_is_in_the_guide():
+    assert set(PUBLIC) <= spans(GUIDE.read_text()) | set(sections())
+    assert set(rover.testing.__all__) <= spans(GUIDE.read_text())
+
+
+def test_every_hook_is_in_the_guide_with_its_arguments():
+    shown = re.findall(r"`(\w+)\(([\w, ]*)\)`", GUIDE.read_text())
+    for hook in HOOKS:
+        arguments = inspect.signature(getattr(hooks, hook)).parameters
+        assert (hook, ", ".join(arguments)) in shown, hook
+
+
+def test_every_law_is_in_the_guide():
+    """By its first words, which the messages begin with."""
+    source = "".join(path.read_text() for path in (ROOT / "core/src/rover/testing").glob("*.py"))
+    said = set(re.findall(r'(?:LawError\(\s*f?|law = |_compare\()"([a-z][a-z -]+[a-z])', source))
+    _, _, told = GUIDE.read_text().partition("| law |")
+    assert len(said) > 10
+    assert not {law for law in said if law not in told}
+
+
+def test_every_fixture_is_in_the_guide():
+    fixtures = re.findall(r"@pytest.fixture.*\ndef (\w+)", Path(rover.pytest_plugin.__file__).read_text())
+    assert len(fixtures) == 4
+    assert set(fixtures) <= spans(GUIDE.read_text())
 
 
 def test_the_sink_that_the_readme_shows_prints_errors(capsys):
@@ -153,10 +230,15 @@ def test_the_sink_that_the_readme_shows_prints_errors(capsys):
     program: dict[str, Any] = {}
     exec(sink, program)
     (spec,) = program["register_sinks"]()
-    connection = Connection(1, None, None, None, Process(7, "nginx"), 0, 0)
+    connection = Connection(
+        id=1, local=None, remote=None, role=None, process=Process(pid=7, name="nginx"), opened=0, epoch=0
+    )
     logs = [
         AccessLog(
-            connection, 0, 1, attributes={"http.response.status_code": status, "url.original": f"/{status}"}
+            connection=connection,
+            start=0,
+            end=1,
+            attributes={"http.response.status_code": status, "url.original": f"/{status}"},
         )
         for status in (200, 503)
     ]

@@ -220,13 +220,36 @@ def recording(path: Path, process: Process) -> Path:
     writer = Writer(str(path), replace=True)
     writer.begin(1_700_000_000_000_000_000, 0)
     writer.process(process)
-    ends = Address("10.0.0.2", 80), Address("10.0.0.1", 40_000)
-    writer.opened(Opened(7, 1, *ends, Role.SERVER, process.pid, False, None))
+    ends = Address(host="10.0.0.2", port=80), Address(host="10.0.0.1", port=40_000)
+    writer.opened(
+        Opened(
+            connection=7,
+            time=1,
+            local=ends[0],
+            remote=ends[1],
+            role=Role.SERVER,
+            pid=process.pid,
+            late=False,
+            detail=None,
+        )
+    )
     (request, response), *_ = http1()
     for number, (direction, data) in enumerate(((Direction.INGRESS, request), (Direction.EGRESS, response))):
         call = Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE
         time = 10 + 10 * number
-        detail = Detail(7, number, time, time + 1, 0, len(data), process.pid, 3, call, direction, 0)
+        detail = Detail(
+            connection=7,
+            sequence=number,
+            start=time,
+            end=time + 1,
+            position=0,
+            size=len(data),
+            pid=process.pid,
+            fd=3,
+            syscall=call,
+            direction=direction,
+            error=0,
+        )
         writer.data(detail, data)
     writer.end(100)
     assert writer.failure == ""
@@ -245,7 +268,7 @@ def describe_process(process):
 def test_a_process_that_is_described(tmp_path: Path) -> None:
     """In JSON lines; not on the console. Of a process of a recording the guide's plugin says nothing: the one
     that has its number now is another."""
-    path = recording(tmp_path / "one.rec", Process(os.getpid(), "server"))
+    path = recording(tmp_path / "one.rec", Process(pid=os.getpid(), name="server"))
     environment = install(tmp_path, names=DESCRIBES, cgroups=shown("describe_process"))
     ran = rover(environment, "replay", path, "--sink", "jsonl")
     line: dict[str, Any] = json.loads(ran.stdout)

@@ -149,8 +149,19 @@ class Traffic:
     def open(self, connection: int) -> None:
         from rover import Address, Opened, Role
 
-        here, there = Address("10.0.0.1", 80), Address("10.0.0.2", 4000)
-        self.pipeline.opened(Opened(connection, self.clock, here, there, Role.SERVER, 42, False, None))
+        here, there = Address(host="10.0.0.1", port=80), Address(host="10.0.0.2", port=4000)
+        self.pipeline.opened(
+            Opened(
+                connection=connection,
+                time=self.clock,
+                local=here,
+                remote=there,
+                role=Role.SERVER,
+                pid=42,
+                late=False,
+                detail=None,
+            )
+        )
 
     def call(self, connection: int, direction: int, data: bytes, size: int | None = None) -> None:
         from rover import Detail, Syscall
@@ -162,8 +173,20 @@ class Traffic:
         self._sequences[connection] = sequence + 1
         self._positions[connection, direction] = position + size
         syscall = Syscall.WRITE if direction else Syscall.READ
-        fields = (connection, sequence, self.clock - 500, self.clock, position, size, 42, 3, syscall)
-        self.pipeline.data(Detail(*fields, direction, 0), data)
+        detail = Detail(
+            connection=connection,
+            sequence=sequence,
+            start=self.clock - 500,
+            end=self.clock,
+            position=position,
+            size=size,
+            pid=42,
+            fd=3,
+            syscall=syscall,
+            direction=direction,
+            error=0,
+        )
+        self.pipeline.data(detail, data)
 
 
 def resident() -> int:

@@ -52,9 +52,20 @@ def recording(path: Path, count: int) -> Path:
     """The same as `rover run` would have seen it at the server; its connection stays open, too."""
     writer = Writer(str(path), replace=True)
     writer.begin(1_700_000_000 * SECOND, 0)
-    writer.process(Process(42, "server"))
-    address = Address("10.0.0.2", 80), Address("10.0.0.1", 40_000)
-    writer.opened(Opened(7, 1, *address, Role.SERVER, 42, False, None))
+    writer.process(Process(pid=42, name="server"))
+    address = Address(host="10.0.0.2", port=80), Address(host="10.0.0.1", port=40_000)
+    writer.opened(
+        Opened(
+            connection=7,
+            time=1,
+            local=address[0],
+            remote=address[1],
+            role=Role.SERVER,
+            pid=42,
+            late=False,
+            detail=None,
+        )
+    )
     moved = [0, 0]
     for number in range(count):
         pair = (Direction.INGRESS, request(path.stem, number)), (Direction.EGRESS, ANSWER)
@@ -65,7 +76,19 @@ def recording(path: Path, count: int) -> Path:
             call = Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE
             number_of_call = 2 * number + step
             writer.data(
-                Detail(7, number_of_call, time, time + 1, position, len(data), 42, 3, call, direction, 0),
+                Detail(
+                    connection=7,
+                    sequence=number_of_call,
+                    start=time,
+                    end=time + 1,
+                    position=position,
+                    size=len(data),
+                    pid=42,
+                    fd=3,
+                    syscall=call,
+                    direction=direction,
+                    error=0,
+                ),
                 data,
             )
     writer.end(SECOND)

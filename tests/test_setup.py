@@ -124,7 +124,7 @@ class Workspace:
         """Is there when the compiler hangs."""
         self.source.mkdir(parents=True)
         shutil.copytree(ROOT / "workspace", root / "workspace")
-        shutil.copy(ROOT / "core/setup.py", root / "core")
+        shutil.copy(ROOT / "core/setup.py", root / "core")  # says that it is compiled
         (root / "core/pyproject.toml").touch()
         (self.source / "__init__.py").touch()
         self.write("inner", "class Inner:\n    pass\n", "cdef class Inner:\n    cdef public int number\n")

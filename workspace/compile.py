@@ -1,6 +1,6 @@
 """Compiles what is hot in every package: `python -m workspace.compile [--beside] STAMP`.
 
-Each package's setup.py says which modules these are and how each is compiled. Here the modules of all
+`rover.building` says which modules these are and how each is compiled. Here the modules of all
 packages share one pool. What has been compiled is kept in build/compiled under a key of all that went into
 it. The modules of a package are put in use, beside their sources, only when all of them are there. So nothing
 half written is ever imported, nor old modules with new ones, and an interrupted compilation goes on where it
@@ -20,7 +20,6 @@ import hashlib
 import importlib.metadata
 import os
 import re
-import runpy
 import shutil
 import signal
 import subprocess
@@ -33,9 +32,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rover import building
 from workspace.members import ROOT, members
 
 KEPT = ROOT / "build/compiled"
+CORE = ROOT / "core/src"
+"""Whose declarations every package may take."""
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")
 PACKAGES = ["gcc", "libc6-dev", "libpython3-dev"]
 """Of Debian, where a compiler or the headers of Python are missing."""
@@ -75,7 +77,7 @@ class Module:
     def _key(self) -> str:
         """Of all that goes into it."""
         key = hashlib.sha256(f"{sys.version} {importlib.metadata.version('cython')}".encode())
-        for path in [self.member / "setup.py", *sorted(self._read())]:
+        for path in [Path(building.__file__), *sorted(self._read())]:
             key.update(path.read_bytes())
         return key.hexdigest()[:16]
 
@@ -88,15 +90,18 @@ class Module:
             if path not in read and path.exists():
                 read.add(path)
                 names = CIMPORT.findall(path.read_text())
-                source = self.member / "src"
-                waiting += [source.joinpath(*name.split(".")).with_suffix(".pxd") for name in names]
+                waiting += [
+                    source.joinpath(*name.split(".")).with_suffix(".pxd")
+                    for name in names
+                    for source in (self.member / "src", CORE)
+                ]
         return read
 
 
 def modules_of(member: Path) -> list[Module]:
     """The modules of a package that are compiled."""
     with contextlib.chdir(member):
-        names = runpy.run_path("setup.py")["sources"]()
+        names = building.sources()
     return [Module(member, member / name) for name in names]
 
 
@@ -106,8 +111,7 @@ def build(module: Module) -> None:
     from setuptools.command.build_ext import build_ext
 
     with tempfile.TemporaryDirectory(dir=KEPT, prefix="tmp") as scratch, contextlib.chdir(module.member):
-        recipe = runpy.run_path("setup.py")
-        extensions = recipe["extensions"]([module.source.relative_to(module.member)], scratch)
+        extensions = building.extensions([module.source.relative_to(module.member)], scratch)
         command = build_ext(Distribution({"ext_modules": extensions}))
         command.build_lib = command.build_temp = scratch
         command.ensure_finalized()

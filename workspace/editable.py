@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from workspace.members import configuration, members
+from workspace.members import ROOT, configuration, members
 
 
 def build(member: Path, backend: ModuleType, folder: Path) -> int:
@@ -40,6 +40,7 @@ def build(member: Path, backend: ModuleType, folder: Path) -> int:
 def main() -> int:
     """The exit code."""
     os.environ["ROVER_COMPILE"] = "0"  # workspace.compile does
+    sys.path.insert(0, str(ROOT / "core/src"))  # what is not installed yet says how the packages are built
     with tempfile.TemporaryDirectory() as folder:
         names = {member: configuration(member)["build-system"]["build-backend"] for member in members()}
         backends = {member: importlib.import_module(name) for member, name in names.items()}

@@ -80,7 +80,7 @@ class Lines:
         self, direction: Direction, buffer: StreamBuffer, now: int
     ) -> AnyExchange | Outcomes | ProtocolBreak:
         if buffer.at_gap:
-            return ProtocolBreak("gap", "bytes are missing")
+            return ProtocolBreak(reason="gap", detail="bytes are missing")
         end = buffer.data.find(b"\n", buffer.offset)
         if end < 0:
             return NEED_MORE
@@ -90,9 +90,9 @@ class Lines:
             raise ValueError("a bug")
         if line.startswith("#upgrade "):
             buffer.consume(size)
-            return ProtocolBreak("upgrade", upgrade=line.removeprefix("#upgrade "))
+            return ProtocolBreak(reason="upgrade", upgrade=line.removeprefix("#upgrade "))
         if line.startswith("#"):
-            return ProtocolBreak(line[1:])
+            return ProtocolBreak(reason=line[1:])
         if line.startswith("?"):
             self.role = Role.SERVER if direction is Direction.INGRESS else Role.CLIENT
             self._asked.append((self._number, line, buffer.since))
@@ -104,13 +104,18 @@ class Lines:
             return self.decode(direction, buffer, now)
         number, request, start = self._asked.pop(0)
         buffer.consume(size, number)
-        return Exchange(number, start, now, "lines", {"request": request, "reply": line})
+        return Exchange(
+            owner=number, start=start, end=now, name="lines", attributes={"request": request, "reply": line}
+        )
 
     def expire(self, now: int) -> list[Exchange]:
         return []
 
     def close(self, now: int) -> list[Exchange]:
-        return [Exchange(n, start, now, "lines", {"request": r}) for n, r, start in self._asked]
+        return [
+            Exchange(owner=n, start=start, end=now, name="lines", attributes={"request": r})
+            for n, r, start in self._asked
+        ]
 
 
 def sniff_lines(data: bytes | bytearray) -> Verdict:
@@ -145,16 +150,35 @@ class Bench:
         position = self.positions.get((identity, direction), 0)
         self.positions[identity, direction] = position + size
         detail = Detail(
-            identity, sequence, self.clock - 5, self.clock, position, size, 42, 3, syscall, direction, 0
+            connection=identity,
+            sequence=sequence,
+            start=self.clock - 5,
+            end=self.clock,
+            position=position,
+            size=size,
+            pid=42,
+            fd=3,
+            syscall=syscall,
+            direction=direction,
+            error=0,
         )
         self.sent.append(detail)
         return detail
 
     def open(self, identity: int = 1, role: Role | None = Role.SERVER, *, late: bool = False) -> None:
         detail = None if late else self.detail(identity, Syscall.ACCEPT4, Direction.EGRESS)
-        local, remote = Address("10.0.0.1", 80), Address("10.0.0.2", 4000)
-        opened = Opened(identity, self.clock, local, remote, role, 42, late, detail)
-        self.known[identity] = opened._replace(late=True, detail=None)
+        local, remote = Address(host="10.0.0.1", port=80), Address(host="10.0.0.2", port=4000)
+        opened = Opened(
+            connection=identity,
+            time=self.clock,
+            local=local,
+            remote=remote,
+            role=role,
+            pid=42,
+            late=late,
+            detail=detail,
+        )
+        self.known[identity] = opened.replace(late=True, detail=None)
         self.pipeline.opened(opened)
 
     def read(self, data: bytes, identity: int = 1, size: int | None = None) -> None:
@@ -174,7 +198,7 @@ class Bench:
 
     def close(self, identity: int = 1) -> None:
         detail = self.detail(identity, Syscall.CLOSE, Direction.EGRESS)
-        self.pipeline.closed(Closed(identity, self.clock, False, detail))
+        self.pipeline.closed(Closed(connection=identity, time=self.clock, reset=False, detail=detail))
 
     @property
     def logs(self) -> list[AccessLog]:
@@ -244,7 +268,7 @@ def make_bench() -> Callable[..., Bench]:
             max_memory=max_memory,
             live=live,
         )
-        bench.pipeline.process(Process(42, "app"))
+        bench.pipeline.process(Process(pid=42, name="app"))
         return bench
 
     return make

@@ -1,6 +1,7 @@
 """The protocol break: decoding ends for good, the connection is TCP, nothing buffered is lost."""
 
 import dataclasses
+from operator import attrgetter
 
 import pytest
 
@@ -10,12 +11,19 @@ from rover import (
     UPLOAD_NONE,
     Closed,
     Direction,
+    Headers,
+    HttpRequest,
+    HttpResponse,
     Outcome,
+    ProtocolBreak,
     Syscall,
     hookimpl,
 )
 from rover.pipeline.table import BREAK_KEPT_FOR
 from rover.streams.buffer import MAX_SIZE
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 
 @pytest.fixture
@@ -59,7 +67,7 @@ def test_the_connection_reads_tcp(broken):
 
 
 def test_everything_buffered_is_delivered_as_kernel_logs_at_once(broken):
-    assert sorted(broken.delivered) == broken.sent
+    assert sorted(broken.delivered, key=IN_ORDER) == broken.sent
     (log,) = break_logs(broken)
     assert [d.syscall for d in log.details] == [Syscall.READ, Syscall.READ, Syscall.WRITE]
 
@@ -74,7 +82,7 @@ def test_later_calls_go_straight_out_and_later_payload_is_dropped(broken):
     assert broken.exchanges == []
     assert [len(log.details) for log in broken.logs[-2:]] == [1, 1]
     assert broken.pipeline.totals.late_payload == 6
-    assert sorted(broken.delivered) == broken.sent
+    assert sorted(broken.delivered, key=IN_ORDER) == broken.sent
 
 
 def test_no_later_record_raises_the_protocol_again(broken):
@@ -100,7 +108,7 @@ def test_exchanges_that_ended_before_the_break_are_logged(bench):
     bench.write(b"!a\n#framing\n")
     assert len(bench.exchanges) == 1
     assert len(break_logs(bench)) == 1
-    assert sorted(bench.delivered) == bench.sent
+    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
 
 @pytest.mark.parametrize("end", ["close", "finish"])
@@ -113,7 +121,7 @@ def test_a_break_at_the_very_end_is_a_break(bench, end):
     else:
         bench.pipeline.finish(bench.clock)
     assert len(break_logs(bench)) == 1
-    assert sorted(bench.delivered) == bench.sent
+    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
 
 class TestBeforeTheConnectionIsBuilt:
@@ -144,7 +152,7 @@ class TestBeforeTheConnectionIsBuilt:
         bench.read(b"?a\n")
         bench.write(b"!a\n")
         assert len(bench.exchanges) == 1
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
 
 class TestUpgrade:
@@ -158,12 +166,35 @@ class TestUpgrade:
         bench.write(b"!b\n")
         assert [log.connection.protocol for log in bench.exchanges] == ["lines", "other"]
         assert bench.breaks == []
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_otherwise_it_is_a_break(self, bench):
         bench.open()
         bench.write(b"#upgrade websocket\n")
         assert [b.reason for b in bench.breaks] == ["upgrade"]
+
+    def test_what_led_to_it_is_told_and_not_kept(self, make_bench, lines):
+        """The heads may be large, and every later log of the connection has the break."""
+        request = HttpRequest("GET", "/", "1.1", Headers([("host", "x")]), 1, 2, 3, 0)
+        response = HttpResponse(101, "1.1", Headers(), 3, 4, 5, 0)
+
+        class Switches:
+            role = None
+
+            def decode(self, direction, buffer, now):
+                return ProtocolBreak("upgrade", upgrade="words", request=request, response=response)
+
+            def expire(self, now):
+                return ()
+
+            close = expire
+
+        bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Switches())])
+        bench.open()
+        bench.write(b"?a\n")
+        assert [(b.request, b.response) for b in bench.breaks] == [(request, response)]
+        (kept,) = [log.connection.protocol_break for log in break_logs(bench)]
+        assert (kept.upgrade, kept.request, kept.response) == ("words", None, None)
 
 
 class TestPluginFaults:
@@ -183,7 +214,7 @@ class TestPluginFaults:
         for _ in range(MAX_SIZE // len(chunk) + 1):
             bench.read(chunk)
         assert [b.reason for b in bench.breaks] == ["overflow"]
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_what_is_under_way_when_it_is_stopped_is_cut_first(self, bench):
         bench.open()
@@ -194,14 +225,14 @@ class TestPluginFaults:
         assert [log.outcome for log in bench.logs if log.protocol or log.outcome is Outcome.BREAK][-1] is (
             Outcome.BREAK
         )
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
 
 def test_a_connection_the_source_no_longer_knows_is_no_error(bench):
     bench.gone.add(1)
     bench.open()
     bench.read(b"#gap\n")
-    bench.pipeline.closed(Closed(1, bench.clock, True, None))
+    bench.pipeline.closed(Closed(connection=1, time=bench.clock, reset=True, detail=None))
     assert len(break_logs(bench)) == 1
 
 
@@ -227,5 +258,5 @@ def test_a_reset_ends_no_stream(make_bench, lines, reset, seen):
     bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Ends())])
     bench.open()
     bench.read(b"?a\n")
-    bench.pipeline.closed(Closed(1, bench.clock, reset, None))
+    bench.pipeline.closed(Closed(connection=1, time=bench.clock, reset=reset, detail=None))
     assert ended == seen

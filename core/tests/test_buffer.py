@@ -11,7 +11,19 @@ from rover.streams.ledger import MAX_WAITING, Ledger
 
 
 def call(position: int, size: int, sequence: int = 0) -> Detail:
-    return Detail(1, sequence, 100, 200, position, size, 7, 3, Syscall.READ, Direction.INGRESS, 0)
+    return Detail(
+        connection=1,
+        sequence=sequence,
+        start=100,
+        end=200,
+        position=position,
+        size=size,
+        pid=7,
+        fd=3,
+        syscall=Syscall.READ,
+        direction=Direction.INGRESS,
+        error=0,
+    )
 
 
 def buffer() -> tuple[StreamBuffer, Ledger]:
@@ -155,7 +167,7 @@ def test_since_is_the_return_of_a_read_and_the_entry_of_a_write():
     read.append(call(0, 1), b"a")
     assert read.since == 200
     write = StreamBuffer(Direction.EGRESS, Ledger())
-    write.append(call(0, 1)._replace(direction=Direction.EGRESS), b"a")
+    write.append(call(0, 1).replace(direction=Direction.EGRESS), b"a")
     assert write.since == 100
     write.consume(1)
     assert write.since == 0

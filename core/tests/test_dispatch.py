@@ -1,6 +1,7 @@
 """From records to access logs: pairing, exactly-once details, recognition, bounds, endings."""
 
 import dataclasses
+from operator import attrgetter
 
 import pytest
 
@@ -25,6 +26,9 @@ from rover.pipeline.processes import MAX_PROCESSES
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY
 from rover.pipeline.table import HELD_FOR, IDLE_CHECK
 from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 GREETINGS = {
     "SOCKS5": (
@@ -55,7 +59,7 @@ def test_an_exchange_carries_the_calls_that_moved_it(bench):
     assert log.attributes == {"request": "?a", "reply": "!b"}
     assert [d.syscall for d in log.details] == [Syscall.READ, Syscall.WRITE]
     assert (log.start, log.end) == (log.details[0].end, log.details[1].end)
-    assert log.connection.process == Process(42, "app")
+    assert log.connection.process == Process(pid=42, name="app")
     assert log.connection.protocol == "lines"
 
 
@@ -75,7 +79,7 @@ def test_every_call_is_delivered_once_over_the_life_of_a_connection(bench):
     bench.read(b"?cut")
     bench.eof()
     bench.close()
-    assert sorted(bench.delivered) == bench.sent
+    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
     totals = bench.pipeline.totals
     assert (totals.calls, totals.in_exchanges + totals.alone) == (len(bench.sent), len(bench.sent))
     assert totals.exchanges == 3
@@ -105,10 +109,10 @@ def test_interleaved_connections_do_not_mix(bench):
 
 def test_the_process_that_uses_a_passed_descriptor_is_named(bench):
     bench.open()
-    bench.pipeline.process(Process(77, "worker"))
-    bench.pipeline.data(bench.detail(1, Syscall.READ, Direction.INGRESS, 3)._replace(pid=77), b"?a\n")
+    bench.pipeline.process(Process(pid=77, name="worker"))
+    bench.pipeline.data(bench.detail(1, Syscall.READ, Direction.INGRESS, 3).replace(pid=77), b"?a\n")
     bench.write(b"!a\n")
-    assert bench.exchanges[0].connection.process == Process(77, "worker")
+    assert bench.exchanges[0].connection.process == Process(pid=77, name="worker")
 
 
 class TestRecognition:
@@ -127,7 +131,7 @@ class TestRecognition:
         bench.read(b"?a\n")
         bench.write(b"!a\n")
         assert bench.exchanges == []
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_one_that_only_ever_speaks_one_way_stops_too(self, bench):
         bench.open()
@@ -148,7 +152,7 @@ class TestRecognition:
         bench.write(b"!a\n")
         (log,) = bench.exchanges
         assert [detail.size for detail in log.details] == [3, 3]
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_what_was_answered_by_nothing_known_is_no_part_of_a_later_message(self, make_bench, lines):
         def sniff(data: bytes | bytearray) -> Verdict:
@@ -164,7 +168,7 @@ class TestRecognition:
         bench.read(b"a\n")
         bench.write(b"!a\n")
         assert [log.attributes["request"] for log in bench.exchanges] == ["?a"]
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_a_call_that_opens_a_message_is_seen_behind_one_that_only_seemed_to(self, make_bench, lines):
         def sniff(data: bytes | bytearray) -> Verdict:
@@ -178,7 +182,7 @@ class TestRecognition:
         bench.read(b"?a\n")
         bench.write(b"!a\n")
         assert [log.attributes["request"] for log in bench.exchanges] == ["?a"]
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_a_preamble_before_the_first_message_is_passed_over(self, bench):
         bench.open()
@@ -196,7 +200,7 @@ class TestRecognition:
         bench.write(b"!a\n")
         (log,) = bench.exchanges
         assert log.connection.role is Role.SERVER
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_too_few_bytes_are_asked_about_again(self, make_bench, lines):
         def sniff(data: bytes | bytearray) -> Verdict:
@@ -245,13 +249,15 @@ def test_bytes_that_no_call_moved_are_counted_and_no_exchange_is_made_up(bench):
     bench.open()
     bench.read(b"?a\n")
     detail = bench.detail(1, Syscall.CLOSE, Direction.EGRESS)
-    bench.pipeline.closed(Closed(1, bench.clock, False, detail, 700))
-    bench.pipeline.closed(Closed(2, bench.clock, False, None, 5))  # of which nothing else arrived
-    bench.pipeline.closed(Closed(3, bench.clock, False, None))
+    bench.pipeline.closed(Closed(connection=1, time=bench.clock, reset=False, detail=detail, unseen=700))
+    bench.pipeline.closed(
+        Closed(connection=2, time=bench.clock, reset=False, detail=None, unseen=5)
+    )  # of which nothing else arrived
+    bench.pipeline.closed(Closed(connection=3, time=bench.clock, reset=False, detail=None))
     totals = bench.pipeline.totals
     assert (totals.unseen_bytes, totals.unseen_connections) == (705, 2)
     assert [log.attributes for log in bench.exchanges] == [{"request": "?a"}]
-    assert sorted(bench.delivered) == bench.sent
+    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
 
 class TestHooks:
@@ -259,7 +265,13 @@ class TestHooks:
         class Rename:
             @hookimpl
             def handle_exchange(self, connection, exchange):
-                return AccessLog(connection, exchange.start, exchange.end, "renamed", outcome=Outcome.SPLIT)
+                return AccessLog(
+                    connection=connection,
+                    start=exchange.start,
+                    end=exchange.end,
+                    protocol="renamed",
+                    outcome=Outcome.SPLIT,
+                )
 
         bench = make_bench(Rename())
         bench.open()
@@ -300,7 +312,20 @@ class TestHooks:
                 if not len(buffer):
                     return NEED_MORE
                 buffer.consume(len(buffer), 0)
-                return HttpExchange(0, HttpRequest("GET", "/", "1.1", Headers(), 1, 2, 18, 0), None)
+                return HttpExchange(
+                    owner=0,
+                    request=HttpRequest(
+                        method="GET",
+                        target="/",
+                        version="1.1",
+                        headers=Headers(),
+                        start=1,
+                        end=2,
+                        header_size=18,
+                        body_size=0,
+                    ),
+                    response=None,
+                )
 
         spec = dataclasses.replace(lines, make=lambda connection, settings, upgrade: Http())
         bench = make_bench(protocols=[spec])
@@ -308,7 +333,7 @@ class TestHooks:
         bench.read(b"?a\n")
         assert bench.exchanges == []
         assert bench.pipeline.totals.unhandled == 1
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
 
 class TestUnbuilt:
@@ -398,7 +423,7 @@ class TestBounds:
         totals = bench.pipeline.totals
         assert (totals.connections, totals.evicted, totals.returned, totals.missing) == (3, 13, 12, 0)
         bench.pipeline.finish(bench.clock)
-        assert sorted(bench.delivered) == sorted(bench.sent)
+        assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
 
     def test_and_its_streams_begin_where_they_go_on(self, make_bench):
         """In the direction that comes second as well, unless a record is missing between."""
@@ -417,12 +442,12 @@ class TestBounds:
     def test_names_of_processes_are_kept_by_use(self, make_bench):
         bench = make_bench()
         for pid in range(1000, 1000 + MAX_PROCESSES):
-            bench.pipeline.process(Process(pid, "short"))
+            bench.pipeline.process(Process(pid=pid, name="short"))
             if pid % 1000 == 0:
                 bench.open(pid)
         bench.read(b"?a\n", 1000)
         bench.write(b"!a\n", 1000)
-        assert bench.exchanges[-1].connection.process == Process(42, "app")
+        assert bench.exchanges[-1].connection.process == Process(pid=42, name="app")
 
     def test_a_connection_whose_end_was_lost_is_noticed(self, bench):
         bench.open()
@@ -430,7 +455,7 @@ class TestBounds:
         bench.gone.add(1)
         bench.pipeline.tick(bench.clock + IDLE_CHECK + 1)
         assert [log.attributes for log in bench.exchanges] == [{"request": "?a"}]
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_one_that_is_merely_idle_stays(self, bench):
         bench.open()
@@ -462,8 +487,8 @@ class TestBounds:
 
     def test_a_close_of_an_unknown_connection_is_delivered(self, bench):
         detail = bench.detail(9, Syscall.CLOSE, Direction.EGRESS)
-        bench.pipeline.closed(Closed(9, bench.clock, False, detail))
-        bench.pipeline.closed(Closed(10, bench.clock, False, None))
+        bench.pipeline.closed(Closed(connection=9, time=bench.clock, reset=False, detail=detail))
+        bench.pipeline.closed(Closed(connection=10, time=bench.clock, reset=False, detail=None))
         assert bench.delivered == [detail]
 
     @pytest.mark.parametrize(
@@ -475,7 +500,9 @@ class TestBounds:
         class Cut(type(lines.make(None, {}, None))):
             def decode(self, direction, buffer, now):
                 if buffer.ended:
-                    return Exchange(9, 1, now, "lines", {"reply": "by close"})._replace(outcome=self.end())
+                    return Exchange(
+                        owner=9, start=1, end=now, name="lines", attributes={"reply": "by close"}
+                    ).replace(outcome=self.end())
                 return super().decode(direction, buffer, now)
 
             def end(self):
@@ -483,7 +510,7 @@ class TestBounds:
                 return Outcome.COMPLETE
 
             def close(self, now):
-                return [found._replace(outcome=Outcome.ABORTED) for found in super().close(now)]
+                return [found.replace(outcome=Outcome.ABORTED) for found in super().close(now)]
 
         bench = make_bench(protocols=[dataclasses.replace(lines, make=lambda *_: Cut())])
         bench.open()
@@ -499,7 +526,7 @@ class TestBounds:
             bench.pipeline.finish(bench.clock)
         by_close = ["complete"] if ending == "close" else []
         assert [log.outcome.value for log in bench.exchanges] == ["complete", *by_close, outcome]
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_the_end_of_the_run_delivers_everything(self, bench):
         bench.open()
@@ -507,7 +534,7 @@ class TestBounds:
         bench.read(b"?half")
         bench.open(2)
         bench.pipeline.finish(bench.clock)
-        assert sorted(bench.delivered) == sorted(bench.sent)
+        assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
         assert len(bench.exchanges) == 1
 
 
@@ -554,7 +581,7 @@ class TestLargeBodies:
         assert [found.reason for found in bench.breaks] == ["plugin"]
         assert bench.uploads[-1] == (1, UPLOAD_NONE)
         bench.close()
-        assert sorted(bench.delivered) == bench.sent
+        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
 
     def test_a_decoder_without_it_needs_everything(self, bench):
         bench.open()

@@ -81,15 +81,38 @@ class Talk:
             self.act("poll")
         self.number += 1
         identity = self.number
-        ends = Address("10.0.0.1", 80), Address("10.0.0.2", 1024 + identity % 60000)
-        handler.process(Process(7, "app"))
-        handler.opened(Opened(identity, 2, *ends, Role.SERVER, 7, False, None))
+        ends = Address(host="10.0.0.1", port=80), Address(host="10.0.0.2", port=1024 + identity % 60000)
+        handler.process(Process(pid=7, name="app"))
+        handler.opened(
+            Opened(
+                connection=identity,
+                time=2,
+                local=ends[0],
+                remote=ends[1],
+                role=Role.SERVER,
+                pid=7,
+                late=False,
+                detail=None,
+            )
+        )
         for number, (direction, data) in enumerate(
             [(Direction.INGRESS, b"?%d\n" % identity), (Direction.EGRESS, b"!\n")]
         ):
             call = Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE
             handler.data(
-                Detail(identity, number, 10 + number, 11 + number, 0, len(data), 7, 3, call, direction, 0),
+                Detail(
+                    connection=identity,
+                    sequence=number,
+                    start=10 + number,
+                    end=11 + number,
+                    position=0,
+                    size=len(data),
+                    pid=7,
+                    fd=3,
+                    syscall=call,
+                    direction=direction,
+                    error=0,
+                ),
                 data,
             )
         time.sleep(0.001)

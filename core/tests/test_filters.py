@@ -110,19 +110,19 @@ def test_a_log_that_waits_for_its_connection_passes_once_that_is_known(make_benc
     assert seen == []
     bench.open()
     assert [log.protocol for log in seen] == ["lines", ""]
-    assert all(log.connection.remote == Address("10.0.0.2", 4000) for log in seen)
+    assert all(log.connection.remote == Address(host="10.0.0.2", port=4000) for log in seen)
 
 
 def test_what_may_be_changed(make_bench: Any) -> None:
     def change(log: AccessLog) -> AccessLog:
         connection = log.connection
         masked = connection.replace(
-            remote=Address("10.0.0.0", 0),
-            proxied=Address("192.0.2.0", 1),
-            process=Process(7, "masked", {"pod": "a"}),
+            remote=Address(host="10.0.0.0", port=0),
+            proxied=Address(host="192.0.2.0", port=1),
+            process=Process(pid=7, name="masked", attributes={"pod": "a"}),
         )
         if connection.protocol_break is not None:
-            masked = masked.replace(protocol_break=connection.protocol_break._replace(detail="masked"))
+            masked = masked.replace(protocol_break=connection.protocol_break.replace(detail="masked"))
         named = {"protocol": "other", "version": "2"} if log.protocol else {}
         return log.replace(connection=masked, start=1, end=2, attributes={"n": True}, **named)
 
@@ -132,7 +132,7 @@ def test_what_may_be_changed(make_bench: Any) -> None:
     assert sorted(bench.delivered) == bench.sent
     for log in bench.logs:
         connection = log.connection
-        assert (connection.id, connection.local) == (1, Address("10.0.0.1", 80))
+        assert (connection.id, connection.local) == (1, Address(host="10.0.0.1", port=80))
         assert (connection.remote, connection.proxied) == (("10.0.0.0", 0), ("192.0.2.0", 1))
         assert connection.process == (7, "masked", {"pod": "a"})
         assert (log.start, log.end, log.attributes) == (1, 2, {"n": True})
@@ -199,13 +199,13 @@ WRONG: dict[str, Filter] = {
     "another connection": connection_with(id=2),
     "a connection like it": connection_with(id=True),
     "an address": connection_with(remote=("10.0.0.2", 4000)),
-    "a host": connection_with(local=Address(None, 1)),
-    "a port": connection_with(proxied=Address("10.0.0.1", "80")),
-    "a large port": connection_with(proxied=Address("10.0.0.1", 1 << 16)),
+    "a host": connection_with(local=Address(host=None, port=1)),
+    "a port": connection_with(proxied=Address(host="10.0.0.1", port="80")),
+    "a large port": connection_with(proxied=Address(host="10.0.0.1", port=1 << 16)),
     "a process": connection_with(process="nginx"),
-    "a process's name": connection_with(process=Process(1, None)),
-    "a process's number": connection_with(process=Process(-1, "a")),
-    "a process's attributes": connection_with(process=Process(1, "a", {"pod": None})),
+    "a process's name": connection_with(process=Process(pid=1, name=None)),
+    "a process's number": connection_with(process=Process(pid=-1, name="a")),
+    "a process's attributes": connection_with(process=Process(pid=1, name="a", attributes={"pod": None})),
     "a break where none is": connection_with(protocol_break="gap"),
     "an unknown field": lambda log: log.replace(colour="red"),
 }
@@ -229,7 +229,9 @@ def test_a_plugin_that_fails_changes_and_loses_nothing(make_bench: Any, wrong: s
     assert not bench.pipeline.totals.dropped
 
 
-@pytest.mark.parametrize("broken", [None, "gap", ProtocolBreak("", "x"), ProtocolBreak("gap", position=-1)])
+@pytest.mark.parametrize(
+    "broken", [None, "gap", ProtocolBreak(reason="", detail="x"), ProtocolBreak(reason="gap", position=-1)]
+)
 def test_a_break_stays_one(make_bench: Any, broken: Any) -> None:
     def change(log: AccessLog) -> AccessLog | None:
         if log.outcome is not Outcome.BREAK:
@@ -256,7 +258,13 @@ def test_an_exchange_of_any_hook_passes(make_bench: Any, lines: Any) -> None:
         @hookimpl
         def handle_exchange(self, connection: Any, exchange: Exchange, details: Any) -> AccessLog | None:
             if exchange.attributes["request"] == "?own":
-                return AccessLog(connection, exchange.start, exchange.end, "own", details=details)
+                return AccessLog(
+                    connection=connection,
+                    start=exchange.start,
+                    end=exchange.end,
+                    protocol="own",
+                    details=details,
+                )
             return None
 
     bench = make_bench(Own(), *filters(with_attributes(seen=True)), protocols=[dataclasses.replace(lines)])

@@ -16,6 +16,7 @@ import textwrap
 import types
 from collections.abc import Iterator
 from http import HTTPMethod, HTTPStatus
+from operator import attrgetter
 
 import pytest
 import typer
@@ -41,7 +42,7 @@ from rover import (
 )
 from rover.cli.command import build
 from rover.contracts.settings import Settings
-from rover.http import Headers, HttpExchange, HttpRequest, HttpStream
+from rover.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover.pipeline.table import IDLE_CHECK
 from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
 from rover.plugins.guard import MAX_YIELDED
@@ -49,6 +50,9 @@ from rover.plugins.manager import MAX_KINDS, OTHERS, PluginManager
 from rover.run.configuration import CORE, Catalogue
 from rover.run.report import failures_of
 from rover.values.records import MAX_NUMBER
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 
 class UnreadableError(BaseException):
@@ -143,7 +147,7 @@ class Decent:
             return NEED_MORE
         buffer.consume(len(buffer), self.asked)
         self.asked += 1
-        return Exchange(self.asked - 1, 1, now, "decent", {})
+        return Exchange(owner=self.asked - 1, start=1, end=now, name="decent", attributes={})
 
     def expire(self, now):
         return ()
@@ -169,7 +173,7 @@ def play(make_bench, lines, bad, *plugins):
     bench.close(1)
     bench.pipeline.finish(bench.clock)
     assert [log.attributes["reply"] for log in bench.exchanges if log.connection.id == 1] == ["!a"]
-    assert sorted(bench.delivered) == sorted(bench.sent), "each call once"
+    assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER), "each call once"
     return bench
 
 
@@ -248,11 +252,20 @@ def test_a_factory_makes_a_decoder(make_bench, lines, made):
 
 
 def http(**fields):
-    request = HttpRequest("GET", "/", "1.1", Headers(), 1, 2, 18, 0)
-    return HttpExchange(0, request, None)._replace(**fields)
+    request = HttpRequest(
+        method="GET",
+        target="/",
+        version="1.1",
+        headers=Headers(),
+        start=1,
+        end=2,
+        header_size=18,
+        body_size=0,
+    )
+    return HttpExchange(owner=0, request=request, response=None).replace(**fields)
 
 
-EXCHANGE = Exchange(0, 1, 2, "decent", {})
+EXCHANGE = Exchange(owner=0, start=1, end=2, name="decent", attributes={})
 NO_EXCHANGES = [
     None,
     True,
@@ -260,22 +273,20 @@ NO_EXCHANGES = [
     {},
     Verdict.YES,
     (0, 1, 2, "decent", {}),
-    EXCHANGE._replace(owner=[]),
-    EXCHANGE._replace(owner="0"),
-    EXCHANGE._replace(owner=1.5),
-    EXCHANGE._replace(start=None),
-    EXCHANGE._replace(end="2"),
-    EXCHANGE._replace(outcome="complete"),
+    EXCHANGE.replace(owner=[]),
+    EXCHANGE.replace(owner="0"),
+    EXCHANGE.replace(owner=1.5),
+    EXCHANGE.replace(start=None),
+    EXCHANGE.replace(end="2"),
+    EXCHANGE.replace(outcome="complete"),
     http(request="GET /"),
     http(request=None),
     http(response={}),
     http(outcome=True),
     http(end=None),
     http(assumed="perhaps"),
-    HttpStream(0, None, None),
-    HttpStream(0, "GET /", None),
-    tuple.__new__(Exchange, (0, 1)),
-    tuple.__new__(HttpExchange, ()),
+    HttpStream(owner=0, request=None, response=None),
+    HttpStream(owner=0, request="GET /", response=None),
 ]
 
 
@@ -306,7 +317,7 @@ def test_what_the_log_of_an_exchange_is_made_of(make_bench, lines, fields):
 
     def decode(self, direction, buffer, now):
         found = Decent.decode(self, direction, buffer, now)
-        return found._replace(**fields) if found is not NEED_MORE else found
+        return found.replace(**fields) if found is not NEED_MORE else found
 
     bench = play(make_bench, lines, changed(decode=decode))
     assert failures(bench) == ["protocol bad: decode: TypeError"]
@@ -328,17 +339,24 @@ def test_what_the_log_of_an_exchange_is_made_of(make_bench, lines, fields):
         {"direction": Direction.INGRESS, "position": "7"},
         {"direction": Direction.INGRESS, "position": -1},
         {"upgrade": ["words"]},
+        {"request": "GET /"},
+        {"request": HttpResponse(101, "1.1", Headers(), 1, 2, 3, 0)},
+        {"response": 101},
     ],
     ids=shown,
 )
 def test_what_a_break_is_made_of(make_bench, lines, fields):
-    bench = play(make_bench, lines, changed(decode=returns(ProtocolBreak("gap")._replace(**fields))))
+    bench = play(make_bench, lines, changed(decode=returns(ProtocolBreak(reason="gap").replace(**fields))))
     assert failures(bench) == ["protocol bad: decode: TypeError"]
     assert [found.reason for found in bench.breaks] == ["plugin"]
 
 
 def test_a_breaks_detail_is_one_line_that_a_terminal_can_show(make_bench, lines):
-    bench = play(make_bench, lines, changed(decode=returns(ProtocolBreak("gap", "\x1b[2J\n" + "x" * 5000))))
+    bench = play(
+        make_bench,
+        lines,
+        changed(decode=returns(ProtocolBreak(reason="gap", detail="\x1b[2J\n" + "x" * 5000))),
+    )
     (told,) = bench.breaks
     assert told.detail.startswith("\\x1b[2J\\n")
     assert len(told.detail) < 1100
@@ -348,7 +366,7 @@ def test_reasons_without_number_are_counted_as_one(make_bench, lines):
     numbers = itertools.count()
 
     def make(connection, settings, upgrade):
-        return changed(decode=returns(ProtocolBreak(f"reason{next(numbers)}")))(0, 0, 0)
+        return changed(decode=returns(ProtocolBreak(reason=f"reason{next(numbers)}")))(0, 0, 0)
 
     bench = make_bench(protocols=[dataclasses.replace(lines, make=make)])
     for identity in range(1, 101):
@@ -363,7 +381,7 @@ def test_an_upgrade_to_itself(make_bench, lines, consumes):
     def decode(self, direction, buffer, now):
         if consumes and len(buffer):
             buffer.consume(1)
-        return ProtocolBreak("upgrade", upgrade="words")
+        return ProtocolBreak(reason="upgrade", upgrade="words")
 
     make = changed(decode=decode)
     sniff = lambda data: Verdict.YES if data[:1] == b"~" else Verdict.NO  # noqa: E731
@@ -404,7 +422,7 @@ def generator(*parts):
         returns("exchange"),
         returns({"a": 1}),
         returns([NEED_MORE]),
-        returns([ProtocolBreak("gap")]),
+        returns([ProtocolBreak(reason="gap")]),
         returns([EXCHANGE, None]),
         generator(EXCHANGE, SystemExit()),
         generator(EXCHANGE, UnreadableError()),
@@ -466,7 +484,7 @@ def test_whatever_hooks_raise(make_bench, lines, error):
         raise ERRORS[error]
 
     plugin = hooks(handle_exchange=handle_exchange, on_protocol_break=on_protocol_break)
-    bench = play(make_bench, lines, changed(decode=returns(ProtocolBreak("gap"))), plugin)
+    bench = play(make_bench, lines, changed(decode=returns(ProtocolBreak(reason="gap"))), plugin)
     assert [told.reason for told in bench.breaks] == ["gap"], "others are told of it"
     assert {failure.rpartition(": ")[0] for failure in failures(bench)} == {
         "plugin0: handle_exchange",
@@ -474,7 +492,7 @@ def test_whatever_hooks_raise(make_bench, lines, error):
     }
 
 
-LOG = AccessLog(None, 1, 2, "x")
+LOG = AccessLog(connection=None, start=1, end=2, protocol="x")
 
 
 class Hostile(str):
@@ -503,24 +521,23 @@ class HostileNumber(int):
         7,
         True,
         (None, 1, 2, "x"),
-        LOG._replace(start="1"),
-        LOG._replace(end=None),
-        LOG._replace(protocol=None),
-        LOG._replace(protocol=""),
-        LOG._replace(protocol=b"x"),
-        LOG._replace(version=1.1),
-        LOG._replace(attributes=None),
-        LOG._replace(attributes=[("a", 1)]),
-        LOG._replace(attributes={1: 1}),
-        LOG._replace(attributes={"a": 1.5}),
-        LOG._replace(attributes={"a": {}}),
-        LOG._replace(attributes={"a": b"bytes"}),
-        LOG._replace(attributes={"a": 1 << 62}),
-        LOG._replace(attributes={"a": -(1 << 64)}),
-        LOG._replace(start=10**30),
-        LOG._replace(start=-(10**30)),
-        LOG._replace(end=1 << 62),
-        tuple.__new__(AccessLog, (None, 1)),
+        LOG.replace(start="1"),
+        LOG.replace(end=None),
+        LOG.replace(protocol=None),
+        LOG.replace(protocol=""),
+        LOG.replace(protocol=b"x"),
+        LOG.replace(version=1.1),
+        LOG.replace(attributes=None),
+        LOG.replace(attributes=[("a", 1)]),
+        LOG.replace(attributes={1: 1}),
+        LOG.replace(attributes={"a": 1.5}),
+        LOG.replace(attributes={"a": {}}),
+        LOG.replace(attributes={"a": b"bytes"}),
+        LOG.replace(attributes={"a": 1 << 62}),
+        LOG.replace(attributes={"a": -(1 << 64)}),
+        LOG.replace(start=10**30),
+        LOG.replace(start=-(10**30)),
+        LOG.replace(end=1 << 62),
         EXCHANGE,
     ],
     ids=shown,
@@ -560,7 +577,7 @@ def test_attributes_may_be_any_mapping_and_any_text(make_bench, lines):
     attributes = types.MappingProxyType({"reply": "!a", "flag": True, "verdict": Outcome.SPLIT.value})
 
     def handle_exchange(connection):
-        return LOG._replace(attributes=attributes)
+        return LOG.replace(attributes=attributes)
 
     bench = play(make_bench, lines, changed(), hooks(handle_exchange=handle_exchange))
     assert failures(bench) == []
@@ -577,7 +594,7 @@ def test_attributes_of_derived_classes_are_what_they_are_derived_from(make_bench
     """No code of theirs runs in a sink: what it raised would be the sink's failure."""
 
     def handle_exchange(connection):
-        return LOG._replace(attributes=kind({"a": derived, "reply": "!a"}))
+        return LOG.replace(attributes=kind({"a": derived, "reply": "!a"}))
 
     bench = play(make_bench, lines, changed(), hooks(handle_exchange=handle_exchange))
     assert failures(bench) == []
@@ -1004,7 +1021,7 @@ def opened_by(make_bench, lines, source):
     bench.write(b"?")
     bench.pipeline.finish(bench.clock)
     assert len(bench.exchanges) == 3, "a source that cannot say whether it is open has it open"
-    assert sorted(bench.delivered) == sorted(bench.sent)
+    assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
     return {failure.rpartition(": ")[0] for failure in failures(bench)}
 
 
@@ -1014,12 +1031,12 @@ def test_whatever_a_source_raises_when_it_is_told_or_asked(make_bench, lines, er
     assert opened_by(make_bench, lines, Source(raises(error))) == {f"Source: {name}" for name in methods}
 
 
-@pytest.mark.parametrize("said", [7, "open", {}, EXCHANGE, ProtocolBreak("x")], ids=shown)
+@pytest.mark.parametrize("said", [7, "open", {}, EXCHANGE, ProtocolBreak(reason="x")], ids=shown)
 def test_whatever_a_source_answers(make_bench, lines, said):
     assert opened_by(make_bench, lines, Source(returns(said))) == {"Source: is_open", "Source: describe"}
 
 
-HERE = Address("10.0.0.1", 80)
+HERE = Address(host="10.0.0.1", port=80)
 
 
 @pytest.mark.parametrize(
@@ -1027,8 +1044,8 @@ HERE = Address("10.0.0.1", 80)
     [
         {"local": None},
         {"local": ("10.0.0.1", 80)},
-        {"remote": Address(None, 80)},
-        {"remote": Address("10.0.0.1", "80")},
+        {"remote": Address(host=None, port=80)},
+        {"remote": Address(host="10.0.0.1", port="80")},
         {"role": "server"},
         {"pid": None},
         {"time": "now"},
@@ -1037,7 +1054,11 @@ HERE = Address("10.0.0.1", 80)
 )
 def test_what_a_connection_is_described_as(make_bench, lines, fields):
     source = Source(returns(True))
-    source.describe = returns(Opened(1, 0, HERE, HERE, None, 42, True, None)._replace(**fields))
+    source.describe = returns(
+        Opened(
+            connection=1, time=0, local=HERE, remote=HERE, role=None, pid=42, late=True, detail=None
+        ).replace(**fields)
+    )
     assert opened_by(make_bench, lines, source) == {"Source: describe"}
 
 

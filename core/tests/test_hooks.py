@@ -22,11 +22,22 @@ from rover.run.configuration import CORE, Catalogue
 
 
 def request() -> HttpRequest:
-    return HttpRequest("GET", "/", "1.1", Headers(), 1, 2, 18, 0)
+    return HttpRequest(
+        method="GET",
+        target="/",
+        version="1.1",
+        headers=Headers(),
+        start=1,
+        end=2,
+        header_size=18,
+        body_size=0,
+    )
 
 
 def response() -> HttpResponse:
-    return HttpResponse(200, "1.1", Headers(), 3, 4, 19, 0)
+    return HttpResponse(
+        status=200, version="1.1", headers=Headers(), start=3, end=4, header_size=19, body_size=0
+    )
 
 
 def scripted(*results):
@@ -66,9 +77,9 @@ def play(make_bench, lines, plugin, *results):
 def test_an_exchange_names_the_hook_that_it_goes_to(kind):
     """And calls it with what that declares."""
     exchange = {
-        HttpExchange: HttpExchange(0, request(), response()),
-        HttpStream: HttpStream(1, request(), response()),
-        Exchange: Exchange(0, 1, 2, "lines", {}),
+        HttpExchange: HttpExchange(owner=0, request=request(), response=response()),
+        HttpStream: HttpStream(owner=1, request=request(), response=response()),
+        Exchange: Exchange(owner=0, start=1, end=2, name="lines", attributes={}),
     }[kind]
     given = {"connection": object(), "exchange": exchange, "stream": exchange, "details": ()}
     given |= {"request": request(), "response": response()}
@@ -77,7 +88,12 @@ def test_an_exchange_names_the_hook_that_it_goes_to(kind):
 
 
 def test_an_exchange_of_any_protocol_can_be_assumed(make_bench, lines):
-    bench = play(make_bench, lines, object(), Exchange(0, 1, 2, "lines", {"a": 1}, assumed=True))
+    bench = play(
+        make_bench,
+        lines,
+        object(),
+        Exchange(owner=0, start=1, end=2, name="lines", attributes={"a": 1}, assumed=True),
+    )
     (log,) = bench.exchanges
     assert log.attributes == {"a": 1, "rover.pairing": "assumed"}
 
@@ -87,9 +103,16 @@ def test_handle_http_data(make_bench, lines):
         @hookimpl
         def handle_http_data(self, connection, request, response, details):
             assert response is not None
-            return AccessLog(connection, request.start, response.end, "http", details=details)
+            return AccessLog(
+                connection=connection, start=request.start, end=response.end, protocol="http", details=details
+            )
 
-    bench = play(make_bench, lines, Plugin(), HttpExchange(0, request(), response(), Outcome.ABORTED))
+    bench = play(
+        make_bench,
+        lines,
+        Plugin(),
+        HttpExchange(owner=0, request=request(), response=response(), outcome=Outcome.ABORTED),
+    )
     (log,) = bench.exchanges
     assert (log.protocol, log.start, log.end, log.outcome) == ("http", 1, 4, Outcome.ABORTED)
     assert len(log.details) == 1
@@ -100,25 +123,38 @@ class Logs:
 
     @hookimpl
     def handle_http_data(self, connection, request, response, details):
-        return AccessLog(connection, request.start, request.end, "http", attributes={"a": 1}, details=details)
+        return AccessLog(
+            connection=connection,
+            start=request.start,
+            end=request.end,
+            protocol="http",
+            attributes={"a": 1},
+            details=details,
+        )
 
     @hookimpl
     def handle_whole_stream(self, connection, stream, details):
-        return AccessLog(connection, 0, 1, "http", details=details)
+        return AccessLog(connection=connection, start=0, end=1, protocol="http", details=details)
 
 
 def test_an_exchange_that_waited_for_an_answer_lasts_as_long(make_bench, lines):
-    unanswered = HttpExchange(0, request(), None, Outcome.ABORTED, end=4_000)
+    unanswered = HttpExchange(owner=0, request=request(), response=None, outcome=Outcome.ABORTED, end=4_000)
     (log,) = play(make_bench, lines, Logs(), unanswered).exchanges
     assert (log.start, log.end) == (1, 4_000)
-    (log,) = play(make_bench, lines, Logs(), HttpStream(0, request(), None, end=9)).exchanges
+    (log,) = play(
+        make_bench, lines, Logs(), HttpStream(owner=0, request=request(), response=None, end=9)
+    ).exchanges
     assert (log.start, log.end) == (0, 9)
 
 
 def test_a_pair_that_nothing_proves_is_marked(make_bench, lines):
-    (log,) = play(make_bench, lines, Logs(), HttpExchange(0, request(), response(), assumed=True)).exchanges
+    (log,) = play(
+        make_bench, lines, Logs(), HttpExchange(owner=0, request=request(), response=response(), assumed=True)
+    ).exchanges
     assert log.attributes == {"a": 1, "rover.pairing": "assumed"}
-    (log,) = play(make_bench, lines, Logs(), HttpExchange(0, request(), response())).exchanges
+    (log,) = play(
+        make_bench, lines, Logs(), HttpExchange(owner=0, request=request(), response=response())
+    ).exchanges
     assert log.attributes == {"a": 1}
 
 
@@ -129,10 +165,10 @@ def test_handle_whole_stream_is_called_when_finished_and_when_split(make_bench, 
         @hookimpl
         def handle_whole_stream(self, connection, stream, details):
             streams.append((stream.outcome, len(details)))
-            return AccessLog(connection, 0, 1, "http", details=details)
+            return AccessLog(connection=connection, start=0, end=1, protocol="http", details=details)
 
-    whole = HttpStream(0, request(), response())
-    split = whole._replace(outcome=Outcome.SPLIT)
+    whole = HttpStream(owner=0, request=request(), response=response())
+    split = whole.replace(outcome=Outcome.SPLIT)
     bench = play(make_bench, lines, Plugin(), whole, split)
     bench.pipeline.tick(bench.clock)
     assert streams == [(Outcome.COMPLETE, 1), (Outcome.SPLIT, 0)]
@@ -145,7 +181,9 @@ def test_handle_exchange_falls_back_to_the_attributes(make_bench, lines):
         def handle_exchange(self, connection, exchange, details):
             return None
 
-    bench = play(make_bench, lines, Plugin(), Exchange(0, 1, 2, "x", {"x.y": 1}))
+    bench = play(
+        make_bench, lines, Plugin(), Exchange(owner=0, start=1, end=2, name="x", attributes={"x.y": 1})
+    )
     assert bench.exchanges[0].attributes == {"x.y": 1}
 
 

@@ -23,25 +23,29 @@ def b64(value: str) -> str:
 
 
 SW8 = "-".join(["1", b64("trace.1"), b64("segment.2"), "3", b64("s"), b64("i"), b64("/e"), b64("a:1")])
-FROM_SW8 = TraceContext("skywalking", "trace.1", "3", "segment.2")
+FROM_SW8 = TraceContext(provider="skywalking", trace_id="trace.1", span_id="3", segment_id="segment.2")
+
+
+def context(provider: str, trace: str = TRACE) -> TraceContext:
+    return TraceContext(provider=provider, trace_id=trace, span_id=SPAN)
 
 
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ([("traceparent", f"00-{TRACE}-{SPAN}-01")], TraceContext("w3c", TRACE, SPAN)),
-        ([("traceparent", f"cc-{TRACE}-{SPAN}-01-what-follows")], TraceContext("w3c", TRACE, SPAN)),
+        ([("traceparent", f"00-{TRACE}-{SPAN}-01")], context("w3c")),
+        ([("traceparent", f"cc-{TRACE}-{SPAN}-01-what-follows")], context("w3c")),
         ([("traceparent", f"00-{TRACE}-{SPAN}-01-what-follows")], None),
         ([("traceparent", f"ff-{TRACE}-{SPAN}-01")], None),
         ([("traceparent", f"00-{'0' * 32}-{SPAN}-01")], None),
         ([("traceparent", f"00-{TRACE}-{'0' * 16}-01")], None),
         ([("traceparent", f"00-{TRACE.upper()}-{SPAN}-01")], None),
-        ([("b3", f"{TRACE}-{SPAN}-1")], TraceContext("zipkin", TRACE, SPAN)),
-        ([("b3", f"{SPAN}-{SPAN}")], TraceContext("zipkin", SPAN, SPAN)),
-        ([("b3", f"{TRACE}-{SPAN}-d-{SPAN}")], TraceContext("zipkin", TRACE, SPAN)),
+        ([("b3", f"{TRACE}-{SPAN}-1")], context("zipkin")),
+        ([("b3", f"{SPAN}-{SPAN}")], context("zipkin", SPAN)),
+        ([("b3", f"{TRACE}-{SPAN}-d-{SPAN}")], context("zipkin")),
         ([("b3", "0")], None),
         ([("b3", f"{TRACE}-{SPAN}-2")], None),
-        ([("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)], TraceContext("zipkin", TRACE, SPAN)),
+        ([("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)], context("zipkin")),
         ([("x-b3-traceid", TRACE)], None),
         ([("x-b3-traceid", "xyz"), ("x-b3-spanid", SPAN)], None),
         ([("sw8", SW8)], FROM_SW8),
@@ -50,7 +54,7 @@ FROM_SW8 = TraceContext("skywalking", "trace.1", "3", "segment.2")
         ([("sw8", SW8.replace("-3-", "-x-"))], None),
         ([("sw8", "1-" * 100_000)], None),
         ([("traceparent", f"00-{TRACE}-{SPAN}-01"), ("sw8", SW8)], FROM_SW8),
-        ([("sw8", "broken"), ("b3", f"{TRACE}-{SPAN}")], TraceContext("zipkin", TRACE, SPAN)),
+        ([("sw8", "broken"), ("b3", f"{TRACE}-{SPAN}")], context("zipkin")),
         ([], None),
     ],
 )  # fmt: skip
@@ -90,7 +94,16 @@ def test_headers_keep_order_and_repetition():
 
 
 def test_what_is_not_known_is_absent():
-    request = HttpRequest("CONNECT", "h:443", "1.1", Headers(), 0, 1, 30, None)
+    request = HttpRequest(
+        method="CONNECT",
+        target="h:443",
+        version="1.1",
+        headers=Headers(),
+        start=0,
+        end=1,
+        header_size=30,
+        body_size=None,
+    )
     assert http_attributes(request, None) == {
         "http.request.method": "CONNECT",
         "url.original": "h:443",
@@ -100,8 +113,19 @@ def test_what_is_not_known_is_absent():
 
 def test_what_is_known_has_its_opentelemetry_name():
     headers = Headers([("host", "h"), ("user-agent", "curl"), ("traceparent", f"00-{TRACE}-{SPAN}-01")])
-    request = HttpRequest("GET", "/a?b", "1.1", headers, 0, 1, 30, 0)
-    response = HttpResponse(200, "1.1", Headers(), 2, 3, 40, 5)
+    request = HttpRequest(
+        method="GET",
+        target="/a?b",
+        version="1.1",
+        headers=headers,
+        start=0,
+        end=1,
+        header_size=30,
+        body_size=0,
+    )
+    response = HttpResponse(
+        status=200, version="1.1", headers=Headers(), start=2, end=3, header_size=40, body_size=5
+    )
     assert http_attributes(request, response) == {
         "http.request.method": "GET",
         "url.original": "/a?b",

@@ -25,7 +25,7 @@ def call(*arguments: str | Path) -> None:
     app(["plugins", *map(str, arguments)], standalone_mode=False)
 
 
-@pytest.mark.parametrize("kind", ["--protocol", "--sink"])
+@pytest.mark.parametrize("kind", ["--protocol", "--sink", "--hooks"])
 def test_the_tests_of_what_is_written_pass(kind, tmp_path):
     written = tmp_path / "here"
     call("new", "two-words", kind, "--directory", written)
@@ -107,7 +107,7 @@ def test_nothing_is_left_of_what_could_not_be_written_whole(tmp_path):
 
 
 def test_a_plugin_is_of_one_kind():
-    with pytest.raises(UsageError, match="--protocol and --sink"):
+    with pytest.raises(UsageError, match="--sink and --protocol: a plugin begins as one"):
         call("new", "x", "--protocol", "--sink")
 
 

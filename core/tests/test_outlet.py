@@ -8,7 +8,7 @@ import pytest
 
 from rover import AccessLog, SinkError
 from rover.pipeline import outlet as outlet_module
-from rover.pipeline.outlet import Outlet
+from rover.pipeline.outlet import Bell, Outlet
 from rover.testing import connection
 
 
@@ -71,7 +71,7 @@ def start(sink):
 
 def logs(count: int) -> list[AccessLog]:
     value = connection()
-    return [AccessLog(value, n, n + 1, protocol="lines") for n in range(count)]
+    return [AccessLog(connection=value, start=n, end=n + 1, protocol="lines") for n in range(count)]
 
 
 def put(outlet: Outlet, some: list[AccessLog]) -> None:
@@ -247,3 +247,47 @@ def test_what_is_shed_is_not_prepared():
     outlet.start()
     outlet.stop(time.monotonic() + 5)
     assert (outlet.logged, outlet.lost) == (3, {"queue_full": 10})
+
+
+@pytest.mark.parametrize(
+    ("before", "heard"),
+    [
+        ("", False),
+        ("r", True),
+        ("rr", True),  # twice is once
+        ("rw", False),
+        ("rrw", False),
+        ("rh", False),
+        ("hr", True),
+        ("rhr", True),
+        ("rhh", False),
+        ("rwrw", False),
+        ("rwr", True),
+    ],
+)
+def test_a_bell_is_heard_once_also_by_who_waits_later(before: str, heard: bool) -> None:
+    """`r`: it rings; `w`: somebody waits; `h`: it is hushed."""
+    bell = Bell()
+    for step in before:
+        {"r": bell.ring, "w": lambda: bell.wait(None), "h": bell.hush}[step]()
+    began = time.monotonic()
+    bell.wait(60 if heard else 0.05)
+    assert (time.monotonic() - began < 30) if heard else (time.monotonic() - began >= 0.05)
+
+
+def test_no_ring_is_lost_between_threads() -> None:
+    """Each answers the other before that rings again."""
+    here, there = Bell(), Bell()
+
+    def answer() -> None:
+        for _ in range(500):
+            there.wait(None)
+            here.ring()
+
+    answerer = threading.Thread(target=answer, daemon=True)
+    answerer.start()
+    for _ in range(500):
+        there.ring()
+        here.wait(20)
+    answerer.join(20)
+    assert not answerer.is_alive()

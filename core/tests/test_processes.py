@@ -60,7 +60,7 @@ def test_each_log_of_a_process_carries_it(make_bench: Any) -> None:
         bench.write(b"!a\n", identity)
         bench.read(b"#gap\n", identity)
         bench.close(identity)
-    assert asked == [Process(42, "app")]
+    assert asked == [Process(pid=42, name="app")]
     assert len(bench.logs) == 8
     for log in bench.logs:
         assert log.connection.process.attributes == {"service.name": "app-service"}
@@ -69,18 +69,18 @@ def test_each_log_of_a_process_carries_it(make_bench: Any) -> None:
 def test_it_is_asked_when_a_connection_is_seen(make_bench: Any) -> None:
     asked: list[Process] = []
     bench = make_bench(*plugins(named(asked)))
-    bench.pipeline.process(Process(43, "idle"))
+    bench.pipeline.process(Process(pid=43, name="idle"))
     assert asked == []
     bench.open()
-    assert asked == [Process(42, "app")]
+    assert asked == [Process(pid=42, name="app")]
 
 
 def test_who_uses_a_connection_later_is_described_too(make_bench: Any) -> None:
     """A descriptor that was passed on, or inherited."""
     bench = make_bench(*plugins(named([])))
-    bench.pipeline.process(Process(43, "child"))
+    bench.pipeline.process(Process(pid=43, name="child"))
     bench.open()
-    detail = bench.detail(1, 5, 0, 3)._replace(pid=43)
+    detail = bench.detail(1, 5, 0, 3).replace(pid=43)
     bench.pipeline.data(detail, b"?a\n")
     bench.write(b"!a\n")
     assert bench.exchanges[0].connection.process == (43, "child", {"service.name": "child-service"})
@@ -89,29 +89,29 @@ def test_who_uses_a_connection_later_is_described_too(make_bench: Any) -> None:
 def test_once_and_again_after_an_exec() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
-    table.learn(Process(7, "sh"))
+    table.learn(Process(pid=7, name="sh"))
     assert table.get(7) == table.get(7) == (7, "sh", {"service.name": "sh-service"})
-    table.learn(Process(7, "nginx"))
+    table.learn(Process(pid=7, name="nginx"))
     assert table.get(7) == table.get(7) == (7, "nginx", {"service.name": "nginx-service"})
-    assert asked == [Process(7, "sh"), Process(7, "nginx")]
+    assert asked == [Process(pid=7, name="sh"), Process(pid=7, name="nginx")]
 
 
 def test_a_process_of_no_name_is_asked_about_once_and_no_process_never() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
     assert table.get(7) == table.get(7) == (7, "", {"service.name": "-service"})
-    assert table.get(0) == Process(0, "")
-    assert asked == [Process(7, "")]
+    assert table.get(0) == Process(pid=0, name="")
+    assert asked == [Process(pid=7, name="")]
 
 
 def test_what_is_kept_is_bounded_and_the_least_recently_used_goes() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
     for pid in range(1, MAX_PROCESSES + 1):
-        table.learn(Process(pid, "a"))
+        table.learn(Process(pid=pid, name="a"))
     table.get(1)
     for pid in range(MAX_PROCESSES + 1, MAX_PROCESSES + 1000):
-        table.learn(Process(pid, "b"))
+        table.learn(Process(pid=pid, name="b"))
     assert table.get(1).name == "a"
     assert table.get(2).name == ""
     assert [process.pid for process in asked] == [1, 2]
@@ -121,9 +121,9 @@ def test_what_is_kept_is_bounded_and_the_least_recently_used_goes() -> None:
 
 def test_without_plugins_nothing_is_added() -> None:
     table, _ = processes()
-    table.learn(Process(7, "a"))
-    assert table.get(7) == Process(7, "a")
-    assert table.get(8) == Process(8, "")
+    table.learn(Process(pid=7, name="a"))
+    assert table.get(7) == Process(pid=7, name="a")
+    assert table.get(8) == Process(pid=8, name="")
     assert not table._undescribed
 
 

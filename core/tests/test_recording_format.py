@@ -49,6 +49,27 @@ class Told:
         self.records.append(loss)
 
 
+NAMES = (
+    "connection",
+    "sequence",
+    "start",
+    "end",
+    "position",
+    "size",
+    "pid",
+    "fd",
+    "syscall",
+    "direction",
+    "error",
+)
+"""The fields of a detail in the order in which they lie in a record."""
+
+
+def numbers(detail: Detail) -> list[int]:
+    """As they lie in a record."""
+    return [getattr(detail, name) for name in NAMES]
+
+
 def take(writer: Writer, record: Any) -> None:
     """Any record, a call as (detail, payload), a tick as ("clock", time, gone)."""
     match record:
@@ -103,16 +124,37 @@ def read(path: Path) -> tuple[list[Any], str]:
     return told.records, message
 
 
-DETAIL = Detail(7, 1, 100, 110, 0, 5, 42, 3, 9, 0, 0)
+DETAIL = Detail(
+    connection=7,
+    sequence=1,
+    start=100,
+    end=110,
+    position=0,
+    size=5,
+    pid=42,
+    fd=3,
+    syscall=9,
+    direction=0,
+    error=0,
+)
 RECORDS: list[Any] = [
-    Process(42, "app"),
-    Opened(7, 90, Address("10.0.0.1", 80), Address("::1", 4000), Role.SERVER, 42, False, DETAIL),
+    Process(pid=42, name="app"),
+    Opened(
+        connection=7,
+        time=90,
+        local=Address(host="10.0.0.1", port=80),
+        remote=Address(host="::1", port=4000),
+        role=Role.SERVER,
+        pid=42,
+        late=False,
+        detail=DETAIL,
+    ),
     (DETAIL, b"hello"),
     ("clock", 1_000_000_000, [3]),
-    Loss(12, "ring_full"),
-    (DETAIL._replace(sequence=3, direction=1, size=9), b"w"),
-    Closed(7, 130, True, None),
-    Closed(8, 140, False, DETAIL._replace(connection=8), 4096),
+    Loss(records=12, cause="ring_full"),
+    (DETAIL.replace(sequence=3, direction=1, size=9), b"w"),
+    Closed(connection=7, time=130, reset=True, detail=None),
+    Closed(connection=8, time=140, reset=False, detail=DETAIL.replace(connection=8), unseen=4096),
 ]
 
 # -- round trip ----------------------------------------------------------------------------------
@@ -123,22 +165,39 @@ u62 = st.integers(0, MAX_NUMBER)
 i62 = st.integers(-MAX_NUMBER, MAX_NUMBER)
 names = st.text(st.characters(codec=None), max_size=20)  # also lone surrogates: they need be no UTF-8
 words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=45)
-addresses = st.builds(Address, words, st.integers(0, 65535))
+addresses = st.builds(Address, host=words, port=st.integers(0, 65535))
 details = st.builds(
-    Detail, u64, u62, i62, i62, u62, u62, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
+    Detail,
+    connection=u64,
+    sequence=u62,
+    start=i62,
+    end=i62,
+    position=u62,
+    size=u62,
+    pid=i32,
+    fd=i32,
+    syscall=st.integers(0, 65535),
+    direction=st.integers(0, 1),
+    error=i32,
 )
 calls = st.tuples(details, st.binary(max_size=50)).map(
-    lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1])
+    lambda call: (call[0].replace(size=max(call[0].size, len(call[1]))), call[1])
 )
 records = st.one_of(
-    st.builds(Process, i32, names, st.just({})),
+    st.builds(Process, pid=i32, name=names, attributes=st.just({})),
     st.builds(
         Opened,
-        *(u64, i62, addresses, addresses, st.sampled_from([None, *Role]), i32),
-        *(st.booleans(), st.none() | details),
+        connection=u64,
+        time=i62,
+        local=addresses,
+        remote=addresses,
+        role=st.sampled_from([None, *Role]),
+        pid=i32,
+        late=st.booleans(),
+        detail=st.none() | details,
     ),
-    st.builds(Closed, u64, i62, st.booleans(), st.none() | details, u62),
-    st.builds(Loss, u64, words),
+    st.builds(Closed, connection=u64, time=i62, reset=st.booleans(), detail=st.none() | details, unseen=u62),
+    st.builds(Loss, records=u64, cause=words),
     calls,
 )
 
@@ -196,7 +255,7 @@ def test_what_is_given_up_early_ends_with_its_last_record(tmp_path, cut):
 
 def test_blocks_end_with_their_size(tmp_path):
     path = tmp_path / "x"
-    call = (DETAIL._replace(size=100_000), b"x" * 100_000)
+    call = (DETAIL.replace(size=100_000), b"x" * 100_000)
     write(path, [call] * 30)
     data, at, sizes = path.read_bytes(), form.HEADER_SIZE, []
     while at < len(data):
@@ -210,7 +269,7 @@ def test_blocks_end_with_their_size(tmp_path):
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
     path = tmp_path / "x"
-    write(path, [(DETAIL._replace(size=10_000), b"x" * 10_000)] * 2000)
+    write(path, [(DETAIL.replace(size=10_000), b"x" * 10_000)] * 2000)
 
     class Count(Told):
         calls = 0
@@ -324,6 +383,10 @@ def entry(kind: int, content: bytes) -> bytes:
     return struct.pack("<BI", kind, len(content)) + content
 
 
+def call(detail: Detail, size: int, payload: bytes = b"") -> bytes:
+    return entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *numbers(detail), size) + payload)
+
+
 def block(entries: bytes, size: int | None = None) -> bytes:
     length = struct.pack("<I", len(entries) if size is None else size)
     return length + struct.pack("<I", zlib.crc32(length + entries)) + entries
@@ -340,7 +403,7 @@ def loss(text: bytes, size: int | None = None) -> bytes:
 
 LOSS = loss(b"ring")
 END = entry(form.END, struct.pack("<q", 9))
-TOLD = [Loss(3, "ring")]
+TOLD = [Loss(records=3, cause="ring")]
 ENDS = (b"\x03::1" + bytes(2)) * 2
 TIME = "a time of more than 62 bits"
 
@@ -375,13 +438,12 @@ TIME = "a time of more than 62 bits"
         (header() + block(entry(form.CLOCK, struct.pack("<qI", 3, 2**31))), [], "2147483648 connections"),
         (header() + block(entry(form.OPENED, bytes(20) + b"\3" + bytes(9))), [], "role 3"),
         (
-            header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL[:9], 2, 0, 0))),
+            header() + block(call(DETAIL.replace(direction=2), 0)),
             [],
             "direction 2",
         ),
         (
-            header()
-            + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL._replace(size=1 << 62), 0))),
+            header() + block(call(DETAIL.replace(size=1 << 62), 0)),
             [],
             "a number of more than 62 bits",
         ),
@@ -392,12 +454,12 @@ TIME = "a time of more than 62 bits"
         (form.pack_header(form.Header(1 << 62, 0)), [], TIME),
         (form.pack_header(form.Header(0, -(1 << 62))), [], TIME),
         (
-            header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL, 6) + b"longer")),
+            header() + block(call(DETAIL, 6, b"longer")),
             [],
             "6 bytes of payload in a call of 5",
         ),
         (
-            header() + block(entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *DETAIL, 5) + b"shor")),
+            header() + block(call(DETAIL, 5, b"shor")),
             [],
             "5 bytes of payload",
         ),
@@ -479,9 +541,9 @@ from rover import Detail
 from rover.recording.writer import Writer
 writer = Writer("-")
 writer.begin({EPOCH}, 5)
-detail = Detail{tuple(DETAIL)!r}
+detail = {DETAIL!r}
 for number in range(40):
-    writer.data(detail._replace(sequence=number, size=50_000), bytes([number]) * 50_000)
+    writer.data(detail.replace(sequence=number, size=50_000), bytes([number]) * 50_000)
 writer.end(0)
 print(writer.failure, file=sys.stderr)
 """
@@ -513,7 +575,7 @@ def test_standard_output_whose_reader_leaves():
 
 def test_causes_of_loss_do_not_fill_the_memory(tmp_path):
     path = tmp_path / "x"
-    losses = [Loss(1, str(number)) for number in range(100)]
+    losses = [Loss(records=1, cause=str(number)) for number in range(100)]
     write(path, losses)
     delivered, error = read(path)
     assert delivered == losses[: form.MAX_CAUSES]
@@ -523,12 +585,12 @@ def test_causes_of_loss_do_not_fill_the_memory(tmp_path):
 @pytest.mark.parametrize(
     "record",
     [
-        (DETAIL._replace(connection=2**64), b""),
-        Process(2**31, ""),
-        Process(1, "x" * 256),
-        Loss(1, "one\nand another"),
-        RECORDS[1]._replace(local=Address("\x1b[2J", 80)),
-        RECORDS[1]._replace(remote=Address("::1", 65536)),
+        (DETAIL.replace(fd=2**31), b""),
+        Process(pid=2**31, name=""),
+        Process(pid=1, name="x" * 256),
+        Loss(records=1, cause="one\nand another"),
+        RECORDS[1].replace(local=Address(host="\x1b[2J", port=80)),
+        RECORDS[1].replace(remote=Address(host="::1", port=65536)),
     ],
 )
 def test_a_value_that_does_not_fit_stops_the_recording(tmp_path, record):
@@ -536,18 +598,18 @@ def test_a_value_that_does_not_fit_stops_the_recording(tmp_path, record):
     path = tmp_path / "x"
     writer = Writer(str(path))
     writer.begin(EPOCH, 0)
-    writer.lost(Loss(1, "ring_full"))
+    writer.lost(Loss(records=1, cause="ring_full"))
     take(writer, record)
     failure = writer.failure
-    writer.lost(Loss(2, "ring_full"))
-    writer.process(Process(2**31, ""))
+    writer.lost(Loss(records=2, cause="ring_full"))
+    writer.process(Process(pid=2**31, name=""))
     writer.end(0)
     name = "Detail" if type(record) is tuple else type(record).__name__
     assert failure.startswith(f"a recording cannot hold {name}(")
     assert writer.failure == failure
     assert writer.records == 1
     delivered, error = read(path)
-    assert delivered == [Loss(1, "ring_full")]
+    assert delivered == [Loss(records=1, cause="ring_full")]
     assert "no end" in error
 
 

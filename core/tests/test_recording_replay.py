@@ -77,14 +77,14 @@ class Lines:
         self, direction: Direction, buffer: StreamBuffer, now: int
     ) -> AnyExchange | Outcomes | ProtocolBreak:
         if buffer.at_gap:
-            return ProtocolBreak("gap", "bytes are missing")
+            return ProtocolBreak(reason="gap", detail="bytes are missing")
         end = buffer.data.find(b"\n", buffer.offset)
         if end < 0:
             return NEED_MORE
         line = bytes(buffer.data[buffer.offset : end]).decode("latin-1")
         size = end + 1 - buffer.offset
         if line.startswith("#"):
-            return ProtocolBreak("framing", line)
+            return ProtocolBreak(reason="framing", detail=line)
         if line.startswith("?"):
             self.role = Role.SERVER if direction is Direction.INGRESS else Role.CLIENT
             self._asked.append((self._number, line, buffer.since))
@@ -93,7 +93,13 @@ class Lines:
         elif self._asked:
             number, request, start = self._asked.pop(0)
             buffer.consume(size, number)
-            return Exchange(number, start, now, "lines", {"request": request, "reply": line})
+            return Exchange(
+                owner=number,
+                start=start,
+                end=now,
+                name="lines",
+                attributes={"request": request, "reply": line},
+            )
         else:
             buffer.consume(size)
         return self.decode(direction, buffer, now)
@@ -101,11 +107,24 @@ class Lines:
     def expire(self, now: int) -> list[Exchange]:
         late = [a for a in self._asked if now - a[2] > PATIENCE and a[0] not in self._split]
         self._split |= {number for number, *_ in late}
-        return [Exchange(n, start, now, "lines", {"request": r}, Outcome.SPLIT) for n, r, start in late]
+        return [
+            Exchange(
+                owner=n, start=start, end=now, name="lines", attributes={"request": r}, outcome=Outcome.SPLIT
+            )
+            for n, r, start in late
+        ]
 
     def close(self, now: int) -> list[Exchange]:
         return [
-            Exchange(n, start, now, "lines", {"request": r}, Outcome.ABORTED) for n, r, start in self._asked
+            Exchange(
+                owner=n,
+                start=start,
+                end=now,
+                name="lines",
+                attributes={"request": r},
+                outcome=Outcome.ABORTED,
+            )
+            for n, r, start in self._asked
         ]
 
 
@@ -261,8 +280,17 @@ class Traffic:
         position = self._position.get((identity, direction), 0)
         self._position[identity, direction] = position + size
         return Detail(
-            *(identity, sequence, self._time - 400, self._time, position, size),
-            *(42 + identity % 2, 3, syscall, direction, 0),
+            connection=identity,
+            sequence=sequence,
+            start=self._time - 400,
+            end=self._time,
+            position=position,
+            size=size,
+            pid=42 + identity % 2,
+            fd=3,
+            syscall=syscall,
+            direction=direction,
+            error=0,
         )
 
     def wait(self, seconds: float) -> Poll:
@@ -271,8 +299,17 @@ class Traffic:
 
     def open(self, identity: int = 1, role: Role | None = Role.SERVER, *, late: bool = False) -> Opened:
         detail = None if late else self.detail(identity, Syscall.ACCEPT4, Direction.EGRESS)
-        ends = Address("10.0.0.1", 80), Address("2001:db8::2", 4000 + identity)
-        return Opened(identity, self._time, *ends, role, 42, late, detail)
+        ends = Address(host="10.0.0.1", port=80), Address(host="2001:db8::2", port=4000 + identity)
+        return Opened(
+            connection=identity,
+            time=self._time,
+            local=ends[0],
+            remote=ends[1],
+            role=role,
+            pid=42,
+            late=late,
+            detail=detail,
+        )
 
     def read(self, data: bytes, identity: int = 1, missing: int = 0) -> tuple[Detail, bytes]:
         size = len(data) + missing
@@ -287,15 +324,23 @@ class Traffic:
 
     def close(self, identity: int = 1, *, reset: bool = False) -> Closed:
         detail = None if reset else self.detail(identity, Syscall.CLOSE, Direction.EGRESS)
-        return Closed(identity, self._time, reset, detail)
+        return Closed(connection=identity, time=self._time, reset=reset, detail=detail)
 
 
 def test_exchanges_breaks_losses_and_plain_connections(tmp_path):
     t = Traffic()
     polls = [
-        Poll(0, [Process(42, "app"), t.open(), t.read(b"?one\n"), t.write(b"!one\n")]),
-        Poll(0.1, [Loss(3, "ring_full"), t.open(2, Role.CLIENT), t.write(b"?two\n", 2)]),
-        Poll(0.1, [t.read(b"#", 2), t.read(b"wrong\n", 2), Loss(1, "truncated"), Process(42, "renamed")]),
+        Poll(0, [Process(pid=42, name="app"), t.open(), t.read(b"?one\n"), t.write(b"!one\n")]),
+        Poll(0.1, [Loss(records=3, cause="ring_full"), t.open(2, Role.CLIENT), t.write(b"?two\n", 2)]),
+        Poll(
+            0.1,
+            [
+                t.read(b"#", 2),
+                t.read(b"wrong\n", 2),
+                Loss(records=1, cause="truncated"),
+                Process(pid=42, name="renamed"),
+            ],
+        ),
         Poll(0.1, [t.open(3, None, late=True), *(t.read(b"other", 3) for _ in range(20)), t.close(3)]),
         Poll(0.1, [t.read(b"?three\n", missing=5), t.write(b"!", 2), t.close(2), t.read(b"?unfinished\n")]),
     ]
@@ -311,7 +356,7 @@ def test_a_header_of_a_proxy_and_bytes_nobody_saw(tmp_path):
     t = Traffic()
     header = b"PROXY TCP4 192.0.2.7 192.0.2.8 5000 80\r\n"
     calls = [*(t.read(bytes([byte])) for byte in header), t.read(b"?one\n"), t.write(b"!one\n")]
-    polls = [Poll(0, [t.open(), *calls]), Poll(0.1, [t.close()._replace(unseen=700)])]
+    polls = [Poll(0, [t.open(), *calls]), Poll(0.1, [t.close().replace(unseen=700)])]
     ran = three_ways(lambda: Script(polls), tmp_path)
     assert_same(ran)
     assert b'"client.address":"192.0.2.7","client.port":5000' in ran[2].lines
@@ -418,9 +463,9 @@ def polls_of(draw: st.DrawFn) -> list[Poll]:
                 case "c":
                     content.append(t.close(identity, reset=draw(st.booleans())))
                 case "l":
-                    content.append(Loss(identity, "ring_full"))
+                    content.append(Loss(records=identity, cause="ring_full"))
                 case "p":
-                    content.append(Process(42, f"app{identity}"))
+                    content.append(Process(pid=42, name=f"app{identity}"))
                 case "x":
                     t.lose(identity)
         polls.append(Poll(seconds, content, draw(st.lists(identities, max_size=1))))
@@ -560,19 +605,40 @@ u62 = st.sampled_from([0, 1, 2, 5, 1000, 2**32, MAX_NUMBER])
 i62 = st.sampled_from([0, 1, 1000, 10**10, -1, EPOCH, -MAX_NUMBER, MAX_NUMBER])
 i32 = st.sampled_from([0, 42, -1, 2**31 - 1])
 details = st.none() | st.builds(
-    Detail, u64, u62, i62, i62, u62, u62, i32, i32, st.integers(0, 65535), st.integers(0, 1), i32
+    Detail,
+    connection=u64,
+    sequence=u62,
+    start=i62,
+    end=i62,
+    position=u62,
+    size=u62,
+    pid=i32,
+    fd=i32,
+    syscall=st.integers(0, 65535),
+    direction=st.integers(0, 1),
+    error=i32,
 )
-ends = st.builds(Address, st.sampled_from(["", "::1"]), st.sampled_from([0, 80, 65535]))
+ends = st.builds(Address, host=st.sampled_from(["", "::1"]), port=st.sampled_from([0, 80, 65535]))
 packed = st.one_of(
-    st.builds(Process, i32, st.text(st.characters(codec=None), max_size=5)).map(form.pack_process),
-    st.builds(Opened, u64, i62, ends, ends, st.sampled_from([None, *Role]), i32, st.booleans(), details).map(
-        form.pack_opened
+    st.builds(Process, pid=i32, name=st.text(st.characters(codec=None), max_size=5)).map(form.pack_process),
+    st.builds(
+        Opened,
+        connection=u64,
+        time=i62,
+        local=ends,
+        remote=ends,
+        role=st.sampled_from([None, *Role]),
+        pid=i32,
+        late=st.booleans(),
+        detail=details,
+    ).map(form.pack_opened),
+    st.builds(Closed, connection=u64, time=i62, reset=st.booleans(), detail=details, unseen=u62).map(
+        form.pack_closed
     ),
-    st.builds(Closed, u64, i62, st.booleans(), details, u62).map(form.pack_closed),
-    st.builds(Loss, u64, st.just("ring_full")).map(form.pack_loss),
+    st.builds(Loss, records=u64, cause=st.just("ring_full")).map(form.pack_loss),
     st.builds(form.Clock, i62, st.lists(u64, max_size=3)).map(form.pack_clock),
     st.tuples(details.filter(bool), lines)
-    .map(lambda call: (call[0]._replace(size=max(call[0].size, len(call[1]))), call[1]))
+    .map(lambda call: (call[0].replace(size=max(call[0].size, len(call[1]))), call[1]))
     .map(lambda call: form.pack_call(*call) + call[1]),
 )
 

@@ -53,7 +53,7 @@ def test_without_hypothesis_the_same_is_played(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     check_decoder(spec_of(), [PIPELINED], growth=False)
     with pytest.raises(LawError, match="after a loss"):
-        check_decoder(spec_of(("if self._lost:", "if False:")), [TURNS], growth=False)
+        check_decoder(spec_of(("assumed=self._lost and", "assumed=False and")), [TURNS], growth=False)
 
 
 MAYBE = "return Verdict.MAYBE if any(each.startswith(beginning) for each in OPENINGS) else Verdict.NO"
@@ -122,7 +122,7 @@ FAULTS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     ),
     "pairs counted on after a loss": (
         r"after a loss: .* was never spoken",
-        [("if self._lost:", "if False:")],
+        [("assumed=self._lost and", "assumed=False and")],
     ),
     "a beginning that was not seen": (
         r"joined late: .* was never spoken",

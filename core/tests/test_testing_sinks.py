@@ -32,9 +32,12 @@ def test_a_sink_that_keeps_them(tmp_path):
 
 def test_the_logs_that_are_made_up_are_of_each_kind_once():
     logs = access_logs()
-    assert len({(log.protocol, log.outcome, log.connection, len(log.attributes)) for log in logs}) == len(
-        logs
-    )
+    assert len(
+        {
+            (log.protocol, log.outcome, log.connection.id, log.connection.role, len(log.attributes))
+            for log in logs
+        }
+    ) == len(logs)
     assert access_logs() == logs
 
 

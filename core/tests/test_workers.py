@@ -57,10 +57,33 @@ def nothing(_number: int) -> None:
 
 def talk(handler: RecordHandler, identity: int) -> None:
     """A connection with its exchanges, and its end."""
-    handler.process(Process(identity, f"app{identity}"))
-    accept = Detail(identity, 0, 1, 2, 0, 0, identity, 3, Syscall.ACCEPT4, Direction.EGRESS, 0)
-    ends = Address("10.0.0.1", 80), Address("10.0.0.2", identity)
-    handler.opened(Opened(identity, 2, *ends, Role.SERVER, identity, False, accept))
+    handler.process(Process(pid=identity, name=f"app{identity}"))
+    accept = Detail(
+        connection=identity,
+        sequence=0,
+        start=1,
+        end=2,
+        position=0,
+        size=0,
+        pid=identity,
+        fd=3,
+        syscall=Syscall.ACCEPT4,
+        direction=Direction.EGRESS,
+        error=0,
+    )
+    ends = Address(host="10.0.0.1", port=80), Address(host="10.0.0.2", port=identity)
+    handler.opened(
+        Opened(
+            connection=identity,
+            time=2,
+            local=ends[0],
+            remote=ends[1],
+            role=Role.SERVER,
+            pid=identity,
+            late=False,
+            detail=accept,
+        )
+    )
     positions = {Direction.INGRESS: 0, Direction.EGRESS: 0}
     calls = [(Direction.INGRESS, b"?%d-%d\n"), (Direction.EGRESS, b"!%d-%d\n")]
     sequence = 1
@@ -71,14 +94,23 @@ def talk(handler: RecordHandler, identity: int) -> None:
             time_ = 10 * sequence
             handler.data(
                 Detail(
-                    identity, sequence, time_, time_ + 1, position, len(data), identity, 3,
-                    Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE, direction, 0,
+                    connection=identity,
+                    sequence=sequence,
+                    start=time_,
+                    end=time_ + 1,
+                    position=position,
+                    size=len(data),
+                    pid=identity,
+                    fd=3,
+                    syscall=Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE,
+                    direction=direction,
+                    error=0,
                 ),
                 data,
-            )  # fmt: skip
+            )
             positions[direction] += len(data)
             sequence += 1
-    handler.closed(Closed(identity, 10 * sequence, False, None))
+    handler.closed(Closed(connection=identity, time=10 * sequence, reset=False, detail=None))
 
 
 @dataclasses.dataclass
@@ -124,7 +156,7 @@ class Memory:
 
     def stop(self, handler: RecordHandler) -> None:
         self.note("stopped")
-        handler.lost(Loss(7, "ring_full"))
+        handler.lost(Loss(records=7, cause="ring_full"))
 
     def close(self) -> None:
         self.note("closed")

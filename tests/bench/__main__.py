@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import decode, live, memory, rate, replay, start, workers
+from bench import bystanders, decode, live, memory, rate, replay, start, workers
 
-NAMES = ("rate", "decode", "replay", "live", "memory", "start")
+NAMES = ("rate", "decode", "replay", "live", "memory", "start", "bystanders")
 ROUNDS = 5
 
 
@@ -83,6 +83,9 @@ def main() -> None:
         print('start: from the command to "watching", and the memory at rest')
         with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
             start.rows(Path(directory), ROUNDS, lambda line: print(line, flush=True))
+    if "bystanders" in wanted:
+        print("bystanders: what system calls of all programs take beside rover, the least of many")
+        bystanders.rows(ROUNDS, lambda line: print(line, flush=True))
 
 
 main()

@@ -17,7 +17,10 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-COMPILED = ("core", "plugins/http1", "plugins/http2", "plugins/sink_log", "plugins/source_pcap")
+COMPILED = (
+    *("core", "plugins/http1", "plugins/http2", "plugins/redis"),
+    *("plugins/sink_log", "plugins/source_pcap"),
+)
 """The packages a replay needs; each has modules that are compiled."""
 WITNESS = (
     "import sys; from rover.streams import buffer;"

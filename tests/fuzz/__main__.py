@@ -39,7 +39,7 @@ LAWS_SHARE = 4
 """One part in so many of the time."""
 INTERRUPTED = 72
 """libFuzzer's exit code when a signal ended it."""
-INSTRUMENTED = (*plain.PACKAGES, "hpack")
+INSTRUMENTED = (*plain.PACKAGES, "rover_plugin_websocket", "hpack")
 
 
 def harness(name: str) -> Any:

@@ -22,5 +22,15 @@ class Calls:
         self._positions[connection, direction] = position + size
         call = Syscall.READ if direction == Direction.INGRESS else Syscall.WRITE
         return Detail(
-            *(connection, sequence, self.time - 5, self.time, position, size, 42, 3, int(call), direction, 0)
+            connection=connection,
+            sequence=sequence,
+            start=self.time - 5,
+            end=self.time,
+            position=position,
+            size=size,
+            pid=42,
+            fd=3,
+            syscall=call,
+            direction=direction,
+            error=0,
         )

@@ -252,7 +252,7 @@ def streams(records: Sequence[Any]) -> list[Any]:
     found: dict[int, list[Any]] = {}
     for record in records:
         if isinstance(record, Opened):
-            found[record.connection] = [record._replace(time=0, connection=0), b"", b""]
+            found[record.connection] = [record.replace(time=0, connection=0), b"", b""]
         elif isinstance(record, Closed):
             found[record.connection].append(record.reset)
         else:

@@ -14,7 +14,7 @@ from typing import Any
 from rover.contracts.protocol import Decoder
 from rover.testing import Play, check_delivery
 from rover.values.access_log import AccessLog
-from rover.values.exchange import Outcome
+from rover.values.exchange import Exchange, Outcome
 from rover.values.http import HttpExchange, HttpStream
 from rover.values.records import Detail, Direction
 
@@ -138,14 +138,16 @@ def told(played: Play) -> list[Any]:
 
 def _told(exchange: Any, *, broken: bool) -> Any:
     """Without times. Where a break of one direction met the content of the other is a matter of time."""
+    if isinstance(exchange, Exchange):
+        return exchange.replace(start=0, end=0)
     assert isinstance(exchange, HttpExchange | HttpStream)
     messages: list[Any] = []
     for message in (exchange.request, exchange.response):
         if message is not None:
             assert message.header_size >= 0
             assert (message.body_size or 0) >= 0
-            message = message._replace(start=0, end=0)
+            message = message.replace(start=0, end=0)
             if broken and exchange.outcome is Outcome.ABORTED:
-                message = message._replace(body_size=None)
+                message = message.replace(body_size=None)
         messages.append(message)
-    return exchange._replace(request=messages[0], response=messages[1], end=0)
+    return exchange.replace(request=messages[0], response=messages[1], end=0)

@@ -46,8 +46,17 @@ def _make_decoder(number: int, asked: bytes) -> Any:
     upgrade = None
     if number & UPGRADED:
         headers = Headers([("host", "a"), ("connection", "upgrade, x-hop"), ("http2-settings", text(asked))])
-        request = HttpRequest("GET", "/asked", "1.1", headers, 1, 2, 60, 0)
-        upgrade = ProtocolBreak("upgrade", direction=DOWN, upgrade="h2c", request=request)
+        request = HttpRequest(
+            method="GET",
+            target="/asked",
+            version="1.1",
+            headers=headers,
+            start=1,
+            end=2,
+            header_size=60,
+            body_size=0,
+        )
+        upgrade = ProtocolBreak(reason="upgrade", direction=DOWN, upgrade="h2c", request=request)
     return Http2Decoder(connection(None), settings, upgrade)
 
 

@@ -80,7 +80,22 @@ def record_of(step: Step, calls: Calls) -> bytes:
     captured = len(payload) if kind == record.KIND_DATA else 0
     moved = captured + 100 * step.bits(7, 1) if kind == record.KIND_DATA else 0
     detail = calls.next(connection, direction, moved)
-    header = record.HEADER.pack(kind, flags, captured, *detail)
+    header = record.HEADER.pack(
+        kind,
+        flags,
+        captured,
+        detail.connection,
+        detail.sequence,
+        detail.start,
+        detail.end,
+        detail.position,
+        detail.size,
+        detail.pid,
+        detail.fd,
+        detail.syscall,
+        detail.direction,
+        detail.error,
+    )
     if kind == record.KIND_OPENED:
         ends = struct.pack(
             "=Q10xH4s10xH4sHHB3x", calls.time, 0xFFFF, b"\x0a\0\0\1", 0xFFFF, b"\x0a\0\0\2", 80, 4000, 2

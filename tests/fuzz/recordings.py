@@ -82,14 +82,33 @@ def _entry(step: Step, calls: Calls) -> bytes:
     detail = calls.next(connection, direction, 0) if flags & 2 else None
     if kind == form.OPENED:
         role = form.ROLES[(flags >> 2) % len(form.ROLES)]
-        ends = Address(word or "10.0.0.1", 4000), Address("10.0.0.2", 80)
-        return form.pack_opened(Opened(connection, calls.time, *ends, role, 42, bool(flags & 1), detail))
+        ends = Address(host=word or "10.0.0.1", port=4000), Address(host="10.0.0.2", port=80)
+        return form.pack_opened(
+            Opened(
+                connection=connection,
+                time=calls.time,
+                local=ends[0],
+                remote=ends[1],
+                role=role,
+                pid=42,
+                late=bool(flags & 1),
+                detail=detail,
+            )
+        )
     if kind == form.CLOSED:
-        return form.pack_closed(Closed(connection, calls.time, bool(flags & 1), detail, 9 * (flags & 4)))
+        return form.pack_closed(
+            Closed(
+                connection=connection,
+                time=calls.time,
+                reset=bool(flags & 1),
+                detail=detail,
+                unseen=9 * (flags & 4),
+            )
+        )
     if kind == form.PROCESS:
-        return form.pack_process(Process(42, word))
+        return form.pack_process(Process(pid=42, name=word))
     if kind == form.LOSS:
-        return form.pack_loss(Loss(flags, word))
+        return form.pack_loss(Loss(records=flags, cause=word))
     if kind == form.CLOCK:
         calls.time += flags * 1_000_000_000
         return form.pack_clock(form.Clock(calls.time, list(text[:8])))

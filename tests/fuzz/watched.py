@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from operator import attrgetter
 from typing import Any
 
 from rover.pipeline.recognition import Recogniser
@@ -13,6 +14,9 @@ from rover.run.configuration import Catalogue
 from rover.values.access_log import AccessLog
 from rover.values.records import MAX_NUMBER, Closed, Detail, Loss, Opened, Process
 from rover_plugin_sink_log.line import Lines
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 
 class _Outlet:
@@ -132,7 +136,9 @@ class Watched:
         assert -MAX_NUMBER <= now <= MAX_NUMBER
         self.pipeline.finish(now)
         totals = self.pipeline.totals
-        assert sorted(self._outlet.delivered) == sorted(self._calls), "each call exactly once"
+        assert sorted(self._outlet.delivered, key=IN_ORDER) == sorted(self._calls, key=IN_ORDER), (
+            "each call exactly once"
+        )
         assert totals.calls == len(self._calls) == totals.in_exchanges + totals.alone
         failures = list(self._manager.failures())
         assert not failures, failures

@@ -15,7 +15,17 @@ SUITES = {"6.1": "bookworm", "6.12": "trixie", "7.3": "trixie-backports"}
 PACKAGES = (
     *("bpftool", "iproute2", "netbase", "ca-certificates"),
     *("gcc", "libc6-dev", "make", "python3-bpfcc", "python3-dev", "python3-venv"),
-    *("curl", "haproxy", "nghttp2-client", "nghttp2-server", "nginx-light", "procps", "tcpdump", "wrk"),
+    *(
+        "curl",
+        "haproxy",
+        "nghttp2-client",
+        "nghttp2-server",
+        "nginx-light",
+        "procps",
+        "redis-server",
+        "redis-tools",
+    ),
+    *("tcpdump", "wrk"),
 )
 """What `make test` installs, and what the tests' witness and a bare root need besides."""
 LEFT_OUT = (

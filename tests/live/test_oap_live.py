@@ -9,8 +9,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-import wsproto
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request
 
 from harness import free_port, listening, tcp_connection, wait_until
 from oap_witness import (
@@ -32,7 +30,7 @@ CALLS = 100
 """Of gRPC, unary and streaming each, over two channels."""
 SOCKETS = 4
 MESSAGES = 100
-"""On each WebSocket."""
+"""On each connection that is upgraded."""
 
 
 @pytest.fixture
@@ -64,22 +62,18 @@ def call(port):
 
 
 def converse(port):
-    """Opens a WebSocket, sends messages and reads each back, closes it."""
-    client = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
-    with tcp_connection(port) as connection:
-
-        def next_event():
-            while (event := next(client.events(), None)) is None:
-                client.receive_data(connection.recv(65536) or None)
-            return event
-
-        connection.sendall(client.send(Request(host="x", target="/chat")))
-        assert isinstance(next_event(), AcceptConnection)
+    """Goes on in a protocol that nobody decodes, and reads each message back."""
+    with tcp_connection(port) as connection, connection.makefile("rwb") as stream:
+        stream.write(b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x-echo\r\n\r\n")
+        stream.flush()
+        assert b" 101 " in stream.readline()
+        while stream.readline() != b"\r\n":
+            pass
         for n in range(MESSAGES):
-            connection.sendall(client.send(BytesMessage(b"GET /inside/%d HTTP/1.1\r\n\r\n" % n)))
-            assert isinstance(next_event(), BytesMessage)
-        connection.sendall(client.send(CloseConnection(1000)))
-        assert isinstance(next_event(), CloseConnection)
+            message = b"GET /inside/%d HTTP/1.1\r\n\r\n" % n
+            stream.write(message)
+            stream.flush()
+            assert stream.read(len(message)) == message
 
 
 def all_at_once(*calls):
@@ -102,9 +96,9 @@ def all_at_once(*calls):
 
 
 def test_the_receiver_takes_what_the_lines_say(nginx, start_peer, start_receiver, start_agent, tmp_path):
-    grpc_port, websocket_port = start_peer("grpc_server.py"), start_peer("websocket_server.py")
+    grpc_port, switching_port = start_peer("grpc_server.py"), start_peer("switching_server.py")
     receiver = start_receiver()
-    watched = [part for port in (nginx.port, grpc_port, websocket_port) for part in ("--port", str(port))]
+    watched = [part for port in (nginx.port, grpc_port, switching_port) for part in ("--port", str(port))]
     agent = start_agent(
         *watched,
         *("--set", f"sink.oap.address=127.0.0.1:{receiver.port}"),
@@ -112,7 +106,7 @@ def test_the_receiver_takes_what_the_lines_say(nginx, start_peer, start_receiver
         *("--set", "sink.oap.flush_max_count=1000", "--set", "sink.jsonl.kernel_logs=true"),
         sinks=("oap", "jsonl"),
     )
-    all_at_once((ask, nginx.url + "/"), *[(call, grpc_port)] * 2, *[(converse, websocket_port)] * SOCKETS)
+    all_at_once((ask, nginx.url + "/"), *[(call, grpc_port)] * 2, *[(converse, switching_port)] * SOCKETS)
     expected = REQUESTS + 2 * 2 * CALLS + SOCKETS
     for role in ("client", "server"):
         agent.wait_for_exchanges(expected, role)

@@ -1,8 +1,8 @@
-"""Where HTTP ends: a WebSocket upgrade and a CONNECT tunnel. One exchange, one break, then TCP."""
+"""Where HTTP ends: an upgrade that nobody claims, and a CONNECT tunnel. One exchange, one break, then TCP."""
 
 import socket
 import sys
-import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -10,30 +10,8 @@ from harness import Program, free_port, listening, syscalls_of, tcp_connection, 
 
 pytestmark = pytest.mark.live
 
-SERVER = """
-    import socket, sys, threading
-
-    SWITCH = b"HTTP/1.1 101 Switch\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n"
-    TUNNEL = b"HTTP/1.1 200 Connection established\\r\\n\\r\\n"
-
-    def serve(connection):
-        head = b""
-        while b"\\r\\n\\r\\n" not in head:
-            head += connection.recv(65536)
-        connection.sendall(TUNNEL if head.startswith(b"CONNECT") else SWITCH)
-        while data := connection.recv(65536):
-            connection.sendall(data.upper())
-        connection.close()
-
-    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-    while True:
-        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-"""
-
-UPGRADE = (
-    b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
+PEERS = Path(__file__).parent / "peers"
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x-echo\r\n\r\n"
 CONNECT = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n"
 MESSAGES = 200
 
@@ -41,7 +19,7 @@ MESSAGES = 200
 @pytest.fixture
 def server(start_program) -> int:
     port = free_port()
-    program: Program = start_program(sys.executable, "-c", textwrap.dedent(SERVER), str(port))
+    program: Program = start_program(sys.executable, PEERS / "switching_server.py", str(port))
     wait_until(lambda: listening(port), f"the server: {program.err}")
     return port
 
@@ -63,7 +41,7 @@ def converse(connection: socket.socket, opening: bytes) -> None:
 @pytest.mark.parametrize(
     ("opening", "target", "status", "reason"),
     [(UPGRADE, "/chat", 101, "upgrade"), (CONNECT, "example.com:443", 200, "tunnel")],
-    ids=["websocket", "connect"],
+    ids=["upgrade", "connect"],
 )
 def test_one_exchange_one_break_then_every_call_once(server, start_agent, opening, target, status, reason):
     agent = start_agent("--port", str(server), "--set", "sink.jsonl.kernel_logs=true")

@@ -4,18 +4,13 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.object cimport PyTypeObject
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdio cimport sprintf
 from libc.string cimport memcmp, memcpy
 
-from rover.values.records import Address, Closed, Detail, Opened
-from rover.values.tuples import new
+from rover.values.records cimport Address, Closed, Detail, Opened
 from rover_source_ebpf import record
 
-cdef type DETAIL = Detail
 cdef unsigned int DATA = record.KIND_DATA
 cdef unsigned int CLOSED = record.KIND_CLOSED
 cdef unsigned int OPENED = record.KIND_OPENED
@@ -25,8 +20,6 @@ cdef unsigned int RESET = record.FLAG_RESET
 cdef tuple ROLES = record.ROLES
 cdef bytes V4_MAPPED = record.V4_MAPPED
 cdef const char *MAPPED = V4_MAPPED
-
-assert len(Detail._fields) == 11
 
 
 cdef packed struct Header:  # struct header of c/wire.h
@@ -56,35 +49,19 @@ cdef packed struct Ends:  # the rest of struct opened_record
     unsigned char unused[3]
 
 
-cdef extern from *:
-    """
-    /* An instance of a class derived from tuple without further fields, as tuple_subtype_new in
-       Objects/tupleobject.c makes one, but not filled yet. */
-    static PyObject *empty(PyObject *type, Py_ssize_t size) {
-        return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
-    }
-    """
-    object empty(object type, Py_ssize_t size)
-
-
-cdef inline void put(object to, Py_ssize_t at, object value) noexcept:
-    Py_INCREF(value)
-    PyTuple_SET_ITEM(to, at, value)
-
-
-cdef object detail_of(const Header *header):
-    detail = empty(DETAIL, 11)
-    put(detail, 0, header.connection)
-    put(detail, 1, header.sequence)
-    put(detail, 2, header.start)
-    put(detail, 3, header.end)
-    put(detail, 4, header.position)
-    put(detail, 5, header.size)
-    put(detail, 6, header.pid)
-    put(detail, 7, header.fd)
-    put(detail, 8, header.syscall)
-    put(detail, 9, header.direction)
-    put(detail, 10, header.error)
+cdef Detail detail_of(const Header *header):
+    cdef Detail detail = Detail.__new__(Detail)
+    detail.connection = header.connection
+    detail.sequence = header.sequence
+    detail.start = header.start
+    detail.end = header.end
+    detail.position = header.position
+    detail.size = header.size
+    detail.pid = header.pid
+    detail.fd = header.fd
+    detail.syscall = header.syscall
+    detail.direction = header.direction
+    detail.error = header.error
     return detail
 
 
@@ -131,7 +108,7 @@ cdef class Decoder:
                         if not unseen >> 62:
                             call = detail_of(&header) if header.flags & WITH_DETAIL else None
                             reset = (header.flags & RESET) != 0
-                            handler.closed(new(Closed, (header.connection, header.end, reset, call, unseen)))
+                            handler.closed(closed_of(&header, reset, call, unseen))
                             continue
                     if header.kind == OPENED and room >= <Py_ssize_t>sizeof(Ends) and regular(&header, room):
                         memcpy(&ends, start + sizeof(Header), sizeof(Ends))
@@ -142,13 +119,34 @@ cdef class Decoder:
         finally:
             PyBuffer_Release(&view)
 
-    cdef object _opened(self, const Header *header, const Ends *ends):
-        local = new(Address, (host(ends.local), ends.local_port))
-        remote = new(Address, (host(ends.remote), ends.remote_port))
-        role = ROLES[ends.role] or self._role_of(header.pid, ends.local_port)
-        late = (header.flags & LATE) != 0
-        call = detail_of(header) if header.flags & WITH_DETAIL else None
-        return new(Opened, (header.connection, ends.time, local, remote, role, header.pid, late, call))
+    cdef Opened _opened(self, const Header *header, const Ends *ends):
+        cdef Opened opened = Opened.__new__(Opened)
+        opened.connection = header.connection
+        opened.time = ends.time
+        opened.local = address_of(ends.local, ends.local_port)
+        opened.remote = address_of(ends.remote, ends.remote_port)
+        opened.role = ROLES[ends.role] or self._role_of(header.pid, ends.local_port)
+        opened.pid = header.pid
+        opened.late = (header.flags & LATE) != 0
+        opened.detail = detail_of(header) if header.flags & WITH_DETAIL else None
+        return opened
+
+
+cdef Closed closed_of(const Header *header, bint reset, object call, unsigned long long unseen):
+    cdef Closed closed = Closed.__new__(Closed)
+    closed.connection = header.connection
+    closed.time = header.end
+    closed.reset = reset
+    closed.detail = call
+    closed.unseen = unseen
+    return closed
+
+
+cdef Address address_of(const unsigned char *raw, unsigned short port):
+    cdef Address address = Address.__new__(Address)
+    address.host = host(raw)
+    address.port = port
+    return address
 
 
 cdef object host(const unsigned char *raw):

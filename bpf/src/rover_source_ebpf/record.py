@@ -71,10 +71,22 @@ class Decoder:
             return self._skip(handler)
         fields = unpack_header(memory, offset)
         kind, flags, captured = fields[:DETAIL]
-        detail = Detail._make(fields[DETAIL:])
-        large = detail.sequence | detail.start | detail.end | detail.position
-        if large > MAX_NUMBER or detail.direction > 1:
+        connection, sequence, start, end, position, size, pid, fd, syscall, direction, error = fields[DETAIL:]
+        if sequence | start | end | position > MAX_NUMBER or direction > 1:
             return self._skip(handler)
+        detail = Detail(
+            connection=connection,
+            sequence=sequence,
+            start=start,
+            end=end,
+            position=position,
+            size=size,
+            pid=pid,
+            fd=fd,
+            syscall=syscall,
+            direction=direction,
+            error=error,
+        )
         at = offset + HEADER.size
         if kind == KIND_DATA:
             if captured > length - HEADER.size or captured > detail.size:
@@ -86,7 +98,9 @@ class Decoder:
             if unseen > MAX_NUMBER:
                 return self._skip(handler)
             reset = bool(flags & FLAG_RESET)
-            return handler.closed(Closed(detail.connection, detail.end, reset, call, unseen))
+            return handler.closed(
+                Closed(connection=detail.connection, time=detail.end, reset=reset, detail=call, unseen=unseen)
+            )
         if kind == KIND_OPENED and length >= HEADER.size + ENDS.size:
             time, local, remote, local_port, remote_port, number = ENDS.unpack_from(memory, at)
             if number >= len(ROLES) or time > MAX_NUMBER:
@@ -94,22 +108,22 @@ class Decoder:
             role = ROLES[number] or self._role_of(detail.pid, local_port)
             return handler.opened(
                 Opened(
-                    detail.connection,
-                    time,
-                    Address(host(local), local_port),
-                    Address(host(remote), remote_port),
-                    role,
-                    detail.pid,
-                    bool(flags & FLAG_LATE),
-                    detail if flags & FLAG_DETAIL else None,
+                    connection=detail.connection,
+                    time=time,
+                    local=Address(host=host(local), port=local_port),
+                    remote=Address(host=host(remote), port=remote_port),
+                    role=role,
+                    pid=detail.pid,
+                    late=bool(flags & FLAG_LATE),
+                    detail=detail if flags & FLAG_DETAIL else None,
                 )
             )
         if kind == KIND_PROCESS and length >= HEADER.size + COMM.size:
             (comm,) = COMM.unpack_from(memory, at)
             name = comm.split(b"\0", 1)[0].decode(errors="replace")
-            return handler.process(Process(detail.pid, name))
+            return handler.process(Process(pid=detail.pid, name=name))
         return self._skip(handler)
 
     def _skip(self, handler: RecordHandler) -> None:
         self.malformed += 1
-        handler.lost(Loss(1, "malformed"))
+        handler.lost(Loss(records=1, cause="malformed"))

@@ -140,13 +140,13 @@ class RingMap:
             return mmap.mmap(descriptor, window, mmap.MAP_SHARED, mmap.PROT_READ, offset=2 * PAGE + offset)
 
         self.ring = Ring(self._consumer, self._producer, window_at, size, window)
-        # Not epoll: of a record that was written before `settle`, and woke nobody, it would not hear.
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
 
     def wait(self, timeout: float) -> bool:
         """Returns when a record is there, at the latest after `timeout` seconds; says whether one is."""
         self.ring.settle()
+        # It looks first, and so finds what was written before `settle` and woke nobody.
         return bool(self._poll.poll(1000 * timeout))
 
     def close(self) -> None:

@@ -301,7 +301,7 @@ class EbpfSource:
         for cause in LOSSES:
             if (lost := totals[cause] - self._told[cause]) > 0:
                 self._told[cause] = totals[cause]
-                handler.lost(Loss(lost, cause))
+                handler.lost(Loss(records=lost, cause=cause))
 
     def now(self) -> int:
         """CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it."""
@@ -351,12 +351,12 @@ class EbpfSource:
         if not opened:
             return None
         return Opened(
-            connection,
-            opened,
-            Address(address_text(local), local_port),
-            Address(address_text(remote), remote_port),
-            ROLES[role] or self._role_of(pid, local_port),
-            pid,
+            connection=connection,
+            time=opened,
+            local=Address(host=address_text(local), port=local_port),
+            remote=Address(host=address_text(remote), port=remote_port),
+            role=ROLES[role] or self._role_of(pid, local_port),
+            pid=pid,
             late=True,
             detail=None,
         )

@@ -5,6 +5,9 @@ What a plugin author needs is here, in one place: `rover.api` lists it. docs/plu
 
 # Whoever imports a part of rover imports this first. So it imports nothing until a name of `rover.api` is
 # asked for (PEP 562): the command has taken its signals some milliseconds after its start, not a hundred.
+from rover.abi import watch
+
+watch()
 TYPE_CHECKING = False  # as type checkers know it; to import it from `typing` takes milliseconds
 if TYPE_CHECKING:
     from rover.api import *  # noqa: F403

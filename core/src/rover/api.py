@@ -29,10 +29,13 @@ from rover.contracts.source import (
     Wanted,
 )
 from rover.errors import RoverError, SinkError, UsageError
+from rover.http import http_attributes
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
+from rover.values.attributes import Attributes, Shape
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
+from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
 from rover.values.records import (
     SYSCALL_NAMES,
     Address,
@@ -57,6 +60,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AnyExchange",
+    "Attributes",
     "Check",
     "Closed",
     "Connection",
@@ -67,6 +71,11 @@ __all__ = [
     "DivisibleSource",
     "Drop",
     "Exchange",
+    "Headers",
+    "HttpExchange",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpStream",
     "InformedSource",
     "Loss",
     "Opened",
@@ -83,6 +92,7 @@ __all__ = [
     "Selection",
     "Setting",
     "Settings",
+    "Shape",
     "Sink",
     "SinkError",
     "SinkSpec",
@@ -98,4 +108,5 @@ __all__ = [
     "WeighedDecoder",
     "Worker",
     "hookimpl",
+    "http_attributes",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rover.http import HttpExchange, HttpRequest
+from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.values.connection import ProtocolBreak
 from rover.values.records import Detail, Direction, Role, Syscall
 
@@ -520,6 +520,9 @@ def test_101_is_logged_and_then_breaks_upgrade(talk, protocol, token):
     assert (found.direction, found.position) == (talk.responses, len(head))
     assert isinstance(found.request, HttpRequest)
     assert found.request.target == "/ws"
+    assert isinstance(found.response, HttpResponse)
+    assert found.response.headers.get("upgrade") == protocol
+    assert found.response.header_size == len(head)
     talk.close()
 
 
@@ -528,7 +531,19 @@ def test_the_exchange_comes_first_and_the_break_on_the_next_step(talk, next_dire
     talk.ask(get("/ws", "Upgrade: websocket\r\n"))
     buffers, now = talk.play.buffers, talk.play.time
     data = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-    detail = Detail(1, 9, now, now, 0, len(data), 1, 3, Syscall.READ, talk.responses, 0)
+    detail = Detail(
+        connection=1,
+        sequence=9,
+        start=now,
+        end=now,
+        position=0,
+        size=len(data),
+        pid=1,
+        fd=3,
+        syscall=Syscall.READ,
+        direction=talk.responses,
+        error=0,
+    )
     buffers[talk.responses].append(detail, data)
     exchange = talk.decoder.decode(talk.responses, buffers[talk.responses], now)
     assert isinstance(exchange, HttpExchange)
@@ -549,6 +564,33 @@ def test_101_without_a_request_breaks_all_the_same(talk):
     )
 
 
+@pytest.mark.parametrize(
+    "early",
+    [b"\x81\x85abcdhello", b"\x82\xfe\x0f\0abcd" + get("/inside") * 40, b"A\x85abcdhello", b"\x16\x03\1"],
+)
+def test_what_follows_an_upgrade_may_be_seen_before_its_101(talk, early):
+    """A server that writes in one thread and reads in another: all of it is left to whoever claims it."""
+    asked = get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    talk.ask(asked)
+    talk.ask(early[:1], early[1:])
+    assert talk.play.buffers[talk.requests].position == len(asked)
+    talk.answer(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+    assert talk.rows == [("GET", "/ws", 101, 0, 0, "complete")]
+    assert (talk.broken, talk.play.resynchronised) == ("upgrade", 0)
+
+
+@pytest.mark.parametrize("answered", [ok(), None])
+def test_what_opens_a_request_is_one_whatever_was_asked_for(talk, answered):
+    """Clients ask each server once for h2c, and go on in HTTP/1.1, whether their answer is seen or not."""
+    asked = get("/1", "Connection: Upgrade\r\nUpgrade: h2c\r\n")
+    talk.ask(asked, get("/2"))
+    if answered is not None:
+        talk.answer(answered, ok())
+    talk.close()
+    outcome = "complete" if answered else "aborted"
+    assert [(row[1], row[-1]) for row in talk.rows] == [("/1", outcome), ("/2", outcome)]
+
+
 def test_an_upgrade_that_is_declined_is_ordinary(talk):
     talk.ask(get("/1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"))
     talk.answer(ok(b"abc"))
@@ -563,6 +605,8 @@ def test_2xx_to_connect_is_logged_and_then_breaks_tunnel(talk, status):
     talk.answer(f"HTTP/1.1 {status} Established\r\nContent-Length: 100\r\n\r\n".encode())
     assert talk.rows == [("CONNECT", "a.example:443", status, 0, 0, "complete")]
     assert talk.broken == "tunnel"
+    found = talk.protocol_break
+    assert (found.request.target, found.response.status, found.upgrade) == ("a.example:443", status, "")
     talk.ask(b"\x16\x03\x01")
     talk.close()
 

@@ -102,7 +102,19 @@ class Connection:
             return
         number, buffer = next(self.calls), self.buffers[way]
         call = Syscall.READ if way is DOWN else Syscall.WRITE
-        detail = Detail(1, number, number, number, buffer.end, len(data), 42, 3, call, way, 0)
+        detail = Detail(
+            connection=1,
+            sequence=number,
+            start=number,
+            end=number,
+            position=buffer.end,
+            size=len(data),
+            pid=42,
+            fd=3,
+            syscall=call,
+            direction=way,
+            error=0,
+        )
         buffer.append(detail, data)
         while not self.broken and (found := self.decoder.decode(way, buffer, number)) is not NEED_MORE:
             self.broken = isinstance(found, ProtocolBreak)
@@ -112,7 +124,20 @@ class Connection:
 
     def lose(self, way: Direction, size: int) -> None:
         self.buffers[way].append(
-            Detail(1, next(self.calls), 1, 1, self.buffers[way].end, size, 42, 3, Syscall.READ, way, 0), b""
+            Detail(
+                connection=1,
+                sequence=next(self.calls),
+                start=1,
+                end=1,
+                position=self.buffers[way].end,
+                size=size,
+                pid=42,
+                fd=3,
+                syscall=Syscall.READ,
+                direction=way,
+                error=0,
+            ),
+            b"",
         )
 
 
@@ -217,7 +242,16 @@ def test_a_decoder_knows_about_how_much_it_keeps(unit):
 def test_attributes_of_large_fields_are_made_in_no_time(value):
     name, _, said = value.partition(": ")
     headers = Headers([(name, said), ("x-b3-traceid", said), ("host", said)])
-    request = HttpRequest("GET", "http://" + "/?" * 50_000, "1.1", headers, 0, 0, 0, 0)
+    request = HttpRequest(
+        method="GET",
+        target="http://" + "/?" * 50_000,
+        version="1.1",
+        headers=headers,
+        start=0,
+        end=0,
+        header_size=0,
+        body_size=0,
+    )
     begun = time.process_time()
     http_attributes(request, None)
     assert time.process_time() - begun < 0.1

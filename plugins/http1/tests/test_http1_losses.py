@@ -10,6 +10,7 @@ import itertools
 import random
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -36,6 +37,9 @@ from rover.pipeline.recognition import Recogniser
 from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover_plugin_http1.access_log import access_log
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 STARTS = re.compile(rb"(GET|HEAD|POST|PUT) /|HTTP/1.1 \d{3} ")
 
@@ -217,7 +221,7 @@ class Witness:
     ) -> AccessLog:
         log = access_log(connection, request, response, details)
         answered = response.headers.get("x-n") if response is not None else None
-        return log._replace(attributes={**log.attributes, "answers": answered or ""})
+        return log.replace(attributes={**log.attributes, "answers": answered or ""})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,13 +252,24 @@ class Watch:
             epoch=1_700_000_000_000_000_000,
             protocol_settings={},
         )
-        self.pipeline.process(Process(42, "app"))
+        self.pipeline.process(Process(pid=42, name="app"))
         self.clock = 1000
         self.sequence = 0
         self.positions = [0, 0]
         self.sent: list[Detail] = []
-        end = Address("10.0.0.1", 80), Address("10.0.0.2", 4000)
-        self.pipeline.opened(Opened(1, self.clock, *end, None if late else role, 42, late, None))
+        end = Address(host="10.0.0.1", port=80), Address(host="10.0.0.2", port=4000)
+        self.pipeline.opened(
+            Opened(
+                connection=1,
+                time=self.clock,
+                local=end[0],
+                remote=end[1],
+                role=None if late else role,
+                pid=42,
+                late=late,
+                detail=None,
+            )
+        )
 
     def set_upload(self, connection: int, limit: int) -> None: ...
 
@@ -270,17 +285,17 @@ class Watch:
         syscall = Syscall.READ if direction is Direction.INGRESS else Syscall.WRITE
         begun = self.clock - (since or 5)
         detail = Detail(
-            1,
-            self.sequence,
-            begun,
-            self.clock,
-            self.positions[direction],
-            len(data),
-            42,
-            3,
-            syscall,
-            direction,
-            0,
+            connection=1,
+            sequence=self.sequence,
+            start=begun,
+            end=self.clock,
+            position=self.positions[direction],
+            size=len(data),
+            pid=42,
+            fd=3,
+            syscall=syscall,
+            direction=direction,
+            error=0,
         )
         self.sequence += 1
         self.positions[direction] += len(data)
@@ -299,9 +314,9 @@ class Watch:
     def close(self) -> list[Seen]:
         """The connection ends."""
         self.clock += 10
-        self.pipeline.closed(Closed(1, self.clock, False, None))
+        self.pipeline.closed(Closed(connection=1, time=self.clock, reset=False, detail=None))
         delivered = [detail for log in self.memory.logs for detail in log.details]
-        assert sorted(delivered) == self.sent, "each detail once"
+        assert sorted(delivered, key=IN_ORDER) == self.sent, "each detail once"
         return self.seen()
 
     def seen(self) -> list[Seen]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import h2.config
@@ -12,6 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rover import Direction, Outcome
+from rover.testing import check_delivery
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -419,8 +424,7 @@ def test_any_frames_lost_nothing_wrong_is_logged(talk, made, data):
             assert response[4] is None or response[4] <= sent[4][4]
     if c.play.protocol_break is not None:
         assert c.broke.reason == "hpack"
-    delivered = [d for details in c.play.taken for d in details] + c.play.alone
-    assert sorted(delivered) == c.play.calls
+    check_delivery(c.play)
 
 
 @SLOW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rover import Direction, Outcome, Role
+from rover.testing import check_delivery
+
+IN_ORDER = attrgetter("connection", "sequence")
+"""Of details."""
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 SLOW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -164,11 +169,6 @@ def merged(play: Play) -> Play:
     ]
 
 
-def exactly_once(c: Any) -> None:
-    delivered = [d for details in c.play.taken for d in details] + c.play.alone
-    assert sorted(delivered) == c.play.calls
-
-
 @SLOW
 @given(calls, st.data())
 def test_every_exchange_is_what_was_sent_whole_or_in_any_pieces(talk, cut_at, made, data):
@@ -176,7 +176,7 @@ def test_every_exchange_is_what_was_sent_whole_or_in_any_pieces(talk, cut_at, ma
     frame_by_frame = replay(talk, play)
     assert essence(frame_by_frame) == expected
     assert len(frame_by_frame.streams) == len(expected)
-    exactly_once(frame_by_frame)
+    check_delivery(frame_by_frame.play)
 
     together = merged(play)
     cuts = data.draw(st.lists(st.integers(1, max(len(d) for _, d in together)), max_size=12))
@@ -187,7 +187,7 @@ def test_every_exchange_is_what_was_sent_whole_or_in_any_pieces(talk, cut_at, ma
     ):
         c = replay(talk, version)
         assert c.summary == frame_by_frame.summary
-        exactly_once(c)
+        check_delivery(c.play)
 
 
 @SLOW
@@ -239,7 +239,7 @@ def test_lost_calls_never_make_a_complete_exchange_that_was_not(talk, cut_at, ma
         else:
             c.play.send(way, piece, captured=data.draw(st.integers(0, len(piece))))
     c.play.close()
-    exactly_once(c)
+    check_delivery(c.play)
     for found in c.summary:
         if found[1] is Outcome.COMPLETE:
             assert any(agrees(found, whole) for whole in full), found
@@ -257,7 +257,7 @@ def test_joined_in_the_middle_never_makes_an_exchange_that_was_not(talk, made, d
         assert found[3][1], "a path"
         if found[1] is Outcome.COMPLETE:
             assert found in full
-    exactly_once(c)
+    check_delivery(c.play)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 10, 23, 24, 25, 33])

@@ -19,7 +19,13 @@ from rover_plugin_sink_log.console import ConsoleSink, _size, duration, printabl
 from rover_plugin_sink_log.output import Output
 
 CONNECTION = Connection(
-    1, Address("10.0.0.1", 80), Address("10.0.0.2", 4000), Role.SERVER, Process(42, "nginx"), 0, 0
+    id=1,
+    local=Address(host="10.0.0.1", port=80),
+    remote=Address(host="10.0.0.2", port=4000),
+    role=Role.SERVER,
+    process=Process(pid=42, name="nginx"),
+    opened=0,
+    epoch=0,
 )
 ATTRIBUTES = {
     "http.request.method": "GET",
@@ -29,7 +35,14 @@ ATTRIBUTES = {
     "http.request.body.size": 0,
     "http.response.body.size": 615,
 }
-LOG = AccessLog(CONNECTION, 1_234_000_000, 1_234_850_000, "http", "1.1", ATTRIBUTES)
+LOG = AccessLog(
+    connection=CONNECTION,
+    start=1_234_000_000,
+    end=1_234_850_000,
+    protocol="http",
+    version="1.1",
+    attributes=ATTRIBUTES,
+)
 
 
 @pytest.fixture
@@ -103,9 +116,10 @@ def terminal():
         each.close()
 
 
-LONG = LOG._replace(
-    connection=CONNECTION._replace(
-        remote=Address("255.255.255.255", 65535), process=Process(4_194_304, "a-process-of-15")
+LONG = LOG.replace(
+    connection=CONNECTION.replace(
+        remote=Address(host="255.255.255.255", port=65535),
+        process=Process(pid=4_194_304, name="a-process-of-15"),
     ),
     attributes=ATTRIBUTES
     | {"url.original": "/" + "x" * 3000, "http.request.header.host": "www." + "long." * 40 + "example"},
@@ -175,8 +189,10 @@ def test_without_a_header_none_comes_after_a_change_of_size(terminal):
 
 
 def test_of_an_address_the_port_stays(terminal):
-    client = LOG._replace(
-        connection=CONNECTION._replace(role=Role.CLIENT, remote=Address("2001:db8:1:2:3:4:5:6", 8443))
+    client = LOG.replace(
+        connection=CONNECTION.replace(
+            role=Role.CLIENT, remote=Address(host="2001:db8:1:2:3:4:5:6", port=8443)
+        )
     )
     assert "[2001:db…]:8443 " in terminal(80).show(client)[1]
     assert "[2001:db8:1:2:…]:8443 " in terminal(120).show(client)[1]
@@ -197,9 +213,12 @@ texts = st.text(st.characters(codec="utf-8"), max_size=80) | st.sampled_from(
 )
 def test_no_line_is_wider_than_its_terminal(width, texts, outcome, grpc, role):
     process, host, target, method, header, reason, key = texts
-    broken = ProtocolBreak(reason, reason, "http1")
-    connection = CONNECTION._replace(
-        role=role, process=Process(42, process), remote=Address(host, 65535), protocol_break=broken
+    broken = ProtocolBreak(reason=reason, detail=reason, protocol="http1")
+    connection = CONNECTION.replace(
+        role=role,
+        process=Process(pid=42, name=process),
+        remote=Address(host=host, port=65535),
+        protocol_break=broken,
     )
     attributes = {
         "http.request.method": method[:20],
@@ -207,10 +226,10 @@ def test_no_line_is_wider_than_its_terminal(width, texts, outcome, grpc, role):
         "http.request.header.host": header,
         "http.response.status_code": 200,
     } | ({} if grpc is None else {"rpc.grpc.status_code": grpc})
-    log = LOG._replace(connection=connection, attributes=attributes, outcome=outcome)
+    log = LOG.replace(connection=connection, attributes=attributes, outcome=outcome)
     window = Terminal(width)
     try:
-        for line in window.show(log, log._replace(protocol="redis", attributes={key: target})):
+        for line in window.show(log, log.replace(protocol="redis", attributes={key: target})):
             assert columns(line) <= width
             assert line.isprintable()
     finally:
@@ -249,42 +268,44 @@ def test_a_text_without_end_costs_what_is_shown_of_it():
 
 
 def test_a_client_shows_the_server_as_its_peer(shown):
-    client = CONNECTION._replace(role=Role.CLIENT)
-    assert "10.0.0.2:4000" in shown(LOG._replace(connection=client))[1]
+    client = CONNECTION.replace(role=Role.CLIENT)
+    assert "10.0.0.2:4000" in shown(LOG.replace(connection=client))[1]
 
 
 def test_an_ipv6_address_stands_in_brackets(shown):
-    six = CONNECTION._replace(remote=Address("::1", 4000))
-    assert "[::1]:4000" in shown(LOG._replace(connection=six))[1]
+    six = CONNECTION.replace(remote=Address(host="::1", port=4000))
+    assert "[::1]:4000" in shown(LOG.replace(connection=six))[1]
 
 
 def test_a_break_is_visible(shown):
-    broken = CONNECTION._replace(protocol_break=ProtocolBreak("upgrade", "websocket", "http1"))
-    line = shown(AccessLog(broken, 0, 0, outcome=Outcome.BREAK))[1]
+    broken = CONNECTION.replace(
+        protocol_break=ProtocolBreak(reason="upgrade", detail="websocket", protocol="http1")
+    )
+    line = shown(AccessLog(connection=broken, start=0, end=0, outcome=Outcome.BREAK))[1]
     assert line.endswith("break   http1 to tcp: upgrade (websocket)")
 
 
 def test_an_aborted_exchange_says_so(shown):
-    line = shown(LOG._replace(attributes={"http.request.method": "GET"}, outcome=Outcome.ABORTED))[1]
+    line = shown(LOG.replace(attributes={"http.request.method": "GET"}, outcome=Outcome.ABORTED))[1]
     assert line.endswith("aborted")
 
 
 def test_grpc_status_is_shown(shown):
-    assert shown(LOG._replace(attributes=ATTRIBUTES | {"rpc.grpc.status_code": 5}))[1].endswith(
+    assert shown(LOG.replace(attributes=ATTRIBUTES | {"rpc.grpc.status_code": 5}))[1].endswith(
         "grpc-status 5"
     )
 
 
 def test_a_strangers_protocol_shows_its_attributes(shown):
-    line = shown(LOG._replace(protocol="redis", attributes={"db.operation": "GET", "db.key": "k"}))[1]
+    line = shown(LOG.replace(protocol="redis", attributes={"db.operation": "GET", "db.key": "k"}))[1]
     assert line.endswith("redis   db.operation=GET db.key=k")
 
 
 @pytest.mark.parametrize("hostile", ["\x1b[2J", "\r", "\n", "\x9b31m", "\u202e", "\x07"])
 def test_nothing_on_the_wire_steers_the_terminal(shown, hostile):
     attributes = ATTRIBUTES | {"url.original": f"/{hostile}x", "http.request.method": f"G{hostile}"}
-    connection = CONNECTION._replace(process=Process(42, f"a{hostile}"))
-    lines = shown(LOG._replace(attributes=attributes, connection=connection), color="never")
+    connection = CONNECTION.replace(process=Process(pid=42, name=f"a{hostile}"))
+    lines = shown(LOG.replace(attributes=attributes, connection=connection), color="never")
     assert len(lines) == 2
     assert hostile not in lines[1]
 
@@ -337,16 +358,16 @@ def test_no_text_of_a_log_steers_the_terminal(shown):
     text = "".join(map(chr, UNSAFE))
     http = dict.fromkeys([*ATTRIBUTES, "rpc.grpc.status_code"], text)
     other = {"key" + text: text}
-    connection = CONNECTION._replace(
-        process=Process(1, text),
-        remote=Address(text, 1),
-        protocol_break=ProtocolBreak(text, text, text),
+    connection = CONNECTION.replace(
+        process=Process(pid=1, name=text),
+        remote=Address(host=text, port=1),
+        protocol_break=ProtocolBreak(reason=text, detail=text, protocol=text),
     )
-    log = LOG._replace(connection=connection, protocol=text)
+    log = LOG.replace(connection=connection, protocol=text)
     lines = [
-        log._replace(attributes=http),
-        log._replace(attributes=other),
-        log._replace(outcome=Outcome.BREAK),
+        log.replace(attributes=http),
+        log.replace(attributes=other),
+        log.replace(outcome=Outcome.BREAK),
     ]
     for line in shown(*lines, header=False):
         assert not set(UNSAFE).intersection(map(ord, line))

@@ -29,17 +29,35 @@ from rover_plugin_sink_log.output import Output
 
 CONNECTION = Connection(
     id=0xABC,
-    local=Address("10.0.0.1", 80),
-    remote=Address("10.0.0.2", 4000),
+    local=Address(host="10.0.0.1", port=80),
+    remote=Address(host="10.0.0.2", port=4000),
     role=Role.SERVER,
-    process=Process(42, "nginx"),
+    process=Process(pid=42, name="nginx"),
     opened=0,
     epoch=1_700_000_000_000_000_000,
     protocol="http1",
 )
-DETAIL = Detail(0xABC, 3, 1_000, 2_500, 0, 18, 42, 7, Syscall.RECVFROM, 0, 0)
+DETAIL = Detail(
+    connection=0xABC,
+    sequence=3,
+    start=1_000,
+    end=2_500,
+    position=0,
+    size=18,
+    pid=42,
+    fd=7,
+    syscall=Syscall.RECVFROM,
+    direction=0,
+    error=0,
+)
 LOG = AccessLog(
-    CONNECTION, 2_500, 10_000, "http", "1.1", {"http.request.method": "GET", "url.original": "/"}, (DETAIL,)
+    connection=CONNECTION,
+    start=2_500,
+    end=10_000,
+    protocol="http",
+    version="1.1",
+    attributes={"http.request.method": "GET", "url.original": "/"},
+    details=(DETAIL,),
 )
 
 
@@ -93,15 +111,19 @@ def test_an_exchange(written):
 
 
 def described(**attributes):
-    process = Process(42, "nginx", {name.replace("__", "."): value for name, value in attributes.items()})
-    return LOG._replace(connection=CONNECTION._replace(process=process))
+    process = Process(
+        pid=42,
+        name="nginx",
+        attributes={name.replace("__", "."): value for name, value in attributes.items()},
+    )
+    return LOG.replace(connection=CONNECTION.replace(process=process))
 
 
 def test_what_plugins_say_of_the_process(written):
     """In every log of it."""
     log = described(service__name="shop", k8s__pod__name="shop-1\n", replicas=3, canary=True)
-    kernel = AccessLog(log.connection, 5, 6, details=(DETAIL,))
-    for line in written(log, log, kernel, log._replace(outcome=Outcome.BREAK)):
+    kernel = AccessLog(connection=log.connection, start=5, end=6, details=(DETAIL,))
+    for line in written(log, log, kernel, log.replace(outcome=Outcome.BREAK)):
         assert (line["service.name"], line["k8s.pod.name"]) == ("shop", "shop-1\n")
         assert (line["replicas"], line["canary"]) == (3, True)
         assert (line["process.pid"], line["rover.connection"]) == (42, "0000000000000abc")
@@ -111,9 +133,9 @@ def test_a_log_s_own_values_are_not_replaced_by_those_of_its_process(written):
     """Each key stands once, also where a line is not parsed but searched."""
     (plain,) = written(LOG)
     own = {name.replace(".", "__"): "?" for name in plain}
-    log = described(**own, x="process")._replace(attributes={"x": "log"})
+    log = described(**own, x="process").replace(attributes={"x": "log"})
     sink = JsonLinesSink(Output("-"))
-    for each in (log, log._replace(attributes={}), LOG, log):
+    for each in (log, log.replace(attributes={}), LOG, log):
         pairs = json.loads(sink.prepare(each)[0], object_pairs_hook=list)
         names = [name for name, _ in pairs]
         assert sorted(set(names)) == sorted(names)
@@ -126,8 +148,8 @@ def test_a_log_s_own_values_are_not_replaced_by_those_of_its_process(written):
 
 
 def test_what_is_not_known_is_absent(written):
-    bare = Connection(1, None, None, None, None, 0, 0)
-    (line,) = written(AccessLog(bare, 0, 0, "lines"))
+    bare = Connection(id=1, local=None, remote=None, role=None, process=None, opened=0, epoch=0)
+    (line,) = written(AccessLog(connection=bare, start=0, end=0, protocol="lines"))
     assert line == {
         "timestamp": "1970-01-01T00:00:00.000000000Z",
         "duration_ns": 0,
@@ -140,7 +162,7 @@ def test_what_is_not_known_is_absent(written):
 
 
 def test_without_a_role_the_ends_are_local_and_peer(written):
-    (line,) = written(LOG._replace(connection=CONNECTION._replace(role=None)))
+    (line,) = written(LOG.replace(connection=CONNECTION.replace(role=None)))
     assert (line["network.local.port"], line["network.peer.port"]) == (80, 4000)
     assert "client.address" not in line
     assert "rover.role" not in line
@@ -149,16 +171,16 @@ def test_without_a_role_the_ends_are_local_and_peer(written):
 @pytest.mark.parametrize(
     ("role", "process", "local", "peer"),
     [
-        (Role.SERVER, Process(42, "nginx"), None, ("10.0.0.2", 4000)),
-        (Role.CLIENT, Process(42, "haproxy"), ("10.0.0.1", 80), ("10.0.0.2", 4000)),
-        (Role.CLIENT, Process(0, ""), None, ("10.0.0.1", 80)),
+        (Role.SERVER, Process(pid=42, name="nginx"), None, ("10.0.0.2", 4000)),
+        (Role.CLIENT, Process(pid=42, name="haproxy"), ("10.0.0.1", 80), ("10.0.0.2", 4000)),
+        (Role.CLIENT, Process(pid=0, name=""), None, ("10.0.0.1", 80)),
         (Role.CLIENT, None, None, ("10.0.0.1", 80)),
     ],
 )
 def test_the_client_behind_a_proxy_and_the_sockets_own_ends(written, role, process, local, peer):
     """In a capture, where nobody was watched, the peer is the server's: the proxy."""
-    proxied = CONNECTION._replace(role=role, process=process, proxied=Address("192.0.2.1", 5))
-    (line,) = written(LOG._replace(connection=proxied))
+    proxied = CONNECTION.replace(role=role, process=process, proxied=Address(host="192.0.2.1", port=5))
+    (line,) = written(LOG.replace(connection=proxied))
     server = CONNECTION.local if role is Role.SERVER else CONNECTION.remote
     assert (line["client.address"], line["client.port"]) == ("192.0.2.1", 5)
     assert (line["server.address"], line["server.port"]) == server
@@ -168,8 +190,10 @@ def test_the_client_behind_a_proxy_and_the_sockets_own_ends(written, role, proce
 
 
 def test_a_break(written):
-    broken = CONNECTION._replace(protocol="", protocol_break=ProtocolBreak("hpack", "index 70", "http2"))
-    (line,) = written(AccessLog(broken, 5, 5, details=(DETAIL,), outcome=Outcome.BREAK))
+    broken = CONNECTION.replace(
+        protocol="", protocol_break=ProtocolBreak(reason="hpack", detail="index 70", protocol="http2")
+    )
+    (line,) = written(AccessLog(connection=broken, start=5, end=5, details=(DETAIL,), outcome=Outcome.BREAK))
     assert line["rover.outcome"] == "break"
     assert line["rover.break.reason"] == "hpack"
     assert line["rover.break.detail"] == "index 70"
@@ -179,13 +203,13 @@ def test_a_break(written):
 
 
 def test_a_kernel_log_has_no_outcome(written):
-    (line,) = written(AccessLog(CONNECTION, 5, 6, details=(DETAIL,)))
+    (line,) = written(AccessLog(connection=CONNECTION, start=5, end=6, details=(DETAIL,)))
     assert "rover.outcome" not in line
     assert line["rover.syscalls"][0]["sequence"] == 3
 
 
 def test_a_segment_of_a_capture_is_no_syscall(written):
-    (line,) = written(LOG._replace(details=(DETAIL._replace(syscall=Syscall.NONE),)))
+    (line,) = written(LOG.replace(details=(DETAIL.replace(syscall=Syscall.NONE),)))
     assert "rover.syscalls" not in line
 
 
@@ -195,7 +219,7 @@ def test_syscalls_can_be_left_out(written):
 
 @pytest.mark.parametrize("value", ["\ud800", "a\nb\x00\u2028", 1 << 80, "käse"])
 def test_any_attribute_makes_valid_json_on_one_line(written, value):
-    (line,) = written(LOG._replace(attributes={"x": value}))
+    (line,) = written(LOG.replace(attributes={"x": value}))
     assert line["x"] == value
 
 
@@ -217,10 +241,10 @@ def test_what_would_steer_a_terminal_is_escaped_wherever_it_stands():
     for code in ATTENDED:
         for around in (*("abcdefg"[:size] for size in range(8)), "ü", "漢字", "\U0001f600"):
             text = f"{around}{chr(code)}{around}{chr(code)}"
-            broken = ProtocolBreak(text, text, text)
-            connection = CONNECTION._replace(process=Process(1, text), protocol_break=broken)
-            log = LOG._replace(connection=connection, protocol=text, version=text, attributes={text: text})
-            for each in (log, AccessLog(connection, 5, 5, outcome=Outcome.BREAK)):
+            broken = ProtocolBreak(reason=text, detail=text, protocol=text)
+            connection = CONNECTION.replace(process=Process(pid=1, name=text), protocol_break=broken)
+            log = LOG.replace(connection=connection, protocol=text, version=text, attributes={text: text})
+            for each in (log, AccessLog(connection=connection, start=5, end=5, outcome=Outcome.BREAK)):
                 line = lines.prepare(each)[0].decode()
                 assert line.endswith("\n")
                 assert not ESCAPED.intersection(map(ord, line[:-1]))
@@ -237,7 +261,7 @@ def test_what_would_steer_a_terminal_is_escaped_wherever_it_stands():
     text=st.text(st.sampled_from([*map(chr, ATTENDED), *'ab"\\', "ü", "漢", "\U0001f600"]) | st.characters())
 )
 def test_any_text_is_escaped_and_read_back(text):
-    line = JsonLinesSink(Output("-")).prepare(LOG._replace(attributes={"x": text}))[0].decode()
+    line = JsonLinesSink(Output("-")).prepare(LOG.replace(attributes={"x": text}))[0].decode()
     assert not ESCAPED.intersection(map(ord, line[:-1]))
     assert json.loads(line)["x"] == text
 
@@ -245,7 +269,7 @@ def test_any_text_is_escaped_and_read_back(text):
 def test_a_text_that_is_all_escaped_takes_no_object_for_each_character():
     """A field of a hostile head may have a hundred thousand of them."""
     lines = JsonLinesSink(Output("-"))
-    log = LOG._replace(attributes={"x": "\x8f" * 100_000})
+    log = LOG.replace(attributes={"x": "\x8f" * 100_000})
     lines.prepare(log)
     tracemalloc.start()
     try:

@@ -42,10 +42,10 @@ class Traffic:
         number = next(self._numbers)
         values: dict[str, Any] = {
             "id": number,
-            "local": Address("10.0.0.1", 80),
-            "remote": Address("10.0.0.2", 10_000 + number),
+            "local": Address(host="10.0.0.1", port=80),
+            "remote": Address(host="10.0.0.2", port=10_000 + number),
             "role": role,
-            "process": Process(os.getpid(), "web"),
+            "process": Process(pid=os.getpid(), name="web"),
             "opened": self._time,
             "epoch": self.epoch,
             "protocol": "http1",
@@ -93,15 +93,15 @@ class Traffic:
     def call(self, connection: Connection, syscall: int = Syscall.READ, **changes: Any) -> AccessLog:
         """A socket call alone."""
         detail = self.detail(connection, syscall, **changes)
-        return AccessLog(connection, detail.start, detail.end, details=(detail,))
+        return AccessLog(connection=connection, start=detail.start, end=detail.end, details=(detail,))
 
     def broken(self, connection: Connection) -> AccessLog:
         """The break of its protocol."""
 
-        after = connection._replace(
-            protocol="", protocol_break=ProtocolBreak("upgrade", protocol=connection.protocol)
+        after = connection.replace(
+            protocol="", protocol_break=ProtocolBreak(reason="upgrade", protocol=connection.protocol)
         )
-        return AccessLog(after, self._time, self._time, outcome=Outcome.BREAK)
+        return AccessLog(connection=after, start=self._time, end=self._time, outcome=Outcome.BREAK)
 
 
 class Listener:

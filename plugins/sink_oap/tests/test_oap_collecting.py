@@ -91,7 +91,7 @@ def test_the_node_comes_first_and_once(make: Make, traffic: Any) -> None:
 def test_a_stream_has_one_boot_time(make: Make, traffic: Any) -> None:
     collector = make()
     early = traffic.connection()
-    late = traffic.connection()._replace(epoch=early.epoch + 10**9)
+    late = traffic.connection().replace(epoch=early.epoch + 10**9)
     for connection, path in ((early, "/0"), (late, "/1"), (late, "/2"), (early, "/3")):
         collector.add(traffic.exchange(connection, path), 0.0)
     collector.ripen(None)
@@ -119,8 +119,8 @@ def test_a_break_sends_the_connection_again_as_tcp(make: Make, traffic: Any) -> 
 def test_changes_of_a_connection_are_sent_as_they_become_known(make: Make, traffic: Any) -> None:
     collector = make()
     plain = traffic.connection(role=None, protocol="")
-    secured = plain._replace(tls=True)
-    spoken = secured._replace(role=Role.CLIENT, protocol="http2")
+    secured = plain.replace(tls=True)
+    spoken = secured.replace(role=Role.CLIENT, protocol="http2")
     for connection in (plain, secured, spoken):
         collector.add(traffic.call(connection), 0.0)
     collector.ripen(None)
@@ -145,7 +145,7 @@ def test_an_end_seen_later_in_the_batch_names_the_other(make: Make, traffic: Any
 def test_behind_a_proxy_a_servers_remote_end_is_the_client(make: Make, traffic: Any) -> None:
     """Whose address the PROXY protocol header has; the proxy itself is the client of its own connection."""
     collector = make()
-    named = Address("192.0.2.9", 5000)
+    named = Address(host="192.0.2.9", port=5000)
     client = traffic.connection(Role.CLIENT, process=_process("haproxy"), proxied=named)
     server = traffic.connection(
         Role.SERVER, local=client.remote, remote=client.local, process=_process("web"), proxied=named
@@ -163,11 +163,11 @@ def test_behind_a_proxy_a_servers_remote_end_is_the_client(make: Make, traffic: 
 def _process(name: str) -> Any:
     from rover import Process
 
-    return Process(1_000_000_000 + len(name), name)
+    return Process(pid=1_000_000_000 + len(name), name=name)
 
 
 def unbuilt(log: AccessLog) -> AccessLog:
-    return log._replace(connection=log.connection._replace(local=None, remote=None, role=None))
+    return log.replace(connection=log.connection.replace(local=None, remote=None, role=None))
 
 
 def test_logs_wait_for_their_connection_and_keep_their_order(make: Make, traffic: Any) -> None:
@@ -205,7 +205,7 @@ def test_logs_wait_ten_seconds_at_most(make: Make, traffic: Any) -> None:
 def test_a_log_that_is_old_already_does_not_wait_again(make: Make, traffic: Any) -> None:
     collector = make()
     old = traffic.exchange(traffic.connection(), "/0")
-    old = old._replace(end=old.end - 11 * 10**9)
+    old = old.replace(end=old.end - 11 * 10**9)
     collector.add(unbuilt(old), 0.0)
     collector.ripen(5.0)
     assert paths(collector.take()) == [["/0"]]
@@ -246,7 +246,7 @@ def test_a_connection_that_no_message_can_hold_takes_only_its_own_logs_along(
 ) -> None:
     collector = make()
     good = traffic.connection()
-    bad = traffic.connection(remote=Address("10.0.0.9", 1 << 40))
+    bad = traffic.connection(remote=Address(host="10.0.0.9", port=1 << 40))
     for connection, path in ((good, "/0"), (bad, "/1"), (good, "/2"), (bad, "/3")):
         collector.add(traffic.exchange(connection, path), 0.0)
     collector.add(traffic.call(bad), 0.0)

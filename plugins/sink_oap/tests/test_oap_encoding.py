@@ -250,8 +250,15 @@ def test_trace_provider(traffic: Any, given_: str | None, provider: int | None) 
     )
 )
 def test_no_attribute_of_a_plugin_is_too_much(values: dict[str, Any]) -> None:
-    connection = Connection(1, None, None, None, None, 0, 0)
-    log = AccessLog(connection, 1, 2, "http", "1.1", {"http.request.method": "GET", **values})
+    connection = Connection(id=1, local=None, remote=None, role=None, process=None, opened=0, epoch=0)
+    log = AccessLog(
+        connection=connection,
+        start=1,
+        end=2,
+        protocol="http",
+        version="1.1",
+        attributes={"http.request.method": "GET", **values},
+    )
     assert message(Encoder(500), log).HasField("protocolLog")
 
 
@@ -271,7 +278,7 @@ def test_a_break_alone_sends_its_connection(traffic: Any) -> None:
     ],
 )
 def test_connection_fields(traffic: Any, changes: dict[str, Any], fields: tuple[int, int, int]) -> None:
-    connection = traffic.connection()._replace(**changes)
+    connection = traffic.connection().replace(**changes)
     ends = Ends(HERE, THERE, connection.role is Role.SERVER)
     sent = EBPFAccessLogMessage.FromString(Encoder().connection(connection, ends)).connection
     assert (sent.role, sent.tlsMode, sent.protocol) == fields

@@ -15,15 +15,15 @@ from rover_plugin_sink_oap.patterns import Patterns
 from rover_plugin_sink_oap.settings import configure
 from rover_plugin_sink_oap.workload import Workloads
 
-WEB, APP = Address("10.0.0.1", 80), Address("10.0.0.1", 41000)
-FAR = Address("192.0.2.7", 443)
+WEB, APP = Address(host="10.0.0.1", port=80), Address(host="10.0.0.1", port=41000)
+FAR = Address(host="192.0.2.7", port=443)
 
 
 def connection(
     local: Address | None, remote: Address | None, role: Role | None, pid: int = 10, name: str = "nginx"
 ) -> Connection:
-    process = Process(pid, name) if pid else None
-    return Connection(1, local, remote, role, process, 0, 0)
+    process = Process(pid=pid, name=name) if pid else None
+    return Connection(id=1, local=local, remote=remote, role=role, process=process, opened=0, epoch=0)
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_a_process_without_any_name(namer: Namer) -> None:
     [
         # A server's port tells which service it is; a client's is another one each time.
         (Role.CLIENT, APP, FAR, "192.0.2.7:443"),
-        (Role.SERVER, WEB, Address("192.0.2.7", 51000), "192.0.2.7"),
-        (Role.CLIENT, APP, Address("2001:db8::7", 443), "[2001:db8::7]:443"),
-        (Role.SERVER, WEB, Address("2001:db8::7", 51000), "2001:db8::7"),
+        (Role.SERVER, WEB, Address(host="192.0.2.7", port=51000), "192.0.2.7"),
+        (Role.CLIENT, APP, Address(host="2001:db8::7", port=443), "[2001:db8::7]:443"),
+        (Role.SERVER, WEB, Address(host="2001:db8::7", port=51000), "2001:db8::7"),
         # Addresses that mean this host wherever they are read are given its name.
-        (Role.CLIENT, APP, Address("127.0.0.1", 5432), "host:5432"),
-        (Role.CLIENT, APP, Address("::1", 5432), "host:5432"),
-        (Role.CLIENT, APP, Address("10.0.0.1", 5432), "host:5432"),
-        (Role.SERVER, WEB, Address("127.0.0.1", 51000), "host"),
+        (Role.CLIENT, APP, Address(host="127.0.0.1", port=5432), "host:5432"),
+        (Role.CLIENT, APP, Address(host="::1", port=5432), "host:5432"),
+        (Role.CLIENT, APP, Address(host="10.0.0.1", port=5432), "host:5432"),
+        (Role.SERVER, WEB, Address(host="127.0.0.1", port=51000), "host"),
     ],
 )
 def test_a_remote_end_by_its_address(
@@ -77,7 +77,7 @@ def test_a_remote_end_by_its_address(
 
 
 def test_both_ends_of_a_capture_by_their_addresses(namer: Namer) -> None:
-    ends = namer.ends(connection(WEB, Address("127.0.0.1", 51000), Role.SERVER, pid=0))
+    ends = namer.ends(connection(WEB, Address(host="127.0.0.1", port=51000), Role.SERVER, pid=0))
     assert (ends.local.service, ends.remote.service) == ("10.0.0.1:80", "127.0.0.1")
 
 
@@ -91,19 +91,19 @@ def test_the_other_end_when_it_is_watched_too(namer: Namer) -> None:
 
 
 def test_a_listener_is_known_by_another_connection_of_it(namer: Namer) -> None:
-    namer.learn(connection(WEB, Address("10.0.0.9", 50000), Role.SERVER))
+    namer.learn(connection(WEB, Address(host="10.0.0.9", port=50000), Role.SERVER))
     client = connection(APP, WEB, Role.CLIENT, pid=20)
     assert namer.ends(client).remote.service == "web"
 
 
 def test_a_listener_not_heard_of_for_long_is_forgotten(namer: Namer, monkeypatch: pytest.MonkeyPatch) -> None:
-    namer.learn(connection(WEB, Address("10.0.0.9", 50000), Role.SERVER))
+    namer.learn(connection(WEB, Address(host="10.0.0.9", port=50000), Role.SERVER))
     monkeypatch.setattr("rover_plugin_sink_oap.naming.LISTENER_FRESH", -1.0)
     assert namer.ends(connection(APP, WEB, Role.CLIENT, pid=20)).remote.service == "host:80"
 
 
 def test_loopback_of_another_network_namespace_is_another_host(namer: Namer) -> None:
-    here, there = Address("127.0.0.1", 80), Address("127.0.0.1", 41000)
+    here, there = Address(host="127.0.0.1", port=80), Address(host="127.0.0.1", port=41000)
     namer.learn(connection(here, there, Role.SERVER))
     assert namer.ends(connection(there, here, Role.CLIENT, pid=20)).remote.service == "web"
     assert namer.ends(connection(there, here, Role.CLIENT, pid=30)).remote.service == "host:80"
@@ -122,9 +122,9 @@ def test_a_service_that_talks_to_itself_is_told_apart_alike_from_both_ends(namer
 @pytest.mark.parametrize(
     ("local", "remote", "server"),
     [
-        (WEB, Address("192.0.2.7", 51000), True),
+        (WEB, Address(host="192.0.2.7", port=51000), True),
         (APP, FAR, False),
-        (Address("10.0.0.1", 51000), Address("192.0.2.7", 8080), False),
+        (Address(host="10.0.0.1", port=51000), Address(host="192.0.2.7", port=8080), False),
         (None, None, False),
     ],
 )
@@ -135,10 +135,10 @@ def test_an_unknown_role_is_told_by_the_ports(
 
 
 def test_an_unknown_role_is_told_by_who_listens(namer: Namer) -> None:
-    high = Address("10.0.0.1", 60000)
+    high = Address(host="10.0.0.1", port=60000)
     namer.learn(connection(high, FAR, Role.SERVER))
-    assert namer.ends(connection(high, Address("192.0.2.7", 5000), None)).server
-    assert not namer.ends(connection(Address("192.0.2.7", 5000), high, None, pid=20)).server
+    assert namer.ends(connection(high, Address(host="192.0.2.7", port=5000), None)).server
+    assert not namer.ends(connection(Address(host="192.0.2.7", port=5000), high, None, pid=20)).server
 
 
 def test_a_connection_never_built_has_an_unknown_peer(namer: Namer) -> None:
@@ -182,7 +182,7 @@ def test_the_first_pattern_of_which_all_is_known() -> None:
 
 
 hosts = st.sampled_from(["127.0.0.1", "10.0.0.1", "::1"])
-addresses = st.none() | st.builds(Address, hosts, st.sampled_from([1, 80, 50000]))
+addresses = st.none() | st.builds(Address, host=hosts, port=st.sampled_from([1, 80, 50000]))
 names = st.sampled_from(["", "a", "a (client)", "x" * 200, "\ud800", "\x1b[31m"])
 
 
@@ -221,7 +221,7 @@ def test_memory_is_bounded(namer: Namer, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("rover_plugin_sink_oap.naming.MAX_ENDS", 3)
     monkeypatch.setattr("rover_plugin_sink_oap.naming.MAX_LISTENERS", 3)
     for port in range(1, 100):
-        namer.learn(connection(Address("10.0.0.1", port), FAR, Role.SERVER))
+        namer.learn(connection(Address(host="10.0.0.1", port=port), FAR, Role.SERVER))
     assert len(namer._ends) == len(namer._listeners) == 3
 
 

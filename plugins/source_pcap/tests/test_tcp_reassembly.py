@@ -30,7 +30,7 @@ def test_a_conversation(talk: Any, read: Any) -> None:
     first = recorded.details[0]
     assert first == (1, 0, TIME + 3_000_000, TIME + 3_000_000, 0, 7, 0, -1, 0, Direction.EGRESS, 0)
     (closed,) = recorded.closes
-    assert closed == Closed(1, TIME + 7_000_000, False, None)
+    assert closed == Closed(connection=1, time=TIME + 7_000_000, reset=False, detail=None)
 
 
 def test_a_connection_that_carried_nothing_is_not_reported(talk: Any, read: Any) -> None:
@@ -668,7 +668,7 @@ def test_a_reset(talk: Any, read: Any, end: str) -> None:
     conversation = talk().open().client(b"request").server(b"resp")
     conversation.segment(end, flags=RST | ACK)
     recorded = read(conversation.server(b"onse").packets)
-    assert recorded.closes == [Closed(1, TIME + 5_000_000, True, None)]
+    assert recorded.closes == [Closed(connection=1, time=TIME + 5_000_000, reset=True, detail=None)]
     assert recorded.ingress.data == b"resp"
     assert not recorded.ingress.ended
 

@@ -41,6 +41,7 @@ def register(group: typer.Typer) -> None:
             bool, typer.Option("--protocol", help="It decodes a protocol. This is what is written anyway.")
         ] = False,
         sink: Annotated[bool, typer.Option("--sink", help="It takes access logs somewhere.")] = False,
+        hooks: Annotated[bool, typer.Option("--hooks", help="It changes and drops access logs.")] = False,
         directory: Annotated[
             Path | None,
             typer.Option(
@@ -50,13 +51,16 @@ def register(group: typer.Typer) -> None:
     ) -> None:
         """Write the package of a new plugin: one that works, with tests.
 
-        It has an example of a protocol or of a sink, which you replace by yours.
+        It has an example of a protocol, of a sink or of hooks, which you replace by yours.
         """
-        if protocol and sink:
-            raise UsageError("--protocol and --sink: a plugin begins as one of them")
+        kinds = [
+            kind for kind, wanted in (("sink", sink), ("hooks", hooks), ("protocol", protocol)) if wanted
+        ]
+        if len(kinds) > 1:
+            raise UsageError(f"--{kinds[0]} and --{kinds[1]}: a plugin begins as one of them")
         word = checked_name(name, context.obj)
         target = Path(PREFIX + word.replace("_", "-")) if directory is None else directory
-        write(TEMPLATES / ("sink" if sink else "protocol"), word, target)
+        write(TEMPLATES / (kinds or ["protocol"])[0], word, target)
         typer.echo(f"{target}: pip install -e '{target}[test]' && pytest {target}")
 
 

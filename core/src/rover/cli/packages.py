@@ -12,6 +12,8 @@ PACKAGES = {
     "source pcap": "rover-source-pcap",
     "protocol http1": "rover-plugin-http1",
     "protocol http2": "rover-plugin-http2",
+    "protocol websocket": "rover-plugin-websocket",
+    "protocol redis": "rover-plugin-redis",
     "sink console": "rover-plugin-sink-log",
     "sink jsonl": "rover-plugin-sink-log",
     "sink oap": "rover-plugin-sink-oap",

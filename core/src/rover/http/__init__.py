@@ -2,7 +2,7 @@
 
 import contextlib
 
-from rover.http.attributes import http_attributes, split_target
+from rover.http.attributes import HTTP_NAMES, http_attributes, http_cells, split_target
 from rover.http.head_fields import HeadFields
 
 with contextlib.suppress(ImportError):  # not compiled
@@ -11,6 +11,7 @@ from rover.http.trace import TraceContext, trace_context
 from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream, text
 
 __all__ = [
+    "HTTP_NAMES",
     "HeadFields",
     "Headers",
     "HttpExchange",
@@ -19,6 +20,7 @@ __all__ = [
     "HttpStream",
     "TraceContext",
     "http_attributes",
+    "http_cells",
     "split_target",
     "text",
     "trace_context",

@@ -2,10 +2,12 @@
 
 cimport cython
 
-from rover.values.http cimport Headers
+from rover.http.trace cimport TraceContext, trace_context
+from rover.values.http cimport Headers, HttpRequest, HttpResponse
 
 
 @cython.locals(rest=str, slash=Py_ssize_t, question=Py_ssize_t)
 cpdef tuple split_target(str target)
-@cython.locals(headers=Headers)
-cpdef dict http_attributes(request, response)
+cpdef dict http_attributes(HttpRequest request, HttpResponse response)
+@cython.locals(headers=Headers, trace=TraceContext, path=str, query=str)
+cpdef tuple http_cells(HttpRequest request, HttpResponse response)

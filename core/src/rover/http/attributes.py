@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rover.http.trace import trace_context
+from rover.values.attributes import Cell
 from rover.values.http import HttpRequest, HttpResponse
 
 Attributes = dict[str, str | int | bool]
@@ -27,32 +28,63 @@ def split_target(target: str) -> tuple[str, str]:
     return target[:question], target[question + 1 :]
 
 
+HTTP_NAMES = (
+    "http.request.method",
+    "url.original",
+    "url.path",
+    "url.query",
+    "http.request.header.host",
+    "user_agent.original",
+    "http.request.header.size",
+    "http.request.body.size",
+    "http.response.status_code",
+    "http.response.header.size",
+    "http.response.body.size",
+    "trace.provider",
+    "trace_id",
+    "span_id",
+    "trace.segment_id",
+)
+"""Of what `http_cells` has the values."""
+
+
 def http_attributes(request: HttpRequest, response: HttpResponse | None) -> Attributes:
     """What an access log says of an exchange; what is not known is absent."""
-    method, target, _, headers, _, _, header_size, body_size, authority, _ = request
-    path, query = split_target(target)
-    attributes: Attributes = {"http.request.method": method, "url.original": target}
-    if path:
-        attributes["url.path"] = path
-    if query:
-        attributes["url.query"] = query
-    if host := authority or headers.get("host"):
-        attributes["http.request.header.host"] = host
-    if agent := headers.get("user-agent"):
-        attributes["user_agent.original"] = agent
-    attributes["http.request.header.size"] = header_size
-    if body_size is not None:
-        attributes["http.request.body.size"] = body_size
+    cells = http_cells(request, response)
+    return {name: cell for name, cell in zip(HTTP_NAMES, cells, strict=True) if cell is not None}
+
+
+def http_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[Cell, ...]:
+    """The same for a `Shape` that begins with HTTP_NAMES: a value for each, None where it is absent."""
+    headers = request.headers
+    path, query = split_target(request.target)
+    status: int | None = None
+    size: int | None = None
+    body: int | None = None
     if response is not None:
-        status, _, _, _, _, header_size, body_size, _ = response
-        attributes["http.response.status_code"] = status
-        attributes["http.response.header.size"] = header_size
-        if body_size is not None:
-            attributes["http.response.body.size"] = body_size
-    if trace := trace_context(headers):
-        attributes["trace.provider"] = trace.provider
-        attributes["trace_id"] = trace.trace_id
-        attributes["span_id"] = trace.span_id
-        if trace.segment_id:
-            attributes["trace.segment_id"] = trace.segment_id
-    return attributes
+        status, size, body = response.status, response.header_size, response.body_size
+    provider: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    segment_id: str | None = None
+    trace = trace_context(headers)
+    if trace is not None:
+        provider, trace_id, span_id = trace.provider, trace.trace_id, trace.span_id
+        segment_id = trace.segment_id or None
+    return (
+        request.method,
+        request.target,
+        path or None,
+        query or None,
+        request.authority or headers.get("host") or None,
+        headers.get("user-agent") or None,
+        request.header_size,
+        request.body_size,
+        status,
+        size,
+        body,
+        provider,
+        trace_id,
+        span_id,
+        segment_id,
+    )

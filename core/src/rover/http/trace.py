@@ -10,11 +10,10 @@ import base64
 import binascii
 import contextlib
 import re
-from typing import NamedTuple
 
 from rover.http.traceparent import traceparent
 from rover.values.http import Headers
-from rover.values.tuples import new
+from rover.values.value import Value
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover.http._traceparent import traceparent  # type: ignore[no-redef]
@@ -27,16 +26,26 @@ _MAX_SW8 = 8192
 """Characters of an sw8 value that are looked at; agents send some 300."""
 
 
-class TraceContext(NamedTuple):
+class TraceContext(Value):
     """Where the request's trace comes from."""
 
-    provider: str
-    """`skywalking`, `w3c` or `zipkin`."""
-    trace_id: str
-    span_id: str
-    """The caller's span."""
-    segment_id: str = ""
-    """SkyWalking only: the caller's trace segment."""
+    __slots__ = ("provider", "segment_id", "span_id", "trace_id")
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        trace_id: str,
+        span_id: str,
+        segment_id: str = "",
+    ) -> None:
+        self.provider = provider
+        """`skywalking`, `w3c` or `zipkin`."""
+        self.trace_id = trace_id
+        self.span_id = span_id
+        """The caller's span."""
+        self.segment_id = segment_id
+        """SkyWalking only: the caller's trace segment."""
 
 
 def trace_context(headers: Headers) -> TraceContext | None:
@@ -44,13 +53,13 @@ def trace_context(headers: Headers) -> TraceContext | None:
     if (value := headers.get("sw8")) and (context := _sw8(value)):
         return context
     if (value := headers.get("traceparent")) and (ids := traceparent(value)):
-        return new(TraceContext, ("w3c", *ids, ""))
+        return TraceContext(provider="w3c", trace_id=ids[0], span_id=ids[1])
     if (value := headers.get("b3")) and (match := _B3_SINGLE.fullmatch(value.lower())):
-        return TraceContext("zipkin", match[1], match[2])
+        return TraceContext(provider="zipkin", trace_id=match[1], span_id=match[2])
     if (value := headers.get("x-b3-traceid")) and _B3_TRACE_ID.fullmatch(value.lower()):
         span = (headers.get("x-b3-spanid") or "").lower()
         if _B3_SPAN_ID.fullmatch(span):
-            return TraceContext("zipkin", value.lower(), span)
+            return TraceContext(provider="zipkin", trace_id=value.lower(), span_id=span)
     return None
 
 
@@ -66,4 +75,4 @@ def _sw8(value: str) -> TraceContext | None:
         return None
     if not trace_id or not segment_id:
         return None
-    return TraceContext("skywalking", trace_id, fields[3], segment_id)
+    return TraceContext(provider="skywalking", trace_id=trace_id, span_id=fields[3], segment_id=segment_id)

@@ -56,11 +56,11 @@ class Delivery:
                 return None
         outcome, end = exchange.outcome, exchange.end
         if log.details is not details or log.outcome is not outcome or log.connection is not connection:
-            log = log._replace(connection=connection, details=details, outcome=outcome)
+            log = log.replace(connection=connection, details=details, outcome=outcome)
         if end and end > log.end:
-            log = log._replace(end=end)
+            log = log.replace(end=end)
         if exchange.assumed:
-            log = log._replace(attributes={**log.attributes, "rover.pairing": "assumed"})
+            log = log.replace(attributes={**log.attributes, "rover.pairing": "assumed"})
         return log
 
     def _ask(self, implementations: list[Implementation], arguments: tuple[object, ...]) -> AccessLog | None:

@@ -50,17 +50,19 @@ class Outbox:
             return
         self._totals.alone += len(details)
         if self._delivery.takes_kernel_logs:
-            self.put(AccessLog(connection, details[0].start, details[-1].end, details=details))
+            self.put(
+                AccessLog(connection=connection, start=details[0].start, end=details[-1].end, details=details)
+            )
 
     def send_held(self, facts: Connection) -> None:
         """Sends what waited, with the addresses of the connection, if they are known by now."""
         held, self._held = self._held, []
         self.memory = 0
         for log in held:
-            connection = log.connection._replace(
+            connection = log.connection.replace(
                 local=facts.local, remote=facts.remote, role=log.connection.role or facts.role
             )
-            self._delivery.put(log._replace(connection=connection))
+            self._delivery.put(log.replace(connection=connection))
 
     def release(self, facts: Connection) -> None:
         """Nothing is held from now on."""

@@ -43,8 +43,8 @@ def never() -> float:
 
 
 class Bell:
-    """Rings for one thread that waits. A threading.Event does it for many, and takes ten times as long: a
-    log at a time, most of what a sink's thread costs."""
+    """Rings for one thread that waits. A threading.Event does it for many, and in Python: to wake a sink's
+    thread by this takes a quarter less."""
 
     def __init__(self) -> None:
         self._silence = threading.Lock()

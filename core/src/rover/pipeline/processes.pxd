@@ -4,7 +4,7 @@
 cdef class Processes:
     cdef object _describers
     cdef bint _live
-    cdef dict _known
-    cdef set _undescribed
+    cdef readonly dict _known
+    cdef readonly set _undescribed
 
     cpdef object get(self, object pid)

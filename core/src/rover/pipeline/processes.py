@@ -37,7 +37,7 @@ class Processes:
         """The process of this number, from now on the most recently used one."""
         process = self._known.pop(pid, None)
         if process is None:
-            process = Process(pid, "")
+            process = Process(pid=pid, name="")
             if self._describers and pid:
                 self._undescribed.add(pid)
         if pid in self._undescribed:
@@ -65,4 +65,4 @@ class Processes:
                     merged = {**checked_description(said), **merged}
             except BaseException as error:
                 failed(error)
-        return process._replace(attributes=types.MappingProxyType(merged)) if merged else process
+        return process.replace(attributes=types.MappingProxyType(merged)) if merged else process

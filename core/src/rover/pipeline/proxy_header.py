@@ -119,4 +119,4 @@ def _client(packed: bytes, port: int) -> Address | None:
     if not any(packed):
         return None
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    return Address(socket.inet_ntop(family, packed), port)
+    return Address(host=socket.inet_ntop(family, packed), port=port)

@@ -81,4 +81,4 @@ class SourceSide:
         except BaseException as error:
             self._failed("describe", error)
             return None
-        return opened._replace(connection=connection) if opened is not None else None
+        return opened.replace(connection=connection) if opened is not None else None

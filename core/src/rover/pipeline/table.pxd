@@ -2,6 +2,9 @@
 
 cimport cython
 
+from rover.values.connection cimport new_connection
+from rover.values.records cimport Closed, Detail, Opened
+
 from rover.pipeline.memory cimport MemoryBudget
 from rover.pipeline.processes cimport Processes
 from rover.pipeline.source_side cimport SourceSide
@@ -25,11 +28,11 @@ cdef class Pipeline:
     cdef list _sweep
 
     @cython.locals(connection=TrackedConnection)
-    cpdef opened(self, object opened)
+    cpdef opened(self, Opened opened)
     @cython.locals(connection=TrackedConnection, budget=MemoryBudget)
-    cpdef data(self, object detail, object payload)
+    cpdef data(self, Detail detail, object payload)
     @cython.locals(connection=TrackedConnection)
-    cpdef closed(self, object closed)
+    cpdef closed(self, Closed closed)
     @cython.locals(connection=TrackedConnection)
     cpdef tick(self, object now)
     cdef _age(self, TrackedConnection connection, object now)
@@ -42,6 +45,6 @@ cdef class Pipeline:
     cdef _evict(self, object now)
     @cython.locals(connection=TrackedConnection, budget=MemoryBudget)
     cdef _relieve(self, object now)
-    cdef object _facts(self, object opened)
+    cdef object _facts(self, Opened opened)
     @cython.locals(connection=TrackedConnection)
-    cdef TrackedConnection _add_unbuilt(self, object detail)
+    cdef TrackedConnection _add_unbuilt(self, Detail detail)

@@ -22,10 +22,9 @@ from rover.pipeline.surroundings import Surroundings
 from rover.pipeline.totals import Totals
 from rover.pipeline.tracked_connection import TrackedConnection
 from rover.plugins.manager import PluginManager
-from rover.values.connection import Connection
+from rover.values.connection import Connection, new_connection
 from rover.values.exchange import Outcome
 from rover.values.records import Closed, Detail, Loss, Opened, Process
-from rover.values.tuples import new
 
 SECOND = 1_000_000_000
 HELD_FOR = 10 * SECOND
@@ -94,7 +93,7 @@ class Pipeline:
     def opened(self, opened: Opened) -> None:
         """A connection that is new to the source; builds one whose data came first."""
         self.totals.connections += 1
-        identity, time, _, _, _, _, late, detail = opened
+        identity, time, late, detail = opened.connection, opened.time, opened.late, opened.detail
         facts = self._facts(opened)
         connection = self._connections.get(identity)
         if connection is None:
@@ -217,10 +216,18 @@ class Pipeline:
     # -- building ----------------------------------------------------------------------------
 
     def _facts(self, opened: Opened) -> Connection:
-        identity, time, local, remote, role, pid, _, _ = opened
-        process = self._processes.get(pid)
-        return new(
-            Connection, (identity, local, remote, role, process, time, self._epoch, False, "", None, None)
+        return new_connection(
+            id=opened.connection,
+            local=opened.local,
+            remote=opened.remote,
+            role=opened.role,
+            process=self._processes.get(opened.pid),
+            opened=opened.time,
+            epoch=self._epoch,
+            tls=False,
+            protocol="",
+            protocol_break=None,
+            proxied=None,
         )
 
     def _provisional(self, detail: Detail) -> Connection:

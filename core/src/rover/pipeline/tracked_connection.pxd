@@ -2,6 +2,9 @@
 
 cimport cython
 
+from rover.values.connection cimport Connection
+from rover.values.records cimport Detail
+
 from rover.pipeline.opening cimport Opening
 from rover.pipeline.outbox cimport Outbox
 from rover.pipeline.source_side cimport SourceSide
@@ -20,7 +23,7 @@ cdef tuple WAYS
 
 
 cdef class TrackedConnection:
-    cdef readonly object connection
+    cdef readonly Connection connection
     cdef readonly Outbox outbox
     cdef public bint listed
     cdef public long long memory
@@ -34,16 +37,16 @@ cdef class TrackedConnection:
     cdef object _spec
     cdef long _claims
 
-    cpdef join(self, object detail)
+    cpdef join(self, Detail detail)
     @cython.locals(opening=Opening)
     cpdef pin(self, object time)
     cpdef build(self, object facts)
-    cpdef account(self, object detail)
+    cpdef account(self, Detail detail)
     @cython.locals(totals=Totals, missing="long long")
     cdef _count(self, long long sequence)
-    @cython.locals(streams=StreamPair, buffer=StreamBuffer, sequence="long long", start="long long", direction="int",
+    @cython.locals(streams=StreamPair, buffer=StreamBuffer, direction="int",
                    size="long long")
-    cpdef bint data(self, object detail, object payload) except -1
+    cpdef bint data(self, Detail detail, object payload) except -1
     @cython.locals(opening=Opening, buffer=StreamBuffer, other=StreamBuffer)
     cdef _recognise(self, int direction, object now)
     @cython.locals(buffer=StreamBuffer, first="int")

@@ -112,7 +112,7 @@ class TrackedConnection:
     def build(self, facts: Connection) -> None:
         """The opening record came after data: what was learned meanwhile holds."""
         known = self.connection
-        self.connection = facts._replace(
+        self.connection = facts.replace(
             role=known.role or facts.role,
             protocol=known.protocol,
             protocol_break=known.protocol_break,
@@ -138,10 +138,10 @@ class TrackedConnection:
 
     def data(self, detail: Detail, payload: bytes) -> bool:
         """One socket call. Returns whether the budget may have been charged for it."""
-        _, sequence, start, now, _, size, _, _, _, direction, _ = detail
+        size, direction, now = detail.size, detail.direction, detail.end
         streams = self._streams
-        self._count(sequence)
-        streams.time(start, now)
+        self._count(detail.sequence)
+        streams.time(detail.start, now)
         decoder = self._decoder
         if decoder is None and self._opening is None:
             if payload and self.connection.protocol_break is not None:
@@ -180,7 +180,7 @@ class TrackedConnection:
         spec = opening.recognise(self._surroundings.recogniser, self.connection, buffer, other, requests)
         header = opening.header
         if header is not None and connection.proxied is not header.client:
-            self.connection = connection._replace(proxied=header.client)
+            self.connection = connection.replace(proxied=header.client)
         if spec is not None:
             self._claim(spec, now)
             return
@@ -249,7 +249,12 @@ class TrackedConnection:
             return
         if buffer.size > MAX_SIZE:
             waiting = f"{buffer.size} bytes wait undecoded"
-            self._overflow(ProtocolBreak("overflow", waiting, "", way, buffer.position), now)
+            self._overflow(
+                ProtocolBreak(
+                    reason="overflow", detail=waiting, protocol="", direction=way, position=buffer.position
+                ),
+                now,
+            )
             return
         self._send_free()
         if self._weighed:
@@ -276,7 +281,7 @@ class TrackedConnection:
         exchanges, error = yielded(self._decoder, method, now)
         for exchange in exchanges:
             if cut is not ABORTED and exchange.outcome is ABORTED:
-                self._exchange(exchange._replace(outcome=cut))
+                self._exchange(exchange.replace(outcome=cut))
             else:
                 self._exchange(exchange)
         if error is not None:
@@ -290,11 +295,11 @@ class TrackedConnection:
             role = self._role()
             if role is not None and role is not connection.role:
                 # A header came from the client's end, so what that one was taken for no longer holds.
-                connection = self.connection = connection._replace(role=role, proxied=None)
+                connection = self.connection = connection.replace(role=role, proxied=None)
         process = connection.process
         if details and (process is None or process.pid != details[0].pid):
             process = surroundings.processes.get(details[0].pid)
-            connection = self.connection = connection._replace(process=process)
+            connection = self.connection = connection.replace(process=process)
         totals = surroundings.totals
         totals.exchanges += 1
         log = surroundings.delivery.log_of(connection, exchange, details)
@@ -324,7 +329,7 @@ class TrackedConnection:
             return
         if protocol_break.direction is None:
             position = self._streams.buffers[way].position
-            protocol_break = protocol_break._replace(direction=way, position=position)
+            protocol_break = protocol_break.replace(direction=way, position=position)
         upgrade = protocol_break.upgrade
         spec = self._surroundings.recogniser.upgrade(upgrade) if upgrade else None
         if spec is not None:
@@ -336,17 +341,20 @@ class TrackedConnection:
     def _break(self, protocol_break: ProtocolBreak, now: int) -> None:
         """Decoding of this connection ends for good; all it holds is delivered."""
         before = self.connection
-        protocol_break = protocol_break._replace(protocol=before.protocol)
+        protocol_break = protocol_break.replace(protocol=before.protocol)
         totals = self._surroundings.totals
         totals.broke(protocol_break.reason)
         self._decoder = None
         self._surroundings.delivery.announce(before, protocol_break)
-        self.connection = before._replace(protocol="", protocol_break=protocol_break)
+        told = protocol_break.replace(request=None, response=None)  # every later log carries it
+        self.connection = before.replace(protocol="", protocol_break=told)
         self._set_upload(UPLOAD_NONE)
         self._make_plain()
         details = self._streams.ledger.drain()
         totals.alone += len(details)
-        self.outbox.put(AccessLog(self.connection, now, now, details=details, outcome=Outcome.BREAK))
+        self.outbox.put(
+            AccessLog(connection=self.connection, start=now, end=now, details=details, outcome=Outcome.BREAK)
+        )
         if self.memory:
             self._weigh()
 
@@ -364,7 +372,7 @@ class TrackedConnection:
         """The break that such a failure is."""
         self._blame(where, error)
         name = self._spec.name if self._spec else ""
-        self._break(ProtocolBreak("plugin", f"{where} of {name} failed"), now)
+        self._break(ProtocolBreak(reason="plugin", detail=f"{where} of {name} failed"), now)
 
     # -- memory ------------------------------------------------------------------------------
 
@@ -388,7 +396,7 @@ class TrackedConnection:
         """Gives up all that it holds: `said` is why."""
         self.send_held()
         if self._decoder is not None:
-            self._overflow(ProtocolBreak("overflow", said), now)
+            self._overflow(ProtocolBreak(reason="overflow", detail=said), now)
         elif self._opening is not None:  # its opening bytes wait for more, to be recognised
             self._surroundings.totals.broke("overflow")
             self._make_plain()

@@ -5,37 +5,21 @@
 from cpython.dict cimport PyDict_Next
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport Py_TYPE, PyObject, PyTypeObject
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
-from rover.values.access_log import AccessLog
-from rover.values.exchange import Outcome
+from rover.values.access_log cimport AccessLog
+from rover.values.attributes cimport Attributes
+from rover.values.http cimport HttpExchange, HttpRequest, HttpResponse, HttpStream
+
 from rover.plugins.guard import check_result as thorough_result
 from rover.plugins.guard import checked_log as thorough_log
-from rover.values.http import HttpExchange, HttpRequest, HttpResponse, HttpStream
+from rover.values.exchange import Outcome
 from rover.values.records import MAX_NUMBER
 
-cdef type EXCHANGE = HttpExchange
-cdef type STREAM = HttpStream
-cdef type REQUEST = HttpRequest
-cdef type RESPONSE = HttpResponse
 cdef object OUTCOME = Outcome
-cdef type LOG = AccessLog
 cdef PyTypeObject *TEXT = <PyTypeObject *>str
 cdef PyTypeObject *NUMBER = <PyTypeObject *>int
-cdef long long MAX = MAX_NUMBER
 cdef PyTypeObject *FLAG = <PyTypeObject *>bool
-cdef Py_ssize_t EXCHANGE_SIZE = len(HttpExchange._fields)
-cdef Py_ssize_t STREAM_SIZE = len(HttpStream._fields)
-cdef Py_ssize_t LOG_SIZE = len(AccessLog._fields)
-cdef Py_ssize_t END = HttpExchange._fields.index("end")
-cdef Py_ssize_t ASSUMED = HttpExchange._fields.index("assumed")
-cdef Py_ssize_t STREAM_END = HttpStream._fields.index("end")
-assert HttpExchange._fields[:4] == HttpStream._fields[:4] == ("owner", "request", "response", "outcome")
-assert AccessLog._fields[1:6] == ("start", "end", "protocol", "version", "attributes")
-
-
-cdef inline bint is_a(object values, Py_ssize_t index, object kind):
-    return type(<object>PyTuple_GET_ITEM(values, index)) is kind
+cdef long long MAX = MAX_NUMBER
 
 
 cdef inline bint is_bounded(object number):
@@ -44,46 +28,60 @@ cdef inline bint is_bounded(object number):
     return overflow == 0 and -MAX <= value <= MAX
 
 
-cdef inline bint begins_well(object values):
-    response = <object>PyTuple_GET_ITEM(values, 2)
-    return (
-        is_a(values, 0, int)
-        and is_a(values, 1, REQUEST)
-        and (response is None or type(response) is RESPONSE)
-        and is_a(values, 3, OUTCOME)
-    )
-
-
 def check_result(result):
-    kind = type(result)
-    if kind is EXCHANGE:
-        if PyTuple_GET_SIZE(result) == EXCHANGE_SIZE and begins_well(result):
-            if is_a(result, END, int) and is_a(result, ASSUMED, bool):
-                return
-    elif kind is STREAM:
-        if PyTuple_GET_SIZE(result) == STREAM_SIZE and begins_well(result) and is_a(result, STREAM_END, int):
+    cdef HttpExchange exchange
+    cdef HttpStream stream
+    if type(result) is HttpExchange:
+        exchange = <HttpExchange>result
+        if (
+            type(exchange.owner) is int
+            and type(exchange.request) is HttpRequest
+            and (exchange.response is None or type(exchange.response) is HttpResponse)
+            and type(exchange.outcome) is OUTCOME
+            and type(exchange.end) is int
+            and type(exchange.assumed) is bool
+        ):
+            return
+    elif type(result) is HttpStream:
+        stream = <HttpStream>result
+        if (
+            type(stream.owner) is int
+            and type(stream.request) is HttpRequest
+            and (stream.response is None or type(stream.response) is HttpResponse)
+            and type(stream.outcome) is OUTCOME
+            and type(stream.end) is int
+        ):
             return
     thorough_result(result)
 
 
-def checked_log(log):
+def checked_log(found):
     cdef Py_ssize_t position = 0
     cdef PyObject *name
     cdef PyObject *value
     cdef PyTypeObject *kind
-    if type(log) is not LOG or PyTuple_GET_SIZE(log) != LOG_SIZE:
-        return thorough_log(log)
-    attributes = <object>PyTuple_GET_ITEM(log, 5)
+    cdef AccessLog log
+    if type(found) is not AccessLog:
+        return thorough_log(found)
+    log = <AccessLog>found
+    attributes = log.attributes
     if not (
-        is_a(log, 1, int)
-        and is_a(log, 2, int)
-        and is_bounded(<object>PyTuple_GET_ITEM(log, 1))
-        and is_bounded(<object>PyTuple_GET_ITEM(log, 2))
-        and is_a(log, 3, str)
-        and <object>PyTuple_GET_ITEM(log, 3)
-        and is_a(log, 4, str)
-        and type(attributes) is dict
+        type(log.start) is int
+        and type(log.end) is int
+        and is_bounded(log.start)
+        and is_bounded(log.end)
+        and type(log.protocol) is str
+        and log.protocol
+        and type(log.version) is str
     ):
+        return thorough_log(log)
+    if type(attributes) is Attributes:
+        for cell in (<Attributes>attributes).cells:
+            kind = Py_TYPE(cell)
+            if cell is not None and kind != TEXT and kind != FLAG and (kind != NUMBER or not is_bounded(cell)):
+                return thorough_log(log)
+        return log
+    if type(attributes) is not dict:
         return thorough_log(log)
     while PyDict_Next(attributes, &position, &name, &value):
         kind = Py_TYPE(<object>value)

@@ -27,6 +27,7 @@ from rover.contracts.settings import Setting
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import SourceSpec
 from rover.values.access_log import AccessLog
+from rover.values.attributes import Attributes
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import HttpExchange, HttpRequest, HttpResponse, HttpStream
@@ -104,8 +105,11 @@ def _checked_values(log: AccessLog) -> AccessLog:
     attributes = log.attributes
     if not isinstance(attributes, Mapping):
         raise TypeError(f"a log whose attributes are {found(attributes)}")
-    plain = plain_attributes(attributes if type(attributes) is dict else dict(attributes))
-    return log if plain is attributes else log._replace(attributes=plain)
+    given = attributes if type(attributes) is dict else dict(attributes)
+    plain = plain_attributes(given)
+    if plain is given and type(attributes) is Attributes:  # type: ignore[comparison-overlap]
+        return log
+    return log if plain is attributes else log.replace(attributes=plain)
 
 
 def checked_change(log: object, own: AccessLog) -> AccessLog:
@@ -140,7 +144,7 @@ def _checked_snapshot(connection: object, own: Connection) -> Connection:
             raise TypeError(f"a log whose process is {found(process)}")
         if not 0 <= process.pid <= MAX_NUMBER:
             raise TypeError("a log whose process has no number")
-        process = process._replace(attributes=checked_description(process.attributes))
+        process = process.replace(attributes=checked_description(process.attributes))
     if broken is not own.protocol_break:
         if type(broken) is not ProtocolBreak or own.protocol_break is None:
             raise TypeError(f"a log whose connection's break is {found(broken)}")
@@ -222,18 +226,23 @@ def role_of(decoder: Any) -> Role | None:
 
 def checked_break(found_break: ProtocolBreak) -> ProtocolBreak:
     """A break, its texts bounded and fit for a terminal."""
-    reason, detail, _, direction, position, upgrade, _ = found_break
+    reason, detail, upgrade = found_break.reason, found_break.detail, found_break.upgrade
+    direction, position = found_break.direction, found_break.position
     if type(reason) is not str or type(detail) is not str or type(upgrade) is not str:
         raise TypeError("a break whose reason, detail or upgrade is no str")
     if direction is not None and (not isinstance(direction, int) or direction not in (0, 1)):
         raise TypeError(f"a break whose direction is {found(direction)}")
     if type(position) is not int or not 0 <= position <= MAX_NUMBER:
         raise TypeError(f"a break whose position is {found(position)}")
+    if found_break.request is not None and type(found_break.request) is not HttpRequest:
+        raise TypeError(f"a break whose request is {found(found_break.request)}")
+    if found_break.response is not None and type(found_break.response) is not HttpResponse:
+        raise TypeError(f"a break whose response is {found(found_break.response)}")
     if not reason or len(reason) > MAX_REASON or not reason.isprintable():
         raise TypeError("a break whose reason is not one word")
     if len(detail) > MAX_TEXT or not detail.isprintable():
         text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in detail[:MAX_TEXT])
-        return found_break._replace(detail=text)
+        return found_break.replace(detail=text)
     return found_break
 
 
@@ -267,8 +276,8 @@ def checked_opened(opened: object) -> Opened | None:
         return None
     if type(opened) is not Opened:
         raise TypeError(f"returned {found(opened)} where an Opened is due")
-    _, time, local, remote, role, pid, _, _ = opened
-    for address in (local, remote):
+    time, role, pid = opened.time, opened.role, opened.pid
+    for address in (opened.local, opened.remote):
         if type(address) is not Address or type(address.host) is not str or type(address.port) is not int:
             raise TypeError(f"an Opened whose address is {found(address)}")
     if role is not None and type(role) is not Role:

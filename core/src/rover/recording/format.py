@@ -158,7 +158,7 @@ def _checksum(entries: bytes | bytearray) -> int:
 def pack_call(detail: Detail, payload: bytes) -> bytes:
     """A DATA entry up to its payload, which must follow."""
     size = len(payload)
-    return _DATA_ENTRY.pack(DATA, _DATA.size + size, *detail, size)
+    return _DATA_ENTRY.pack(DATA, _DATA.size + size, *_numbers(detail), size)
 
 
 def pack_process(process: Process) -> bytes:
@@ -236,7 +236,7 @@ def _pack_address(address: Address) -> bytes:
 
 
 def _pack_detail(detail: Detail | None) -> bytes:
-    return b"" if detail is None else _DETAIL.pack(*detail)
+    return b"" if detail is None else _DETAIL.pack(*_numbers(detail))
 
 
 def unpack_entry(entries: bytes, at: int) -> tuple[Record | None, int]:
@@ -264,7 +264,7 @@ def _unpack_call(entries: bytes, start: int, end: int) -> Call:
     if begin > end:
         raise DamageError(f"an entry of type {DATA} that is too short")
     *fields, captured = _DATA.unpack_from(entries, start)
-    detail = _checked(Detail(*fields))
+    detail = _detail(fields)
     if captured > end - begin or captured > detail.size:
         raise DamageError(
             f"{captured} bytes of payload in a call of {detail.size}, an entry of {end - start}"
@@ -276,7 +276,7 @@ def _unpack_process(content: bytes) -> Process:
     (pid,) = _PROCESS.unpack_from(content)
     name, _ = _unpack_text(content, _PROCESS.size)
     try:
-        return Process(pid, name.decode("utf-8", "surrogatepass"))
+        return Process(pid=pid, name=name.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
         raise DamageError("a name that is not UTF-8") from None
 
@@ -289,7 +289,14 @@ def _unpack_opened(content: bytes) -> Opened:
     remote, at = _unpack_address(content, at)
     detail = _unpack_detail(content, at) if flags & DETAIL else None
     return Opened(
-        connection, _checked_time(time), local, remote, ROLES[role], pid, bool(flags & LATE), detail
+        connection=connection,
+        time=_checked_time(time),
+        local=local,
+        remote=remote,
+        role=ROLES[role],
+        pid=pid,
+        late=bool(flags & LATE),
+        detail=detail,
     )
 
 
@@ -301,13 +308,19 @@ def _unpack_closed(content: bytes) -> Closed:
         (unseen,) = _UNSEEN.unpack_from(content, _CLOSED.size + (_DETAIL.size if detail is not None else 0))
         if unseen > MAX_NUMBER:
             raise DamageError("a number of more than 62 bits")
-    return Closed(connection, _checked_time(time), bool(flags & RESET), detail, unseen)
+    return Closed(
+        connection=connection,
+        time=_checked_time(time),
+        reset=bool(flags & RESET),
+        detail=detail,
+        unseen=unseen,
+    )
 
 
 def _unpack_loss(content: bytes) -> Loss:
     (records,) = _LOSS.unpack_from(content)
     cause, _ = _unpack_word(content, _LOSS.size)
-    return Loss(records, cause)
+    return Loss(records=records, cause=cause)
 
 
 def _unpack_clock(content: bytes) -> Clock:
@@ -352,19 +365,50 @@ def _unpack_word(content: bytes, at: int) -> tuple[str, int]:
 def _unpack_address(content: bytes, at: int) -> tuple[Address, int]:
     host, at = _unpack_word(content, at)
     (port,) = _PORT.unpack_from(content, at)
-    return Address(host, port), at + _PORT.size
+    return Address(host=host, port=port), at + _PORT.size
 
 
 def _unpack_detail(content: bytes, at: int) -> Detail:
-    return _checked(Detail(*_DETAIL.unpack_from(content, at)))
+    return _detail(_DETAIL.unpack_from(content, at))
 
 
-def _checked(detail: Detail) -> Detail:
-    if detail.direction > 1:
-        raise DamageError(f"direction {detail.direction}")
-    if max(detail.sequence, detail.position, detail.size, abs(detail.start), abs(detail.end)) > MAX_NUMBER:
+def _numbers(detail: Detail) -> tuple[int, ...]:
+    """In the order of `_DETAIL_FIELDS`."""
+    return (
+        detail.connection,
+        detail.sequence,
+        detail.start,
+        detail.end,
+        detail.position,
+        detail.size,
+        detail.pid,
+        detail.fd,
+        detail.syscall,
+        detail.direction,
+        detail.error,
+    )
+
+
+def _detail(numbers: Sequence[int]) -> Detail:
+    """Of numbers in the order of `_DETAIL_FIELDS`."""
+    connection, sequence, start, end, position, size, pid, fd, syscall, direction, error = numbers
+    if direction > 1:
+        raise DamageError(f"direction {direction}")
+    if max(sequence, position, size, abs(start), abs(end)) > MAX_NUMBER:
         raise DamageError("a number of more than 62 bits")
-    return detail
+    return Detail(
+        connection=connection,
+        sequence=sequence,
+        start=start,
+        end=end,
+        position=position,
+        size=size,
+        pid=pid,
+        fd=fd,
+        syscall=syscall,
+        direction=direction,
+        error=error,
+    )
 
 
 def _checked_time(time: int) -> int:

@@ -3,6 +3,7 @@
 cimport cython
 
 from rover.streams.ledger cimport Ledger
+from rover.values.records cimport Detail
 
 cdef long long PIECE_MEMORY
 cdef long long DETAIL_MEMORY
@@ -35,10 +36,10 @@ cdef class StreamBuffer:
     @cython.locals(here="long long", behind="long long", reserve="long long")
     cpdef long long memory(self) except -1
     @cython.locals(position="long long", size="long long", end="long long", captured="long long", calls=list)
-    cpdef bint append(self, object detail, object payload) except -1
+    cpdef bint append(self, Detail detail, object payload) except -1
     cdef _grow(self, object payload)
     cdef _append_behind(self, object payload, long long sequence)
-    cdef _lose(self, long long size, object detail)
+    cdef _lose(self, long long size, Detail detail)
     cdef _miss(self, long long size, long long moved, long long records)
     @cython.locals(offset="long long")
     cpdef consume(self, object size, object owner=*)
@@ -48,5 +49,6 @@ cdef class StreamBuffer:
     cpdef hide_call(self)
     @cython.locals(position="long long", calls=list)
     cdef _advance(self, long long size, object owner)
+    @cython.locals(call=Detail)
     cdef _next_call(self)
     cpdef clear(self)

@@ -2,6 +2,8 @@
 
 cimport cython
 
+from rover.values.records cimport Detail
+
 from rover.streams.buffer cimport StreamBuffer
 from rover.streams.ledger cimport Ledger
 
@@ -20,7 +22,7 @@ cdef class StreamPair:
     cpdef long long count(self, long long sequence) except -1
     cpdef time(self, long long start, long long end)
     @cython.locals(buffer=StreamBuffer)
-    cpdef append(self, int direction, long long size, object detail, object payload)
+    cpdef append(self, int direction, long long size, Detail detail, object payload)
     @cython.locals(ingress=StreamBuffer, egress=StreamBuffer)
     cpdef long long memory(self) except -1
     @cython.locals(buffer=StreamBuffer)

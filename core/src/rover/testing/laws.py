@@ -26,10 +26,10 @@ from rover.testing.conversation import (
 )
 from rover.testing.converse import play_call
 from rover.testing.growth import check_growth
-from rover.testing.play import LawError, Play, Protocol
+from rover.testing.play import Installed, LawError, Play, Protocol
 from rover.values.connection import ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
-from rover.values.http import HttpExchange
+from rover.values.http import HttpStream
 from rover.values.records import Role
 
 EXAMPLES = 50
@@ -78,6 +78,7 @@ def check_decoder(
     """
     if not conversations:
         raise ValueError("a decoder is checked with one conversation at least")
+    installed = Installed(plugins)
     for number, conversation in enumerate(conversations):
         case = _Case(
             protocol=protocol,
@@ -85,7 +86,7 @@ def check_decoder(
             number=number,
             settings=settings,
             upgrade=upgrade,
-            plugins=plugins,
+            installed=installed,
             examples=examples,
         )
         if isinstance(protocol, ProtocolSpec) and upgrade is None:
@@ -96,7 +97,8 @@ def check_decoder(
         _check_neighbours(case)
         _check_ends(case)
         _check_losses(case)
-        _check_late(case)
+        if upgrade is None:  # what follows one is never joined late
+            _check_late(case)
         _check_noise(case)
         _check_time_passing(case)
         _check_released(case)
@@ -145,7 +147,7 @@ class _Case:
     number: int
     settings: Mapping[str, Any] | None
     upgrade: ProtocolBreak | None
-    plugins: Sequence[object]
+    installed: Installed
     examples: int
 
     @property
@@ -160,7 +162,7 @@ class _Case:
             late=late,
             settings=self.settings,
             upgrade=self.upgrade,
-            plugins=self.plugins,
+            plugins=self.installed,
             keep=keep,
         )
 
@@ -236,11 +238,9 @@ def _lines(said: list[Any]) -> str:
 
 def _is_marked(exchange: AnyExchange) -> bool:
     """Whether it says of itself that it may be wrong, or is not whole."""
-    if exchange.outcome is not Outcome.COMPLETE:
-        return True
-    if isinstance(exchange, HttpExchange):
-        return exchange.assumed
-    return isinstance(exchange, Exchange) and exchange.attributes.get("rover.pairing") == "assumed"
+    return exchange.outcome is not Outcome.COMPLETE or (
+        not isinstance(exchange, HttpStream) and exchange.assumed
+    )
 
 
 def _check_spoken(law: str, whole: Play, found: Play, where: str, *, in_full: bool = False) -> None:
@@ -255,8 +255,8 @@ def _check_spoken(law: str, whole: Play, found: Play, where: str, *, in_full: bo
         ):
             continue
         raise LawError(
-            f"{law}: {facts} was never spoken, and no mark says so: an outcome, or rover.pairing of value "
-            f"assumed{where}\nspoken: {_lines(spoken)}"
+            f"{law}: {facts} was never spoken, and no mark says so: its outcome, or `assumed`"
+            f"{where}\nspoken: {_lines(spoken)}"
         )
 
 
@@ -504,11 +504,11 @@ def _check_sniff(case: _Case, sniff: Callable[[bytes | bytearray], Verdict]) -> 
 def _check_foreign(
     sniff: Callable[[bytes | bytearray], Verdict], conversations: Sequence[Conversation]
 ) -> None:
-    """What others say is not claimed."""
-    ours = {data[:3] for conversation in conversations for _, data in conversation}
+    """Neither noise nor what others say is claimed, but where it begins with a byte that ours begin with."""
+    ours = {data[:1] for conversation in conversations for _, data in conversation}
     rng = random.Random(0)  # noqa: S311
     noise = [bytes(rng.randrange(256) for _ in range(64)) for _ in range(200)]
-    claimed = [data for data in FOREIGN if data[:3] not in ours and sniff(data) is Verdict.YES]
+    claimed = [data for data in FOREIGN if data[:1] not in ours and sniff(data) is Verdict.YES]
     claimed += [data for data in noise if sniff(data) is Verdict.YES][1:]  # one may be chance
     if claimed:
         raise LawError(f"recognition: sniff says yes to {claimed[0]!r}, which is none of the protocol's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -23,7 +24,6 @@ from rover.streams.buffer import StreamBuffer
 from rover.streams.ledger import Ledger
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak
-from rover.values.exchange import Outcome
 from rover.values.http import HttpRequest, HttpResponse, HttpStream
 from rover.values.records import Address, Closed, Detail, Direction, Opened, Process, Role, Syscall
 
@@ -64,6 +64,29 @@ class LawError(AssertionError):
     """A plugin does what the core does not allow. The message names the law, and where it was broken."""
 
 
+class Installed:
+    """Plugins as they are installed, with a hook that makes a log of what no other makes one of."""
+
+    def __init__(self, plugins: Sequence[object] = ()) -> None:
+        """Modules, or objects, with hooks."""
+        self.manager = PluginManager()
+        self.manager.register(_Fallback(self), "testing")
+        self.playing: Play | None = None
+        """Whose records go through the pipeline."""
+        for plugin in plugins:
+            self.manager.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        self.protocols = self.manager.collect("register_protocols", ProtocolSpec)
+
+    def failures(self) -> list[str]:
+        """What plugins did wrong since it was called last."""
+        found = [f"{kind}: {text}" for plugin in self.manager.plugins for kind, text in plugin.last.items()]
+        if found:
+            for plugin in self.manager.plugins:
+                plugin.failures.clear()
+                plugin.last.clear()
+        return found
+
+
 class Play:
     """One connection through the pipeline: recognition, decoding, hooks, the break, access logs.
 
@@ -79,15 +102,15 @@ class Play:
         late: bool = False,
         settings: Mapping[str, Any] | None = None,
         upgrade: ProtocolBreak | None = None,
-        plugins: Sequence[object] = (),
+        plugins: Sequence[object] | Installed = (),
         keep: bool = True,
     ) -> None:
         """`role`: which end is watched, where the source can tell. `late`: the beginning of the connection
         was not seen. `settings`: of the protocol, where they are not the defaults. `upgrade`: the break with
         which the protocol before ended; then this one is not asked to recognise its connection. `plugins`:
-        modules whose hooks make the access logs, or whose protocols may claim an upgrade. `keep`: False for
-        what is played only to see what it costs; then `exchanges`, `taken`, `alone`, `logs` and `calls`
-        stay empty.
+        modules whose hooks make the access logs, or whose protocols may claim an upgrade; for many plays,
+        best as one `Installed`. `keep`: False for what is played only to see what it costs; then
+        `exchanges`, `taken`, `alone`, `logs` and `calls` stay empty.
         """
         self.exchanges: list[AnyExchange] = []
         self.logs: list[AccessLog] = []
@@ -118,29 +141,25 @@ class Play:
         self._sequence = 0
         self._error: BaseException | None = None
 
-        self._manager = PluginManager()
-        self._manager.register(_Fallback(), "testing")
-        for plugin in plugins:
-            self._manager.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        self._installed = plugins if isinstance(plugins, Installed) else Installed(plugins)
         spec = self._witnessed(protocol, upgrade)
-        given = {spec.name: defaults_of(spec) | dict(settings or {})}
-        specs = [spec]
-        for other in self._manager.collect("register_protocols", ProtocolSpec):
-            if other.name != spec.name:
-                specs.append(self._witnessed(other, None))
-                given[other.name] = defaults_of(other)
+        others = [other for other in self._installed.protocols if other.name != spec.name]
+        specs = [spec, *(self._witnessed(other, None) for other in others)]
+        given = {other.name: defaults_of(other) for other in others}
+        given[spec.name] = defaults_of(spec) | dict(settings or {})
+        manager = self._installed.manager
         pinned = {str(PORT): spec.name} if upgrade or not isinstance(protocol, ProtocolSpec) else {}
         self._pipeline = Pipeline(
-            self._manager,
-            Recogniser(self._manager, specs, pinned),
+            manager,
+            Recogniser(manager, specs, pinned),
             [cast("Outlet", _Taker(self))],
             _Memory(self),
             epoch=EPOCH,
             protocol_settings=given,
         )
         facts = connection(role)
-        self._pipeline.process(cast("Process", facts.process))
-        self._pipeline.opened(
+        self._played().process(cast("Process", facts.process))
+        self._played().opened(
             Opened(
                 connection=facts.id,
                 time=0,
@@ -148,7 +167,7 @@ class Play:
                 remote=cast("Address", facts.remote),
                 role=role,
                 pid=PID,
-                late=late,
+                late=late or upgrade is not None,  # claimed at once: no bytes are looked at before
                 detail=None,
             )
         )
@@ -182,21 +201,26 @@ class Play:
     def expire(self, now: int) -> None:
         """Time passes."""
         self.time = now
-        self._pipeline.tick(now)
+        self._played().tick(now)
         self._check()
 
     def close(self, *, reset: bool = False) -> None:
         """The connection ends; `reset` by a RST, so that nothing that a close would end is complete."""
         self.time += CALL
         self.closed = True
-        self._pipeline.closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
+        self._played().closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
         self._check()
 
     def finish(self) -> None:
         """The agent ends, and the connection does not."""
         self.closed = True
-        self._pipeline.finish(self.time)
+        self._played().finish(self.time)
         self._check()
+
+    def _played(self) -> Pipeline:
+        """The pipeline, for records of this play."""
+        self._installed.playing = self
+        return self._pipeline
 
     def _call(self, direction: Direction, size: int, payload: bytes) -> None:
         self.time += CALL
@@ -222,25 +246,26 @@ class Play:
         self.waiting += 1
         if self.keep:
             self.calls.append(detail)
-        self._pipeline.data(detail, payload)
+        self._played().data(detail, payload)
         self._check()
 
     # -- what comes of it --------------------------------------------------------------------
 
     def _check(self) -> None:
+        """Raises what went wrong since it was called last."""
+        said = self._installed.failures()
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        for plugin in self._manager.plugins:
-            if plugin.failures:
-                raise LawError("; ".join(f"{kind}: {text}" for kind, text in plugin.last.items()))
+        if said:
+            raise LawError("; ".join(said))
 
     def _witnessed(self, protocol: Protocol, upgrade: ProtocolBreak | None) -> ProtocolSpec:
         """The protocol, its decoders such that the play learns what they say."""
         if isinstance(protocol, ProtocolSpec):
             spec, make = protocol, protocol.make
         else:
-            spec = ProtocolSpec("played", lambda _: Verdict.YES, _no_decoder)
+            spec = ProtocolSpec(name="played", sniff=lambda _: Verdict.YES, make=_no_decoder)
             make = _factory_of(protocol)
 
         def witnessed(facts: Connection, settings: Mapping[str, Any], claimed: ProtocolBreak | None) -> Any:
@@ -251,8 +276,7 @@ class Play:
                 raise
             return _witness(self, self.decoder)
 
-        names = ("name", "sniff", "settings", "upgrades", "upload", "priority")
-        return ProtocolSpec(make=witnessed, **{name: getattr(spec, name) for name in names})
+        return dataclasses.replace(spec, make=witnessed)
 
 
 def _no_decoder(_facts: Connection, _settings: Mapping[str, Any], _upgrade: ProtocolBreak | None) -> Decoder:
@@ -339,8 +363,6 @@ class _Taker:
 
     def put(self, log: AccessLog) -> None:
         play = self._play
-        if log.outcome is Outcome.BREAK and not log.protocol:
-            play.protocol_break = log.connection.protocol_break
         play.waiting -= len(log.details)
         if not play.keep:
             return
@@ -365,7 +387,16 @@ class _Memory:
 
 
 class _Fallback:
-    """Makes a log of each exchange for which no plugin that is played with makes one."""
+    """Tells the play of a break, and makes a log of each exchange for which no plugin that is played with
+    makes one."""
+
+    def __init__(self, installed: Installed) -> None:
+        self._installed = installed
+
+    @hookimpl
+    def on_protocol_break(self, protocol_break: ProtocolBreak) -> None:
+        if self._installed.playing is not None:
+            self._installed.playing.protocol_break = protocol_break
 
     @hookimpl(trylast=True)
     def handle_http_data(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from rover.values.value import Value
 
 if TYPE_CHECKING:
     from rover.values.connection import Connection
@@ -25,25 +27,39 @@ class Outcome(enum.Enum):
     """The connection's protocol broke here."""
 
 
-class Exchange(NamedTuple):
+class Exchange(Value):
     """A request with its response, in a protocol the core has no name for."""
 
-    owner: int
-    """The key under which its bytes were consumed (`StreamBuffer.consume`)."""
-    start: int
-    """ns, first byte of the request, on the source's clock."""
-    end: int
-    """ns, last byte of the response."""
-    name: str
-    """Protocol name for `network.protocol.name`."""
-    attributes: Mapping[str, str | int | bool]
-    """What the access log shows, OpenTelemetry names where they exist."""
-    outcome: Outcome = Outcome.COMPLETE
-    content: object = None
-    """Whatever the protocol's plugin wants its own hook to see."""
-    assumed: bool = False
-    """Whether bytes were lost so that no count proves any more that the reply answers this request: its log
-    carries `rover.pairing`."""
+    __slots__ = ("assumed", "attributes", "content", "end", "name", "outcome", "owner", "start")
+
+    def __init__(
+        self,
+        *,
+        owner: int,
+        start: int,
+        end: int,
+        name: str,
+        attributes: Mapping[str, str | int | bool],
+        outcome: Outcome = Outcome.COMPLETE,
+        content: object = None,
+        assumed: bool = False,
+    ) -> None:
+        self.owner = owner
+        """The key under which its bytes were consumed (`StreamBuffer.consume`)."""
+        self.start = start
+        """ns, first byte of the request, on the source's clock."""
+        self.end = end
+        """ns, last byte of the response."""
+        self.name = name
+        """Protocol name for `network.protocol.name`."""
+        self.attributes = attributes
+        """What the access log shows, OpenTelemetry names where they exist."""
+        self.outcome = outcome
+        self.content = content
+        """Whatever the protocol's plugin wants its own hook to see."""
+        self.assumed = assumed
+        """Whether bytes were lost so that no count proves any more that the reply answers this request: its
+        log carries `rover.pairing`."""
 
     @staticmethod
     def hook() -> str:

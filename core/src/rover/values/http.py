@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rover.values.exchange import Outcome
+from rover.values.value import Value
 
 if TYPE_CHECKING:
     from rover.values.connection import Connection
@@ -70,56 +71,112 @@ class Headers:
         return f"Headers({list(self.fields)!r})"
 
 
-class HttpRequest(NamedTuple):
+NO_HEADERS = Headers()
+
+
+class HttpRequest(Value):
     """A request as it was sent."""
 
-    method: str
-    target: str
-    """As sent: origin, absolute, authority or asterisk form. For HTTP/2 the `:path`."""
-    version: str
-    """"1.0", "1.1" or "2"."""
-    headers: Headers
-    """Without pseudo-header fields."""
-    start: int
-    """ns, first byte, on the source's clock."""
-    end: int
-    """ns, last byte seen."""
-    header_size: int
-    """Bytes: HTTP/1 head with its blank line, HTTP/2 header blocks without frame headers."""
-    body_size: int | None
-    """Content bytes without framing; None when the gap that hid them hid their number too."""
-    authority: str = ""
-    """HTTP/2 `:authority`; empty for HTTP/1, whose Host is a header."""
-    scheme: str = ""
+    __slots__ = (
+        "authority",
+        "body_size",
+        "end",
+        "header_size",
+        "headers",
+        "method",
+        "scheme",
+        "start",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        target: str,
+        version: str,
+        headers: Headers,
+        start: int,
+        end: int,
+        header_size: int,
+        body_size: int | None,
+        authority: str = "",
+        scheme: str = "",
+    ) -> None:
+        self.method = method
+        self.target = target
+        """As sent: origin, absolute, authority or asterisk form. For HTTP/2 the `:path`."""
+        self.version = version
+        """"1.0", "1.1" or "2"."""
+        self.headers = headers
+        """Without pseudo-header fields."""
+        self.start = start
+        """ns, first byte, on the source's clock."""
+        self.end = end
+        """ns, last byte seen."""
+        self.header_size = header_size
+        """Bytes: HTTP/1 head with its blank line, HTTP/2 header blocks without frame headers."""
+        self.body_size = body_size
+        """Content bytes without framing; None when the gap that hid them hid their number too."""
+        self.authority = authority
+        """HTTP/2 `:authority`; empty for HTTP/1, whose Host is a header."""
+        self.scheme = scheme
 
 
-class HttpResponse(NamedTuple):
+class HttpResponse(Value):
     """The final response (or 101, which ends HTTP)."""
 
-    status: int
-    version: str
-    headers: Headers
-    start: int
-    end: int
-    header_size: int
-    body_size: int | None
-    trailers: Headers = Headers()
+    __slots__ = ("body_size", "end", "header_size", "headers", "start", "status", "trailers", "version")
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        version: str,
+        headers: Headers,
+        start: int,
+        end: int,
+        header_size: int,
+        body_size: int | None,
+        trailers: Headers = NO_HEADERS,
+    ) -> None:
+        self.status = status
+        self.version = version
+        self.headers = headers
+        self.start = start
+        self.end = end
+        self.header_size = header_size
+        self.body_size = body_size
+        self.trailers = trailers
 
 
-class HttpExchange(NamedTuple):
+class HttpExchange(Value):
     """A finished HTTP/1.x exchange, for `handle_http_data`."""
 
-    owner: int
-    request: HttpRequest
-    response: HttpResponse | None
-    """None when the connection ended before a response began."""
-    outcome: Outcome = Outcome.COMPLETE
-    end: int = 0
-    """ns, when it was over, where that is later than the last byte of either message: a request that was
-    never answered lasts until somebody gave up. 0 where the messages tell."""
-    assumed: bool = False
-    """Whether bytes were lost so that no count proves any more that the response answers this request:
-    its log carries `rover.pairing`."""
+    __slots__ = ("assumed", "end", "outcome", "owner", "request", "response")
+
+    def __init__(
+        self,
+        *,
+        owner: int,
+        request: HttpRequest,
+        response: HttpResponse | None,
+        outcome: Outcome = Outcome.COMPLETE,
+        end: int = 0,
+        assumed: bool = False,
+    ) -> None:
+        self.owner = owner
+        self.request = request
+        self.response = response
+        """None when the connection ended before a response began."""
+        self.outcome = outcome
+        self.end = end
+        """ns, when it was over, where that is later than the last byte of either message: a request that was
+        never answered lasts until somebody gave up. 0 where the messages tell."""
+        self.assumed = assumed
+        """Whether bytes were lost so that no count proves any more that the response answers this request:
+        its log carries `rover.pairing`."""
 
     @staticmethod
     def hook() -> str:
@@ -131,18 +188,30 @@ class HttpExchange(NamedTuple):
         return connection, self.request, self.response, details
 
 
-class HttpStream(NamedTuple):
+class HttpStream(Value):
     """A finished or split HTTP/2 stream, for `handle_whole_stream`."""
 
-    owner: int
-    """The stream identifier."""
-    request: HttpRequest
-    response: HttpResponse | None
-    outcome: Outcome = Outcome.COMPLETE
-    error_code: int | None = None
-    """Of the RST_STREAM or GOAWAY that ended it (RFC 9113 section 7), else None."""
-    end: int = 0
-    """ns, when it was over, where that is later than the last byte of either message, else 0."""
+    __slots__ = ("end", "error_code", "outcome", "owner", "request", "response")
+
+    def __init__(
+        self,
+        *,
+        owner: int,
+        request: HttpRequest,
+        response: HttpResponse | None,
+        outcome: Outcome = Outcome.COMPLETE,
+        error_code: int | None = None,
+        end: int = 0,
+    ) -> None:
+        self.owner = owner
+        """The stream identifier."""
+        self.request = request
+        self.response = response
+        self.outcome = outcome
+        self.error_code = error_code
+        """Of the RST_STREAM or GOAWAY that ended it (RFC 9113 section 7), else None."""
+        self.end = end
+        """ns, when it was over, where that is later than the last byte of either message, else 0."""
 
     @property
     def assumed(self) -> bool:
@@ -157,3 +226,91 @@ class HttpStream(NamedTuple):
     def arguments(self, connection: Connection, details: tuple[Detail, ...]) -> tuple[object, ...]:
         """What that is called with."""
         return connection, self, details
+
+
+def new_request(
+    method: str,
+    target: str,
+    version: str,
+    headers: Headers,
+    start: int,
+    end: int,
+    header_size: int,
+    body_size: int | None,
+    authority: str,
+    scheme: str,
+) -> HttpRequest:
+    """Compiled, a call of C, with the fields as keywords; else what the class does."""
+    made = HttpRequest.__new__(HttpRequest)
+    made.method = method
+    made.target = target
+    made.version = version
+    made.headers = headers
+    made.start = start
+    made.end = end
+    made.header_size = header_size
+    made.body_size = body_size
+    made.authority = authority
+    made.scheme = scheme
+    return made
+
+
+def new_response(
+    status: int,
+    version: str,
+    headers: Headers,
+    start: int,
+    end: int,
+    header_size: int,
+    body_size: int | None,
+    trailers: Headers,
+) -> HttpResponse:
+    """Compiled, a call of C, with the fields as keywords; else what the class does."""
+    made = HttpResponse.__new__(HttpResponse)
+    made.status = status
+    made.version = version
+    made.headers = headers
+    made.start = start
+    made.end = end
+    made.header_size = header_size
+    made.body_size = body_size
+    made.trailers = trailers
+    return made
+
+
+def new_exchange(
+    owner: int,
+    request: HttpRequest,
+    response: HttpResponse | None,
+    outcome: Outcome,
+    end: int,
+    assumed: bool,
+) -> HttpExchange:
+    """Compiled, a call of C, with the fields as keywords; else what the class does."""
+    made = HttpExchange.__new__(HttpExchange)
+    made.owner = owner
+    made.request = request
+    made.response = response
+    made.outcome = outcome
+    made.end = end
+    made.assumed = assumed
+    return made
+
+
+def new_stream(
+    owner: int,
+    request: HttpRequest,
+    response: HttpResponse | None,
+    outcome: Outcome,
+    error_code: int | None,
+    end: int,
+) -> HttpStream:
+    """Compiled, a call of C, with the fields as keywords; else what the class does."""
+    made = HttpStream.__new__(HttpStream)
+    made.owner = owner
+    made.request = request
+    made.response = response
+    made.outcome = outcome
+    made.error_code = error_code
+    made.end = end
+    return made

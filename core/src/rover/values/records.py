@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from rover.values.value import Value
 
 MAX_NUMBER = (1 << 62) - 1
 """Sequence numbers, positions, sizes and times are not larger, so that sums of two fit 64 bits. A
@@ -61,27 +63,44 @@ SYSCALL_NAMES: dict[int, str] = {call.value: call.name.lower() for call in Sysca
 """Lower-case name by number: a plain dict lookup on paths where `Syscall(n)` is too slow."""
 
 
-class Address(NamedTuple):
+class Address(Value):
     """An IPv4 or IPv6 address as text (v4-mapped written as IPv4) and a port."""
 
-    host: str
-    port: int
+    __slots__ = ("host", "port")
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+    ) -> None:
+        self.host = host
+        self.port = port
 
 
 NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
 
 
-class Process(NamedTuple):
+class Process(Value):
     """A process as first seen. `name` is the comm of its main thread (proc(5), status Name)."""
 
-    pid: int
-    """0 where none is known, as of a packet capture."""
-    name: str
-    attributes: Mapping[str, str | int | bool] = NO_ATTRIBUTES
-    """What plugins say of it (`describe_process`); sources say nothing here."""
+    __slots__ = ("attributes", "name", "pid")
+
+    def __init__(
+        self,
+        *,
+        pid: int,
+        name: str,
+        attributes: Mapping[str, str | int | bool] = NO_ATTRIBUTES,
+    ) -> None:
+        self.pid = pid
+        """0 where none is known, as of a packet capture."""
+        self.name = name
+        self.attributes = attributes
+        """What plugins say of it (`describe_process`); sources say nothing here."""
 
 
-class Detail(NamedTuple):
+class Detail(Value):
     """The kernel's account of one completed socket call.
 
     `position` is the stream position, in the call's direction, of the first byte it moved:
@@ -89,65 +108,127 @@ class Detail(NamedTuple):
     call of that direction is at `position + size`; a difference is bytes that were lost.
     """
 
-    connection: int
-    sequence: int
-    """Number of this record within its connection, from 0; a jump is lost records."""
-    start: int
-    """ns, when the call was entered."""
-    end: int
-    """ns, when it returned."""
-    position: int
-    size: int
-    """Bytes moved. 0 on a read is the end of the stream (the peer's FIN)."""
-    pid: int
-    fd: int
-    """Descriptor the call was made with, -1 when there was none."""
-    syscall: int
-    """A `Syscall` number."""
-    direction: int
-    """A `Direction` number; EGRESS for connect, accept, close."""
-    error: int
-    """errno of a connect or close that failed (EINPROGRESS is no failure), else 0."""
+    __slots__ = (
+        "connection",
+        "direction",
+        "end",
+        "error",
+        "fd",
+        "pid",
+        "position",
+        "sequence",
+        "size",
+        "start",
+        "syscall",
+    )
+
+    def __init__(
+        self,
+        *,
+        connection: int,
+        sequence: int,
+        start: int,
+        end: int,
+        position: int,
+        size: int,
+        pid: int,
+        fd: int,
+        syscall: int,
+        direction: int,
+        error: int,
+    ) -> None:
+        self.connection = connection
+        self.sequence = sequence
+        """Number of this record within its connection, from 0; a jump is lost records."""
+        self.start = start
+        """ns, when the call was entered."""
+        self.end = end
+        """ns, when it returned."""
+        self.position = position
+        self.size = size
+        """Bytes moved. 0 on a read is the end of the stream (the peer's FIN)."""
+        self.pid = pid
+        self.fd = fd
+        """Descriptor the call was made with, -1 when there was none."""
+        self.syscall = syscall
+        """A `Syscall` number."""
+        self.direction = direction
+        """A `Direction` number; EGRESS for connect, accept, close."""
+        self.error = error
+        """errno of a connect or close that failed (EINPROGRESS is no failure), else 0."""
 
 
-class Opened(NamedTuple):
+class Opened(Value):
     """A connection the source sees for the first time."""
 
-    connection: int
-    """Identity: unique over the life of the source, whatever the descriptor."""
-    time: int
-    local: Address
-    remote: Address
-    role: Role | None
-    """None where the source cannot tell: the connection existed before the agent."""
-    pid: int
-    late: bool
-    """True when its beginning was not seen, so that the first bytes may be mid-message."""
-    detail: Detail | None
-    """The connect or accept, None for a connection that was found."""
+    __slots__ = ("connection", "detail", "late", "local", "pid", "remote", "role", "time")
+
+    def __init__(
+        self,
+        *,
+        connection: int,
+        time: int,
+        local: Address,
+        remote: Address,
+        role: Role | None,
+        pid: int,
+        late: bool,
+        detail: Detail | None,
+    ) -> None:
+        self.connection = connection
+        """Identity: unique over the life of the source, whatever the descriptor."""
+        self.time = time
+        self.local = local
+        self.remote = remote
+        self.role = role
+        """None where the source cannot tell: the connection existed before the agent."""
+        self.pid = pid
+        self.late = late
+        """True when its beginning was not seen, so that the first bytes may be mid-message."""
+        self.detail = detail
+        """The connect or accept, None for a connection that was found."""
 
 
-class Closed(NamedTuple):
+class Closed(Value):
     """The end of a connection. Nothing follows for it."""
 
-    connection: int
-    time: int
-    reset: bool
-    """True when a RST ended it."""
-    detail: Detail | None
-    """The close call; None when the process ended without one, or the kernel closed it."""
-    unseen: int = 0
-    """Bytes of both directions that the process moved and no record tells of, by the kernel's own
-    counters: calls that are not watched (io_uring), or processes that are not. They are part of no
-    position."""
+    __slots__ = ("connection", "detail", "reset", "time", "unseen")
+
+    def __init__(
+        self,
+        *,
+        connection: int,
+        time: int,
+        reset: bool,
+        detail: Detail | None,
+        unseen: int = 0,
+    ) -> None:
+        self.connection = connection
+        self.time = time
+        self.reset = reset
+        """True when a RST ended it."""
+        self.detail = detail
+        """The close call; None when the process ended without one, or the kernel closed it."""
+        self.unseen = unseen
+        """Bytes of both directions that the process moved and no record tells of, by the kernel's own
+        counters: calls that are not watched (io_uring), or processes that are not. They are part of no
+        position."""
 
 
-class Loss(NamedTuple):
+class Loss(Value):
     """Records that the source knows it could not deliver."""
 
-    records: int
-    cause: str
-    """One word for the totals: `ring_full`, `truncated`."""
+    __slots__ = ("cause", "records")
+
+    def __init__(
+        self,
+        *,
+        records: int,
+        cause: str,
+    ) -> None:
+        self.records = records
+        self.cause = cause
+        """One word for the totals: `ring_full`, `truncated`."""
 
 
 class RecordHandler(Protocol):
@@ -168,3 +249,32 @@ class RecordHandler(Protocol):
     def closed(self, closed: Closed) -> None: ...
 
     def lost(self, loss: Loss) -> None: ...
+
+
+def new_detail(
+    connection: int,
+    sequence: int,
+    start: int,
+    end: int,
+    position: int,
+    size: int,
+    pid: int,
+    fd: int,
+    syscall: int,
+    direction: int,
+    error: int,
+) -> Detail:
+    """Compiled, a call of C, with the fields as keywords; else what the class does."""
+    made = Detail.__new__(Detail)
+    made.connection = connection
+    made.sequence = sequence
+    made.start = start
+    made.end = end
+    made.position = position
+    made.size = size
+    made.pid = pid
+    made.fd = fd
+    made.syscall = syscall
+    made.direction = direction
+    made.error = error
+    return made

@@ -1,3 +1,14 @@
 # Types for the compiled form of access_log.py.
 
-cpdef access_log(connection, request, response, tuple details)
+cimport cython
+
+from rover.values.access_log cimport new_log
+from rover.http.attributes cimport http_cells
+from rover.values.attributes cimport Attributes, Shape
+from rover.values.http cimport HttpRequest, HttpResponse
+
+cdef Shape SHAPE
+
+
+@cython.locals(end="long long")
+cpdef access_log(connection, HttpRequest request, HttpResponse response, tuple details)

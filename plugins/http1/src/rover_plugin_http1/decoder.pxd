@@ -2,6 +2,8 @@
 
 cimport cython
 
+from rover.values.http cimport new_response
+
 from rover_plugin_http1.exchange cimport Request
 from rover_plugin_http1.pairing cimport Pairing
 from rover_plugin_http1.heads cimport MessageReader

@@ -9,8 +9,8 @@ from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.streams.buffer import StreamBuffer
 from rover.values.connection import ProtocolBreak
 from rover.values.exchange import Outcome
+from rover.values.http import new_response
 from rover.values.records import Direction, Role
-from rover.values.tuples import new
 from rover_plugin_http1.events import (
     CUT,
     DOUBTED,
@@ -21,6 +21,7 @@ from rover_plugin_http1.events import (
     JUMPED,
     REQUESTS,
     RESPONSES,
+    START,
     Event,
 )
 from rover_plugin_http1.exchange import Request
@@ -35,6 +36,7 @@ from rover_plugin_http1.framing import (
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.heads import MessageReader
 from rover_plugin_http1.pairing import Pairing
+from rover_plugin_http1.startline import MAX_METHOD, may_open_request
 
 COMPLETE = Outcome.COMPLETE
 _, EGRESS = Direction
@@ -175,7 +177,7 @@ class Http1Decoder:
         buffer = reader.buffer
         before = buffer.position
         while not out:
-            if self._tunnel is not None and self._is_early(reader):
+            if self._pairing.waiting and self._is_early(reader):
                 return
             event = reader.read()
             if event is HEAD:
@@ -207,9 +209,21 @@ class Http1Decoder:
                 return
 
     def _is_early(self, reader: MessageReader) -> bool:
-        """Whether its bytes may belong in the tunnel that a CONNECT, not yet answered, asks for."""
-        asked = reader is self._requests and self._asking is None
-        return asked and reader.unread <= self._max_head
+        """Whether its bytes may be of what a request asks for that was not answered yet: a CONNECT's tunnel,
+        or the protocol of an upgrade where they open no request. The 101 comes first, but a server may write
+        it in one thread and read in another: the record of the read may then be the first."""
+        if reader is not self._requests or self._asking is not None or reader.unread > self._max_head:
+            return False
+        if self._tunnel is not None:
+            return True
+        data, offset = reader.buffer.data, reader.buffer.offset
+        if data[offset : offset + 2].isalnum() or reader.state is not START:
+            return False
+        opening = data[offset : offset + MAX_METHOD + 1]
+        if not opening or may_open_request(opening):
+            return False
+        newest: Request = self._pairing.waiting[-1]
+        return newest.head.headers.get("upgrade") is not None
 
     def _pause(self, reader: MessageReader) -> None:
         """All there is of this direction has been read."""
@@ -431,13 +445,15 @@ class Http1Decoder:
 
     def _switch(self, reader: MessageReader, head: ResponseHead, request: Request | None) -> None:
         """Breaks where what follows a response is not HTTP/1.x any more."""
+        asked = request.value() if request is not None and not request.assumed else None
+        granted = self._response(reader)
         if head.status == 101:
             # RFC 9110 section 7.8: the protocols switched to, the lowest layer first.
             token = (head.headers.get("upgrade") or "").partition(",")[0].strip().lower()
-            asked = request.value() if request is not None else None
-            self._break(reader, "upgrade", f"to {token}" if token else "", upgrade=token, request=asked)
+            found = f"to {token}" if token else ""
+            self._break(reader, "upgrade", found, upgrade=token, request=asked, response=granted)
         elif request is not None and head.status < 300:
-            self._break(reader, "tunnel", f"to {request.head.target}")
+            self._break(reader, "tunnel", f"to {request.head.target}", request=asked, response=granted)
 
     # -- losses and endings ------------------------------------------------------------------
 
@@ -480,12 +496,17 @@ class Http1Decoder:
 
     def _response(self, reader: MessageReader) -> HttpResponse:
         head = reader.response
-        status, version, headers, size, _ = head
         content = reader.content if reader.known else None
         end = self._headed if self._headed and not reader.content else self._active
-        return new(
-            HttpResponse,
-            (status, version, headers, reader.start, end, size, content, reader.trailers),
+        return new_response(
+            status=head.status,
+            version=head.version,
+            headers=head.headers,
+            start=reader.start,
+            end=end,
+            header_size=head.size,
+            body_size=content,
+            trailers=reader.trailers,
         )
 
     def _report(self, request: Request) -> None:
@@ -522,12 +543,19 @@ class Http1Decoder:
         *,
         upgrade: str = "",
         request: HttpRequest | None = None,
+        response: HttpResponse | None = None,
     ) -> None:
         """Reports what is unfinished; then decoding ends."""
         for unfinished in self._unfinished():
             self._out.append(self._abort(unfinished))
-        direction = reader.buffer.direction
-        position = reader.buffer.position
         self._out.append(
-            ProtocolBreak(reason, found, "", direction, position, upgrade=upgrade, request=request)
+            ProtocolBreak(
+                reason=reason,
+                detail=found,
+                direction=reader.buffer.direction,
+                position=reader.buffer.position,
+                upgrade=upgrade,
+                request=request,
+                response=response,
+            )
         )

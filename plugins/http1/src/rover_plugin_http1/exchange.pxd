@@ -1,5 +1,7 @@
 # Types for the compiled form of exchange.py.
 
+from rover.values.http cimport new_exchange, new_request
+
 
 cdef class Request:
     cdef public object owner

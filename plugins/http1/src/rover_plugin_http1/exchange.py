@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rover.http import HttpExchange, HttpRequest, HttpResponse
 from rover.values.exchange import Outcome
-from rover.values.tuples import new
+from rover.values.http import new_exchange, new_request
 from rover_plugin_http1.head import RequestHead
 
 
@@ -66,12 +66,27 @@ class Request:
     def value(self) -> HttpRequest:
         """What is known of it by now."""
         head = self.head
-        method, target, version, headers, size, _, _ = head
-        return new(
-            HttpRequest, (method, target, version, headers, self.start, self.end, size, self.content, "", "")
+        return new_request(
+            method=head.method,
+            target=head.target,
+            version=head.version,
+            headers=head.headers,
+            start=self.start,
+            end=self.end,
+            header_size=head.size,
+            body_size=self.content,
+            authority="",
+            scheme="",
         )
 
     def exchange(self, outcome: Outcome) -> HttpExchange:
         """What is to be reported of it."""
         self.reported = True
-        return new(HttpExchange, (self.owner, self.value(), self.response, outcome, self.over, self.assumed))
+        return new_exchange(
+            owner=self.owner,
+            request=self.value(),
+            response=self.response,
+            outcome=outcome,
+            end=self.over,
+            assumed=self.assumed,
+        )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 from rover import AccessLog, Connection, Detail
-from rover.http import HttpStream, http_attributes
-from rover.values.tuples import new
-from rover_plugin_http2.grpc import grpc_attributes
+from rover.http import HTTP_NAMES
+from rover.http.attributes import http_cells
+from rover.values.access_log import new_log
+from rover.values.attributes import Attributes, Shape
+from rover.values.http import HttpStream
+from rover_plugin_http2.grpc import GRPC_NAMES, grpc_cells
 
 ERROR_CODES = (
     "NO_ERROR",
@@ -24,6 +30,7 @@ ERROR_CODES = (
     "HTTP_1_1_REQUIRED",
 )
 """By number, RFC 9113 section 7."""
+SHAPE = Shape((*HTTP_NAMES, *GRPC_NAMES, "error.type"))
 
 
 def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail, ...]) -> AccessLog:
@@ -31,10 +38,19 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
 
     `error.type` names what a reset or GOAWAY said, where one cut the stream.
     """
-    _, request, response, outcome, code, _ = stream
-    attributes = http_attributes(request, response)
-    attributes.update(grpc_attributes(request, response))
+    request, response, code = stream.request, stream.response, stream.error_code
+    error = None
     if code:
-        attributes["error.type"] = ERROR_CODES[code] if code < len(ERROR_CODES) else f"{code:#x}"
+        error = ERROR_CODES[code] if code < len(ERROR_CODES) else f"{code:#x}"
+    attributes = Attributes(SHAPE, (*http_cells(request, response), *grpc_cells(request, response), error))
     end = request.end if response is None else max(request.end, response.end)
-    return new(AccessLog, (connection, request.start, end, "http", "2", attributes, details, outcome))
+    return new_log(
+        connection=connection,
+        start=request.start,
+        end=end,
+        protocol="http",
+        version="2",
+        attributes=cast("Mapping[str, str | int | bool]", attributes),
+        details=details,
+        outcome=stream.outcome,
+    )

@@ -124,7 +124,7 @@ class Http2Decoder:
         self._sides = (Side(INGRESS), Side(EGRESS))
         self._ready: deque[HttpStream] = deque()
         self._broke: ProtocolBreak | None = None
-        if upgrade is not None and isinstance(upgrade.request, HttpRequest):
+        if upgrade is not None and upgrade.request is not None:
             self._upgraded(upgrade.request, upgrade.direction)
 
     @property
@@ -150,7 +150,9 @@ class Http2Decoder:
             reason = fault.reason
             if side.missing and not side.trusted and reason in ("framing", "unknown-stream"):
                 reason = "gap"  # what follows it only looked like frames
-            self._broke = ProtocolBreak(reason, found, "", direction, buffer.position)
+            self._broke = ProtocolBreak(
+                reason=reason, detail=found, protocol="", direction=direction, position=buffer.position
+            )
         self._ready += self._streams.close(now)
         return self._ready.popleft() if self._ready else self._broke
 

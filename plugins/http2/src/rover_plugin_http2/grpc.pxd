@@ -2,6 +2,10 @@
 
 cimport cython
 
+from rover.values.http cimport Headers, HttpRequest, HttpResponse
 
-@cython.locals(content_type=str, status=str, method=str, attributes=dict)
-cpdef dict grpc_attributes(request, response)
+cdef tuple _NONE
+
+
+@cython.locals(headers=Headers, content_type=str, status=str)
+cpdef tuple grpc_cells(HttpRequest request, HttpResponse response)

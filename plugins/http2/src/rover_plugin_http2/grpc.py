@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import urllib.parse
 
-from rover.http import HttpRequest, HttpResponse
+from rover.values.http import HttpRequest, HttpResponse
 
 _CONTENT_TYPE = "application/grpc"
 _VARIANTS = (_CONTENT_TYPE + "+", _CONTENT_TYPE + ";")
@@ -15,8 +15,13 @@ _MAX_STATUS_DIGITS = 9
 """A status code is an int; codes in use have one or two digits."""
 
 
-def grpc_attributes(request: HttpRequest, response: HttpResponse | None) -> dict[str, str | int]:
-    """Attributes of a gRPC call, under OpenTelemetry's names; empty for anything else.
+GRPC_NAMES = ("rpc.system", "rpc.method", "rpc.grpc.status_code", "rpc.grpc.status_message")
+"""Of what `grpc_cells` has the values."""
+_NONE = (None, None, None, None)
+
+
+def grpc_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[str | int | None, ...]:
+    """Attributes of a gRPC call, under OpenTelemetry's names; all absent for anything else.
 
     `rpc.method` is the fully-qualified name, "package.Service/Method" (OpenTelemetry semantic
     conventions for gRPC): the path without its first slash.
@@ -24,12 +29,10 @@ def grpc_attributes(request: HttpRequest, response: HttpResponse | None) -> dict
     content_type = request.headers.get("content-type") or ""
     # application/grpc-web is another protocol: its status is in the body.
     if content_type != _CONTENT_TYPE and not content_type.startswith(_VARIANTS):
-        return {}
-    attributes: dict[str, str | int] = {"rpc.system": "grpc"}
-    if method := request.target.removeprefix("/"):
-        attributes["rpc.method"] = method
+        return _NONE
+    method = request.target.removeprefix("/") or None
     if response is None:
-        return attributes
+        return "grpc", method, None, None
     headers = response.trailers
     status = headers.get("grpc-status")
     if status is None:
@@ -37,9 +40,9 @@ def grpc_attributes(request: HttpRequest, response: HttpResponse | None) -> dict
         headers = response.headers
         status = headers.get("grpc-status")
     if status is None:
-        return attributes
+        return "grpc", method, None, None
+    code = None
     if status.isascii() and status.isdigit() and len(status) <= _MAX_STATUS_DIGITS:
-        attributes["rpc.grpc.status_code"] = int(status)
-    if message := headers.get("grpc-message"):
-        attributes["rpc.grpc.status_message"] = urllib.parse.unquote(message)
-    return attributes
+        code = int(status)
+    message = headers.get("grpc-message")
+    return "grpc", method, code, urllib.parse.unquote(message) if message else None

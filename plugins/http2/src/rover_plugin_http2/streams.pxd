@@ -2,6 +2,8 @@
 
 cimport cython
 
+from rover.values.http cimport new_request, new_response, new_stream
+
 
 cdef class Message:
     cdef public bint known

@@ -10,10 +10,10 @@ import contextlib
 import heapq
 from collections.abc import Iterable
 
-from rover.http import Headers, HttpRequest, HttpResponse, HttpStream
+from rover.http import Headers, HttpRequest, HttpStream
 from rover.values.exchange import Outcome
+from rover.values.http import new_request, new_response, new_stream
 from rover.values.records import Direction
-from rover.values.tuples import new
 from rover_plugin_http2.fields import PackedHeaders, needed, pack, split, value_of
 from rover_plugin_http2.undecodable import Undecodable
 
@@ -126,37 +126,33 @@ class Stream:
         sent, answer = self.request, self.response
         pseudo = sent.pseudo
         authority = value_of(pseudo, ":authority") or ""
-        request = new(
-            HttpRequest,
-            (
-                value_of(pseudo, ":method") or "",
-                value_of(pseudo, ":path") or authority,
-                "2",
-                PackedHeaders(sent.fields),
-                sent.start,
-                sent.end,
-                sent.header_size,
-                sent.body_size,
-                authority,
-                value_of(pseudo, ":scheme") or "",
-            ),
+        request = new_request(
+            method=value_of(pseudo, ":method") or "",
+            target=value_of(pseudo, ":path") or authority,
+            version="2",
+            headers=PackedHeaders(sent.fields),
+            start=sent.start,
+            end=sent.end,
+            header_size=sent.header_size,
+            body_size=sent.body_size,
+            authority=authority,
+            scheme=value_of(pseudo, ":scheme") or "",
         )
         response = None
         if answer.known:
-            response = new(
-                HttpResponse,
-                (
-                    int(value_of(answer.pseudo, ":status") or 0),
-                    "2",
-                    PackedHeaders(answer.fields),
-                    answer.start,
-                    answer.end,
-                    answer.header_size,
-                    answer.body_size,
-                    PackedHeaders(answer.trailers) if answer.trailers else _NO_HEADERS,
-                ),
+            response = new_response(
+                status=int(value_of(answer.pseudo, ":status") or 0),
+                version="2",
+                headers=PackedHeaders(answer.fields),
+                start=answer.start,
+                end=answer.end,
+                header_size=answer.header_size,
+                body_size=answer.body_size,
+                trailers=PackedHeaders(answer.trailers) if answer.trailers else _NO_HEADERS,
             )
-        return new(HttpStream, (self.number, request, response, outcome, error, end))
+        return new_stream(
+            owner=self.number, request=request, response=response, outcome=outcome, error_code=error, end=end
+        )
 
 
 class Streams:

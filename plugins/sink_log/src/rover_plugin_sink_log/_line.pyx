@@ -12,9 +12,13 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
+from rover.values.access_log cimport AccessLog
+from rover.values.attributes cimport Attributes, Shape
+from rover.values.records cimport Detail
+
 import orjson
 
-from rover import SYSCALL_NAMES, AccessLog, Detail, Outcome, Syscall
+from rover import SYSCALL_NAMES, Outcome, Syscall
 from rover_plugin_sink_log import line as plain
 from rover_plugin_sink_log.clock import Clock
 
@@ -30,8 +34,6 @@ cdef uint64_t HIGHEST = 0x8080808080808080
 cdef const char *HEX = b"0123456789abcdef"
 cdef object COMPLETE = Outcome.COMPLETE
 cdef object BREAK = Outcome.BREAK
-cdef type LOG = AccessLog
-cdef type DETAIL = Detail
 cdef dict OUTCOMES = {each: b',"rover.outcome":' + orjson.dumps(each.value) for each in Outcome}
 cdef bytes COMPLETED = OUTCOMES[COMPLETE]
 # By number: what precedes the sequence number.
@@ -58,11 +60,22 @@ cdef inline long long number_of(object value) except? -1:
     return result
 
 
-cdef inline long long time_of(object value) except? -1:
-    cdef long long result = number_of(value)
-    if not -FAR < result < FAR:
+cdef inline long long bounded(long long time) except? -1:
+    if not -FAR < time < FAR:
         overflowed()
-    return result
+    return time
+
+
+cdef inline long long time_of(object value) except? -1:
+    return bounded(number_of(value))
+
+
+cdef int unlike(frozenset said, names) except -1:
+    """An attribute that the exchange has, too, replaces that of the process: line.py does that."""
+    for key in names:
+        if key in said:
+            overflowed()
+    return 0
 
 
 @cython.final
@@ -75,6 +88,7 @@ cdef class Lines:
     # Its address: (connection, what precedes the attributes, what follows them, epoch, what its process has).
     cdef dict _connections
     cdef dict _keys  # attribute name: encoded, with the comma before and the colon after it
+    cdef dict _shapes  # shape: its names, encoded in the same way
     cdef char *_out
     cdef Py_ssize_t _size
     cdef Py_ssize_t _room
@@ -95,26 +109,27 @@ cdef class Lines:
         self._syscalls = syscalls
         self._connections = {}
         self._keys = {}
+        self._shapes = {}
 
     def prepare(self, log):
         return self.line(log), True if log.protocol else False
 
     cpdef bytes line(self, log):
-        if type(log) is not LOG:
+        if type(log) is not AccessLog:
             return self._plain.line(log)
         try:
-            self._write(<tuple>log)
+            self._write(<AccessLog>log)
         except (Unusual, TypeError, UnicodeEncodeError):
             return self._plain.line(log)
         return PyBytes_FromStringAndSize(self._out, self._size)
 
-    cdef int _write(self, tuple log) except -1:
-        connection, start, end, protocol, version, attributes, details, outcome = log
+    cdef int _write(self, AccessLog log) except -1:
+        protocol, version, attributes, outcome = log.protocol, log.version, log.attributes, log.outcome
         if outcome is BREAK or type(protocol) is not str or type(version) is not str:
             overflowed()
-        cdef tuple parts = self._parts(connection)
+        cdef tuple parts = self._parts(log.connection)
         cdef long long epoch = parts[3]
-        cdef long long began = epoch + time_of(start)
+        cdef long long began = epoch + time_of(log.start)
         if began < 0:
             overflowed()
         self._size = 0
@@ -125,7 +140,7 @@ cdef class Lines:
         self._put(self._stamp)
         self._fraction(began % SECOND)
         self._put(b'Z","duration_ns":')
-        self._number(time_of(end) - time_of(start))
+        self._number(time_of(log.end) - time_of(log.start))
         if protocol:
             self._put(b',"network.protocol.name":')
             self._text(protocol)
@@ -133,29 +148,28 @@ cdef class Lines:
                 self._put(b',"network.protocol.version":')
                 self._text(version)
         self._put(<bytes>parts[1])
-        if type(attributes) is not dict:
-            attributes = dict(attributes)
-        if parts[4] is not None:
-            self._unlike(<frozenset>parts[4], <dict>attributes)
         cdef PyObject *key
         cdef PyObject *value
         cdef Py_ssize_t place = 0
-        while PyDict_Next(attributes, &place, &key, &value):
-            self._attribute(<object>key, <object>value)
+        if type(attributes) is Attributes:
+            if parts[4] is not None:
+                unlike(<frozenset>parts[4], (<Attributes>attributes).shape.names)
+            self._cells(<Attributes>attributes)
+        else:
+            if type(attributes) is not dict:
+                attributes = dict(attributes)
+            if parts[4] is not None:
+                unlike(<frozenset>parts[4], attributes)
+            while PyDict_Next(attributes, &place, &key, &value):
+                self._put(self._name(<object>key))
+                self._value(<object>value)
         self._put(<bytes>parts[2])
         if protocol:
             # Most are, and a dictionary would call the enumeration's hash function.
             self._put(COMPLETED if outcome is COMPLETE else <bytes>OUTCOMES[outcome])
-        if self._syscalls and details:
-            self._calls(<tuple?>details, epoch)
+        if self._syscalls and log.details:
+            self._calls(<tuple?>log.details, epoch)
         self._put(b"}\n")
-        return 0
-
-    cdef int _unlike(self, frozenset said, dict attributes) except -1:
-        """An attribute that the exchange has, too, replaces that of the process: line.py does that."""
-        for key in attributes:
-            if key in said:
-                overflowed()
         return 0
 
     cdef tuple _parts(self, object connection):
@@ -174,7 +188,22 @@ cdef class Lines:
         self._connections[key] = parts
         return parts
 
-    cdef int _attribute(self, object key, object value) except -1:
+    cdef int _cells(self, Attributes attributes) except -1:
+        cdef Shape shape = attributes.shape
+        cdef tuple names = self._shapes.get(shape)
+        cdef Py_ssize_t at
+        if names is None:
+            names = tuple([self._name(name) for name in shape.names])
+            if len(self._shapes) < MAX_KEYS:
+                self._shapes[shape] = names
+        for at in range(len(names)):
+            cell = attributes.cells[at]
+            if cell is not None:
+                self._put(<bytes>names[at])
+                self._value(cell)
+        return 0
+
+    cdef bytes _name(self, object key):
         cdef bytes name = self._keys.get(key)
         if name is None:
             if type(key) is not str or key in OWN:
@@ -182,7 +211,9 @@ cdef class Lines:
             name = b"," + plain.safe(orjson.dumps(key)) + b":"
             if len(self._keys) < MAX_KEYS:
                 self._keys[key] = name
-        self._put(name)
+        return name
+
+    cdef int _value(self, object value) except -1:
         if type(value) is str:
             self._text(value)
         elif type(value) is int:
@@ -196,40 +227,35 @@ cdef class Lines:
         return 0
 
     cdef int _calls(self, tuple details, long long epoch) except -1:
-        cdef tuple detail
-        cdef long long number, began, error
+        cdef Detail detail
         cdef bytes opening
         cdef bint first = True
         for each in details:
-            if type(each) is not DETAIL:
+            if type(each) is not Detail:
                 overflowed()
-            detail = <tuple>each
-            # connection, sequence, start, end, position, size, pid, fd, syscall, direction, error
-            number = number_of(detail[8])
-            if number == NO_CALL:
+            detail = <Detail>each
+            if detail.syscall == NO_CALL:
                 continue
             self._put(b',"rover.syscalls":[' if first else b",")
             first = False
-            opening = CALLS.get(detail[8])
+            opening = CALLS.get(detail.syscall)
             if opening is None:
                 overflowed()
             self._put(opening)
-            self._number(number_of(detail[1]))
+            self._number(detail.sequence)
             self._put(b',"start_unix_ns":')
-            began = time_of(detail[2])
-            self._number(epoch + began)
+            self._number(epoch + bounded(detail.start))
             self._put(b',"duration_ns":')
-            self._number(time_of(detail[3]) - began)
+            self._number(bounded(detail.end) - detail.start)
             self._put(b',"size":')
-            self._number(number_of(detail[5]))
+            self._number(detail.size)
             self._put(b',"pid":')
-            self._number(number_of(detail[6]))
+            self._number(detail.pid)
             self._put(b',"fd":')
-            self._number(number_of(detail[7]))
-            error = number_of(detail[10])
-            if error:
+            self._number(detail.fd)
+            if detail.error:
                 self._put(b',"errno":')
-                self._number(error)
+                self._number(detail.error)
             self._put(b"}")
         if not first:
             self._put(b"]")

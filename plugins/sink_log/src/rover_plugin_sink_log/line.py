@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from rover import SYSCALL_NAMES, AccessLog, Connection, Detail, Outcome, Role, Syscall
+from rover import SYSCALL_NAMES, AccessLog, Address, Connection, Detail, Outcome, Role, Syscall
 from rover_plugin_sink_log.clock import SECOND, Clock
 
 _UNSAFE = (0x7F, *range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -102,21 +102,21 @@ def about(connection: Connection) -> dict[str, Any]:
     if local is not None and remote is not None:
         proxied = connection.proxied
         if role is None:
-            found["network.local.address"], found["network.local.port"] = local
-            found["network.peer.address"], found["network.peer.port"] = remote
+            put_address(found, "network.local", local)
+            put_address(found, "network.peer", remote)
         else:
             client, server = (local, remote) if role is Role.CLIENT else (remote, local)
-            found["client.address"], found["client.port"] = proxied or client
-            found["server.address"], found["server.port"] = server
+            put_address(found, "client", proxied or client)
+            put_address(found, "server", server)
             if proxied is not None:
                 # The socket's own ends, as the watched process has them; where none was watched, as
                 # the server has them, whom the header is for.
                 peer = remote
                 if role is Role.CLIENT and process is not None and process.pid:
-                    found["network.local.address"], found["network.local.port"] = local
+                    put_address(found, "network.local", local)
                 elif role is Role.CLIENT:
                     peer = local
-                found["network.peer.address"], found["network.peer.port"] = peer
+                put_address(found, "network.peer", peer)
     if role is not None:
         found["rover.role"] = role.value
     if process is not None and process.pid:
@@ -127,6 +127,11 @@ def about(connection: Connection) -> dict[str, Any]:
     if process is not None and process.attributes:
         found |= {key: value for key, value in process.attributes.items() if key not in OWN}
     return found
+
+
+def put_address(found: dict[str, Any], end: str, address: Address) -> None:
+    """Adds what is called `end`.address and `end`.port."""
+    found[f"{end}.address"], found[f"{end}.port"] = address.host, address.port
 
 
 def _syscall(detail: Detail, epoch: int) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def beyond_proxy(connection: Connection) -> Connection:
     """The connection with the client behind a proxy as a server's remote end (PROXY protocol)."""
     if connection.proxied is None or connection.role is not Role.SERVER:
         return connection
-    return connection._replace(remote=connection.proxied)
+    return connection.replace(remote=connection.proxied)
 
 
 def _remember(table: OrderedDict[Key, _Seen], key: Key, seen: _Seen, limit: int) -> None:

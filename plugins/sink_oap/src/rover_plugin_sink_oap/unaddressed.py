@@ -48,7 +48,7 @@ class Unaddressed:
         if waiting is None:
             return []
         self._count -= len(waiting[1])
-        return [log._replace(connection=_addressed(log.connection, connection)) for log in waiting[1]]
+        return [log.replace(connection=_addressed(log.connection, connection)) for log in waiting[1]]
 
     def expired(self, now: float | None) -> Iterable[AccessLog]:
         """What has waited enough, or is too much; everything without `now`."""
@@ -62,4 +62,4 @@ class Unaddressed:
 
 
 def _addressed(connection: Connection, known: Connection) -> Connection:
-    return connection._replace(local=known.local, remote=known.remote, role=connection.role or known.role)
+    return connection.replace(local=known.local, remote=known.remote, role=connection.role or known.role)

@@ -2,6 +2,8 @@
 
 cimport cython
 
+from rover.values.records cimport new_detail
+
 cdef long long _MASK
 cdef long long _HALF
 cdef long long _UNKNOWN

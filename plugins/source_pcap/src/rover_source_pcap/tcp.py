@@ -22,7 +22,16 @@ from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
 
-from rover.values.records import Address, Closed, Detail, Direction, Opened, RecordHandler, Role, Syscall
+from rover.values.records import (
+    Address,
+    Closed,
+    Direction,
+    Opened,
+    RecordHandler,
+    Role,
+    Syscall,
+    new_detail,
+)
 from rover_source_pcap.pieces import Pieces
 
 SECOND = 1_000_000_000
@@ -63,8 +72,6 @@ _UNKNOWN = -1
 _INGRESS, _EGRESS = int(Direction.INGRESS), int(Direction.EGRESS)
 _CLIENT = Role.CLIENT
 _NO_CALL = int(Syscall.NONE)
-_new = tuple.__new__
-"""A named tuple's own constructor costs twice as much."""
 
 
 class _Connection:
@@ -319,9 +326,18 @@ class Assembler:
         position = half.position
         half.position = position + size
         self.handler.data(
-            _new(
-                Detail,
-                (connection.id, sequence, start, time, position, size, 0, -1, _NO_CALL, half.direction, 0),
+            new_detail(
+                connection=connection.id,
+                sequence=sequence,
+                start=start,
+                end=time,
+                position=position,
+                size=size,
+                pid=0,
+                fd=-1,
+                syscall=_NO_CALL,
+                direction=half.direction,
+                error=0,
             ),
             payload,
         )
@@ -486,7 +502,16 @@ class Assembler:
         client.direction = _EGRESS
         local, remote = _addresses(client.key)
         self.handler.opened(
-            _new(Opened, (connection.id, connection.begun, local, remote, role, 0, connection.late, None))
+            Opened(
+                connection=connection.id,
+                time=connection.begun,
+                local=local,
+                remote=remote,
+                role=role,
+                pid=0,
+                late=connection.late,
+                detail=None,
+            )
         )
 
     def _finish(self, time: int, half: _Half, seq: int) -> None:
@@ -525,7 +550,9 @@ class Assembler:
         connection.closed = True
         client.orderly = client.other.orderly = False
         if connection.id:
-            self.handler.closed(_new(Closed, (connection.id, time, connection.reset, None, 0)))
+            self.handler.closed(
+                Closed(connection=connection.id, time=time, reset=connection.reset, detail=None)
+            )
 
     def _forget(self, time: int, connection: _Connection) -> None:
         self._close(time, connection)
@@ -575,8 +602,10 @@ def _addresses(key: bytes) -> tuple[Address, Address]:
     """(source, destination) of a key."""
     size = len(key) // 2 - 2
     source, destination = _PORTS(key[-4:])
-    ends = (_host(key[:size]), source), (_host(key[size : 2 * size]), destination)
-    return _new(Address, ends[0]), _new(Address, ends[1])
+    return (
+        Address(host=_host(key[:size]), port=source),
+        Address(host=_host(key[size : 2 * size]), port=destination),
+    )
 
 
 @lru_cache(4096)

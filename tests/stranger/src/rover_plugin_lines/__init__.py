@@ -28,7 +28,11 @@ class LinesDecoder:
             number, question, start = self.open.pop(0)
             buffer.consume(size, number)
             return Exchange(
-                number, start, now, "lines", {"lines.question": question, "lines.answer": line[4:]}
+                owner=number,
+                start=start,
+                end=now,
+                name="lines",
+                attributes={"lines.question": question, "lines.answer": line[4:]},
             )
         else:
             buffer.consume(size)

@@ -111,8 +111,6 @@ class ExampleDecoder:
         attributes: dict[str, str | int | bool] = {"example.question": question.text}
         if answer is not None:
             attributes["example.answer"] = answer
-            if self._lost:
-                attributes["rover.pairing"] = "assumed"
         return Exchange(
             owner=question.owner,
             start=question.start,
@@ -120,6 +118,7 @@ class ExampleDecoder:
             name="example",
             attributes=attributes,
             outcome=Outcome.ABORTED if answer is None else Outcome.COMPLETE,
+            assumed=self._lost and answer is not None,
         )
 
 

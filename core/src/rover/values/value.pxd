@@ -1,0 +1,5 @@
+# Types for the compiled form of value.py.
+
+
+cdef class Value:
+    pass

@@ -1,0 +1,119 @@
+# Types for the compiled form of decoder.py. Buffers are the core's, and used as anybody uses them.
+
+cimport cython
+
+from rover_plugin_redis.pairing cimport Command, Pairing
+from rover_plugin_redis.reader cimport CommandReader, ReplyReader
+
+cdef int BAD
+cdef int CLIENT
+cdef int CONFIRMATION
+cdef int DISCARD
+cdef int DONE
+cdef int EXEC
+cdef long long HELD
+cdef long long HOLD
+cdef Py_ssize_t KEPT
+cdef Py_ssize_t MAX_LINE
+cdef Py_ssize_t MAX_NAME
+cdef Py_ssize_t MAX_WAITING
+cdef int MESSAGE
+cdef Py_ssize_t MAX_NAMES
+cdef int MINUS
+cdef int NEWLINE
+cdef int MONITOR
+cdef int MULTI
+cdef int PLAIN
+cdef int PLUS
+cdef int PUSH
+cdef int QUIT
+cdef int REPLY
+cdef int RESET
+cdef int SELECT
+cdef int STAR
+cdef int SUBSCRIBE
+cdef int SYNC
+cdef int UNASKED
+cdef int UNKNOWN
+cdef int UNSUBSCRIBE
+
+
+cdef class RedisDecoder:
+    cdef public object role
+    cdef object _known
+    cdef bint _keys
+    cdef int _asking
+    cdef object _requests
+    cdef object _replies
+    cdef CommandReader _command
+    cdef ReplyReader _reply
+    cdef Pairing _pairing
+    cdef object _waiting
+    cdef object _out
+    cdef dict _names
+    cdef long long _owners
+    cdef bint _over
+    cdef long long _owner
+    cdef long long _start
+    cdef long long _sequence
+    cdef long long _begin
+    cdef bint _lost_commands
+    cdef bint _multi
+    cdef bint _queued
+    cdef bint _selects
+    cdef bint _mute
+    cdef bint _skip
+    cdef int _what
+    cdef object _reply_owner
+    cdef long long _reply_begin
+    cdef bint _lost_replies
+    cdef long long _size
+    cdef long long _total
+    cdef long long _patterns
+    cdef long long _shards
+    cdef bint _monitor
+    cdef str _database
+
+    cpdef object unneeded(self, object direction)
+    @cython.locals(way="int", before="long long", found_again="bint")
+    cpdef object decode(self, object direction, object buffer, object now)
+    cpdef object expire(self, object now)
+    cpdef object close(self, object now)
+    cdef bint _choose(self, object direction, object buffer, object now) except -1
+    cdef bint _tells(self, object buffer) except -1
+    cdef object _adopted(self, object buffer)
+    @cython.locals(reader=CommandReader, offset="Py_ssize_t", end="Py_ssize_t", size="long long",
+                   missing="long long", state="int")
+    cdef bint _read_commands(self, object buffer, object now) except -1
+    @cython.locals(offset="Py_ssize_t", end="Py_ssize_t", size="long long")
+    cdef bint _read_line(self, object buffer, object now) except -1
+    @cython.locals(command=Command, kind="int")
+    cdef _asked(self, bytes name, bytes argument, bytes mode, long long count, long long size, long long missing,
+                object now)
+    cdef bint _answers(self, Command command, int kind, bytes mode, long long count) except -1
+    @cython.locals(offset="Py_ssize_t", star="Py_ssize_t")
+    cdef bint _find_command(self, object buffer) except -1
+    cdef bint _bad_command(self, object buffer, object now) except -1
+    cdef _lose_commands(self, object buffer, object now)
+    @cython.locals(reader=CommandReader, last=Command)
+    cdef _lose_command(self, long long missing, object now)
+    @cython.locals(reader=ReplyReader, offset="Py_ssize_t", end="Py_ssize_t", size="long long",
+                   number="long long", what="int", state="int", oldest=Command)
+    cdef object _read_replies(self, object buffer, object now)
+    @cython.locals(first="int", oldest=Command)
+    cdef int _what_is(self, object buffer, object data, Py_ssize_t offset) except -1
+    @cython.locals(oldest=Command)
+    cdef int _kind(self, object data, Py_ssize_t offset) except -1
+    @cython.locals(command=Command, left="long long", last="bint")
+    cdef bint _confirmed(self, long long number, long long size) except -1
+    @cython.locals(command=Command)
+    cdef object _complete(self, long long size, object error, object now)
+    cdef _changed(self, Command command, object error)
+    cdef bint _may_hold(self, object buffer, object now) except -1
+    @cython.locals(offset="Py_ssize_t", start="Py_ssize_t", end="Py_ssize_t", size="long long")
+    cdef object _synchronise(self, object buffer, object now)
+    @cython.locals(reader=ReplyReader, command=Command, moved="long long", records="long long")
+    cdef _lose_replies(self, object buffer, object now)
+    cdef object _exchange(self, Command command, object now, object outcome, long long size, object error)
+    cdef _abandon(self, object now)
+    cdef _break(self, object reason, object detail, object buffer, object now)
