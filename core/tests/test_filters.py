@@ -135,8 +135,8 @@ def test_what_may_be_changed(make_bench: Any) -> None:
         connection = log.connection
         assert (connection.id, connection.local) == (1, Address(host="10.0.0.1", port=80))
         assert connection.remote == Address(host="10.0.0.0", port=0)
-    assert connection.proxied == Address(host="192.0.2.0", port=1)
-        assert connection.process == (7, "masked", {"pod": "a"})
+        assert connection.proxied == Address(host="192.0.2.0", port=1)
+        assert connection.process == Process(pid=7, name="masked", attributes={"pod": "a"})
         assert (log.start, log.end, log.attributes) == (1, 2, {"n": True})
     assert [(log.protocol, log.version) for log in bench.exchanges] == [("other", "2")]
     (broken,) = [log for log in bench.logs if log.outcome is Outcome.BREAK]
