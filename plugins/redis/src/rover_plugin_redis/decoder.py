@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from rover import (
     NEED_MORE,
     RESYNCHRONISED,
     AnyExchange,
+    Attributes,
     Connection,
     Direction,
     Exchange,
@@ -17,6 +18,7 @@ from rover import (
     Outcomes,
     ProtocolBreak,
     Role,
+    Shape,
     StreamBuffer,
 )
 from rover_plugin_redis.commands import (
@@ -85,6 +87,20 @@ LONGEST_KIND = 48
 WATCHED = re.compile(rb"\+[0-9]{9,}\.[0-9]+ \[")
 WATCHED_BEGINNING = re.compile(rb"\+[0-9]*(?:\.[0-9]* ?)?\Z")
 """A line of MONITOR: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`."""
+
+SHAPE = Shape(
+    (
+        "db.operation.name",
+        "db.response.status_code",
+        "error.type",
+        "db.namespace",
+        "redis.key",
+        "redis.request.size",
+        "redis.response.size",
+        "db.system.name",
+    )
+)
+"""What a log says, the most telling first: a terminal shows no more than fits."""
 
 REPLY, MESSAGE, CONFIRMATION, UNASKED, UNKNOWN = range(5)
 """What comes from the server: the answer to the oldest command; what a subscriber gets; the answer for one of
@@ -634,30 +650,29 @@ class RedisDecoder:
         self, command: Command, now: int, outcome: Outcome, size: int, error: bytes | None
     ) -> Exchange:
         """What the log of a command says; `size` is its reply's, -1 where there is none."""
-        attributes: dict[str, str | int | bool] = {}
-        if command.name:
-            attributes["db.operation.name"] = command.name
+        code = kind = key = None
         if error is not None:
-            code = CODE.match(error)
-            if code:
-                attributes["db.response.status_code"] = attributes["error.type"] = code[0].decode()
-            else:
-                attributes["error.type"] = "_OTHER"
-        if self._database:
-            attributes["db.namespace"] = self._database
+            match = CODE.match(error)
+            code = match[0].decode() if match else None
+            kind = code or "_OTHER"
         if self._keys and command.argument and command.name in FIRST_KEY:
-            attributes["redis.key"] = command.argument.decode("utf-8", "backslashreplace")
-        if command.size:
-            attributes["redis.request.size"] = command.size
-        if size >= 0:
-            attributes["redis.response.size"] = size
-        attributes["db.system.name"] = "redis"
+            key = command.argument.decode("utf-8", "backslashreplace")
+        cells = (
+            command.name or None,
+            code,
+            kind,
+            self._database or None,
+            key,
+            command.size or None,
+            size if size >= 0 else None,
+            "redis",
+        )
         return Exchange(
             owner=command.owner,
             start=command.start,
             end=now,
             name="redis",
-            attributes=attributes,
+            attributes=cast("Mapping[str, str | int | bool]", Attributes(SHAPE, cells)),
             outcome=outcome,
             assumed=command.assumed and size >= 0,
         )
