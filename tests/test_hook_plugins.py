@@ -46,7 +46,7 @@ class Rpc:
         self.number += 1
         path, _, query = self.asked.partition("?")
         attributes = {"url.original": self.asked, "url.path": path, "url.query": query}
-        return Exchange(self.number - 1, start, now, "rpc", attributes)
+        return Exchange(owner=self.number - 1, start=start, end=now, name="rpc", attributes=attributes)
 
     def expire(self, now):
         return ()
