@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rover import building
+import rover.building as building  # not from rover: its surface may have to be compiled first
 from workspace.members import ROOT, members
 
 KEPT = ROOT / "build/compiled"
