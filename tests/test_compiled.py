@@ -76,7 +76,7 @@ def read(head):
     """All a head says, comparable."""
     if head is None:
         return None
-    return head.replace(headers=list(head.headers))
+    return head._replace(headers=list(head.headers))
 
 
 REQUESTS = (

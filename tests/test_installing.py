@@ -340,7 +340,7 @@ def test_pip_prefers_what_is_compiled(packages, compiled, others, capture, tmp_p
     [
         ("--protocol", "protocol my_lines"),
         ("--sink", "sink my_lines"),
-        ("--hooks", "handle_access_log, startup"),
+        ("--hooks", "settings, handle_access_log, startup"),
     ],
 )
 def test_a_new_plugin_works_once_it_is_installed(kind, provides, packages, others, tmp_path):

@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import rover.building as building  # not from rover: its surface may have to be compiled first
+import rover.building  # `from rover import` would import what is compiled, of an older checkout perhaps
 from workspace.members import ROOT, members
 
 KEPT = ROOT / "build/compiled"
@@ -77,7 +77,7 @@ class Module:
     def _key(self) -> str:
         """Of all that goes into it."""
         key = hashlib.sha256(f"{sys.version} {importlib.metadata.version('cython')}".encode())
-        for path in [Path(building.__file__), *sorted(self._read())]:
+        for path in [Path(rover.building.__file__), *sorted(self._read())]:
             key.update(path.read_bytes())
         return key.hexdigest()[:16]
 
@@ -101,7 +101,7 @@ class Module:
 def modules_of(member: Path) -> list[Module]:
     """The modules of a package that are compiled."""
     with contextlib.chdir(member):
-        names = building.sources()
+        names = rover.building.sources()
     return [Module(member, member / name) for name in names]
 
 
@@ -111,7 +111,7 @@ def build(module: Module) -> None:
     from setuptools.command.build_ext import build_ext
 
     with tempfile.TemporaryDirectory(dir=KEPT, prefix="tmp") as scratch, contextlib.chdir(module.member):
-        extensions = building.extensions([module.source.relative_to(module.member)], scratch)
+        extensions = rover.building.extensions([module.source.relative_to(module.member)], scratch)
         command = build_ext(Distribution({"ext_modules": extensions}))
         command.build_lib = command.build_temp = scratch
         command.ensure_finalized()

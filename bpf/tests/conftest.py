@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from rover.contracts.source import Selection, Wanted
+from rover.errors import RoverError
 from rover.values.records import SYSCALL_NAMES, Closed, Detail, Direction, Loss, Opened, Process
 from rover_source_ebpf import checks
 from rover_source_ebpf.settings import SETTINGS
@@ -193,8 +194,10 @@ def ports() -> Callable[[int], list[int]]:
 class Watch:
     """A started source and what it delivered."""
 
-    def __init__(self, selection: Selection, wanted: Wanted | None = None, **settings: int) -> None:
+    def __init__(self, selection: Selection, wanted: Wanted | None = None, **settings: int | str) -> None:
         values = {setting.name: setting.default for setting in SETTINGS} | settings
+        self.by_sockets = values["tracepoints"] == "sockets"
+        """What is told otherwise then, README.md says ("Bystanders")."""
         self.source = EbpfSource(values, selection)
         if wanted is not None:
             self.source.inform(wanted)
@@ -255,10 +258,17 @@ def live() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
-def watch(live: None) -> Iterator[Watch]:
-    """A source for all tests that need no selection of their own; it watches some free ports."""
-    started = Watch(Selection(ports=tuple(free_ports(PORTS))))
+@pytest.fixture(scope="session", params=["calls", "sockets"])
+def watch(live: None, request: pytest.FixtureRequest) -> Iterator[Watch]:
+    """A source for all tests that need no selection of their own; it watches some free ports. In turn by the
+    tracepoints of all calls, and by those of sockets where the kernel has them."""
+    way = request.param
+    try:
+        started = Watch(Selection(ports=tuple(free_ports(PORTS))), tracepoints=way)
+    except RoverError as error:
+        if "source.ebpf.tracepoints" not in str(error):
+            raise
+        pytest.skip(str(error))
     yield started
     started.source.close()
 
@@ -268,7 +278,7 @@ def start_watch(live: None) -> Iterator[Callable[..., Watch]]:
     """Starts sources of a test's own."""
     started: list[Watch] = []
 
-    def start(selection: Selection, wanted: Wanted | None = None, **settings: int) -> Watch:
+    def start(selection: Selection, wanted: Wanted | None = None, **settings: int | str) -> Watch:
         watch = Watch(selection, wanted, **settings)
         started.append(watch)
         return watch

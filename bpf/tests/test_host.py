@@ -145,6 +145,26 @@ def test_fields_are_loaded_where_the_kernel_has_a_function_for_it() -> None:
     assert loading.macros == reading.macros | cast
 
 
+def test_the_tracepoints_of_sockets_are_other_ones() -> None:
+    found = kernel.Kernel(Partial("tcp_sendmsg_locked"), "6.12.0").tracepoints("more", sockets=True)  # type: ignore[arg-type]
+    assert found == [*kernel.SOCKET_TRACEPOINTS, "more", *kernel.OPTIONAL_TRACEPOINTS]
+
+
+@pytest.mark.parametrize(
+    ("lacks", "release", "said"),
+    [
+        ("sock_recv_length", "6.1.0", "no tracepoint sock_recv_length"),
+        (kernel.CAST, "6.1.0", "does not tell"),
+        ("tcp_sock.copied_seq", "6.12.0", "does not tell"),
+        ("", "7.0.0", "skips programs"),
+    ],
+)
+def test_a_kernel_that_cannot_tell_by_sockets(lacks: str, release: str, said: str) -> None:
+    with pytest.raises(RoverError, match=said) as caught:
+        kernel.Kernel(Partial(lacks), release).tracepoints(sockets=True)  # type: ignore[arg-type]
+    assert "set source.ebpf.tracepoints to calls" in one_line(caught.value)
+
+
 def test_copies_are_for_kernels_that_skip_programs() -> None:
     """Each after the one it stands in for; exits before entries still."""
     usual = kernel.Kernel(Partial(""), "6.19.0")  # type: ignore[arg-type]

@@ -23,10 +23,32 @@ def test_it_begins_with_a_wait_for_the_kernel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("records", "few"), [(0, True), (FEW - 1, True), (FEW, False), (MANY, False), (10 * MANY, False)]
+    ("steps", "few"),
+    [
+        ([0], True),
+        ([FEW - 1], True),
+        # Bursts, with more than a pause between them: each is waited for.
+        ([2 * LONGEST, FEW], True),
+        ([2 * LONGEST, MANY, LONGEST, MANY], True),
+        # Records come all the time.
+        ([LONGEST / 2, FEW], False),
+        ([2 * LONGEST, FEW, 0.0, FEW, MANY, FEW], False),
+        # Until a pause brings little, however that began.
+        ([0.0, FEW, FEW - 1], True),
+        ([0.0, FEW, 0, 2 * LONGEST, MANY], True),
+        ([0.0, FEW, 0, 0.0, MANY], False),
+        ([0.0, FEW - 1], True),
+    ],
 )
-def test_the_kernel_wakes_where_few_come(records: int, few: bool) -> None:
-    assert came(Pace(RING), records).few == few
+def test_the_kernel_wakes_where_few_come_or_bursts(steps: list[float | int], few: bool) -> None:
+    """How many seconds a wait took, or how many records a look found."""
+    pace = Pace(RING)
+    for step in steps:
+        if isinstance(step, int):
+            came(pace, step)
+        else:
+            pace.waited(step)
+    assert pace.few == few
 
 
 @pytest.mark.parametrize(

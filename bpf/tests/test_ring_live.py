@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rover import Address
 from rover.contracts.source import Selection
 from rover.values.records import Direction, Role
 
@@ -62,7 +63,7 @@ s.send(b"after the loss"); s.close()
 
     # A connection whose opening found no room is told of before its next record.
     assert late.opened.role is Role.CLIENT
-    assert late.opened.remote == ("127.0.0.1", second)
+    assert late.opened.remote == Address(host="127.0.0.1", port=second)
     assert late.opened.detail is None
     assert [(d.sequence, d.position, payload) for d, payload in late.calls] == [(2, 6, b"told")]
     assert late.closed[0].detail.sequence == 3

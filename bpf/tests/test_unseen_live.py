@@ -106,6 +106,8 @@ def test_io_uring(watch: Any, run: Start, listen: Start, uring: str, calls: str)
 @pytest.mark.parametrize("end", ENDS)
 def test_whatever_the_end(watch: Any, run: Start, listen: Start, uring: str, end: str) -> None:
     """A FIN takes a sequence number, but is no byte."""
+    if watch.by_sockets and end == "exit":
+        pytest.skip("nothing is told of a connection of which no call was seen, nor its close")
     port = watch.port()
     listen(port, echo)
     run(

@@ -175,14 +175,25 @@ class TestUpgrade:
 
     def test_what_led_to_it_is_told_and_not_kept(self, make_bench, lines):
         """The heads may be large, and every later log of the connection has the break."""
-        request = HttpRequest("GET", "/", "1.1", Headers([("host", "x")]), 1, 2, 3, 0)
-        response = HttpResponse(101, "1.1", Headers(), 3, 4, 5, 0)
+        request = HttpRequest(
+            method="GET",
+            target="/",
+            version="1.1",
+            headers=Headers([("host", "x")]),
+            start=1,
+            end=2,
+            header_size=3,
+            body_size=0,
+        )
+        response = HttpResponse(
+            status=101, version="1.1", headers=Headers(), start=3, end=4, header_size=5, body_size=0
+        )
 
         class Switches:
             role = None
 
             def decode(self, direction, buffer, now):
-                return ProtocolBreak("upgrade", upgrade="words", request=request, response=response)
+                return ProtocolBreak(reason="upgrade", upgrade="words", request=request, response=response)
 
             def expire(self, now):
                 return ()

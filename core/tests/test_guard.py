@@ -340,7 +340,11 @@ def test_what_the_log_of_an_exchange_is_made_of(make_bench, lines, fields):
         {"direction": Direction.INGRESS, "position": -1},
         {"upgrade": ["words"]},
         {"request": "GET /"},
-        {"request": HttpResponse(101, "1.1", Headers(), 1, 2, 3, 0)},
+        {
+            "request": HttpResponse(
+                status=101, version="1.1", headers=Headers(), start=1, end=2, header_size=3, body_size=0
+            )
+        },
         {"response": 101},
     ],
     ids=shown,

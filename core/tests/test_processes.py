@@ -83,23 +83,31 @@ def test_who_uses_a_connection_later_is_described_too(make_bench: Any) -> None:
     detail = bench.detail(1, 5, 0, 3).replace(pid=43)
     bench.pipeline.data(detail, b"?a\n")
     bench.write(b"!a\n")
-    assert bench.exchanges[0].connection.process == (43, "child", {"service.name": "child-service"})
+    assert bench.exchanges[0].connection.process == Process(
+        pid=43, name="child", attributes={"service.name": "child-service"}
+    )
 
 
 def test_once_and_again_after_an_exec() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
     table.learn(Process(pid=7, name="sh"))
-    assert table.get(7) == table.get(7) == (7, "sh", {"service.name": "sh-service"})
+    assert (
+        table.get(7) == table.get(7) == Process(pid=7, name="sh", attributes={"service.name": "sh-service"})
+    )
     table.learn(Process(pid=7, name="nginx"))
-    assert table.get(7) == table.get(7) == (7, "nginx", {"service.name": "nginx-service"})
+    assert (
+        table.get(7)
+        == table.get(7)
+        == Process(pid=7, name="nginx", attributes={"service.name": "nginx-service"})
+    )
     assert asked == [Process(pid=7, name="sh"), Process(pid=7, name="nginx")]
 
 
 def test_a_process_of_no_name_is_asked_about_once_and_no_process_never() -> None:
     asked: list[Process] = []
     table, _ = processes(named(asked))
-    assert table.get(7) == table.get(7) == (7, "", {"service.name": "-service"})
+    assert table.get(7) == table.get(7) == Process(pid=7, name="", attributes={"service.name": "-service"})
     assert table.get(0) == Process(pid=0, name="")
     assert asked == [Process(pid=7, name="")]
 

@@ -26,7 +26,8 @@ print(least(os.getppid, 500), least(lambda: os.write(file, page), 500),
 KINDS = ("getppid", "write to a file", "call on a Unix socket", "call on a TCP socket")
 WAYS: tuple[tuple[str, Sequence[str]], ...] = (
     ("everything watched", ()),
-    ("another program watched", ("--comm", "nobody-has-it")),
+    ("by sockets", ("--set", "source.ebpf.tracepoints=sockets")),
+    ("another program", ("--comm", "nobody-has-it")),
 )
 
 
@@ -77,4 +78,4 @@ def added(base: float, kind: int, beside: dict[str, list[list[float]]]) -> Itera
     """The rest of a line."""
     for way, rounds in beside.items():
         cost = min(each[kind] for each in rounds)
-        yield f"; {way} {cost - base:+.0f} ns, {cost / base:.2f} x"
+        yield f"; {way} {cost - base:+.0f} ns ({cost / base:.2f} x)"

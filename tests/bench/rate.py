@@ -21,8 +21,10 @@ RATES = (500, 2_000, 5_000)
 """Requests a second."""
 SECONDS = 3
 CONNECTIONS = 20
-"""h2load sends what is due on a connection every 10 ms. Two connections are made each millisecond, so
-requests come in pairs all the time, and not all of them at once."""
+TIMER = 0.01
+"""Seconds after which h2load sends what is due on a connection; or more, where less than one is due by then.
+Connections are made one after the other in as long a time, so that requests come one or two at a time, and
+not all of them at once."""
 TOGETHER = 2
 SETTLED = 0.3
 """Seconds after its start until the agent does nothing but watch."""
@@ -93,9 +95,11 @@ def h2load(port: int, rate: int, log: Path) -> tuple[float, list[float]]:
     """So many requests a second. Returns the processor time it took, and how long each request waited, both
     in seconds."""
     log.unlink(missing_ok=True)
+    apart = max(TIMER, CONNECTIONS / rate) / CONNECTIONS * TOGETHER
+    load = ["--rps", rate / CONNECTIONS, "-r", TOGETHER, f"--rate-period={1e3 * apart:.0f}ms"]
     command = [
-        *("h2load", "--h1", "-t", "1", "-c", CONNECTIONS, "-n", rate * SECONDS, f"--log-file={log}"),
-        *("--rps", rate / CONNECTIONS, "-r", TOGETHER, "--rate-period=1ms", f"http://127.0.0.1:{port}/"),
+        *("h2load", "--h1", "-t", "1", "-c", CONNECTIONS, "-n", rate * SECONDS, *load),
+        *(f"--log-file={log}", f"http://127.0.0.1:{port}/"),
     ]
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

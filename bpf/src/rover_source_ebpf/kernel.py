@@ -39,6 +39,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "SK_PROTOCOL": ("sock", "sk_protocol"),
     "SK_TYPE": ("sock", "sk_type"),
     "SK_SOCKET": ("sock", "sk_socket"),
+    "SK_OWNED": ("sock", "sk_lock.owned"),
 }
 OPTIONAL_FIELDS: dict[str, tuple[str, str]] = {
     "SK_V6_LADDR": ("sock", "__sk_common.skc_v6_rcv_saddr"),  # CONFIG_IPV6
@@ -65,8 +66,20 @@ INTEGER = "timespec64"
 
 TRACEPOINTS = ("sys_exit", "sys_enter", "tcp_destroy_sock", "sched_process_exec", "sched_process_exit")
 """What the programs `on_...` are attached to. Exits first: a call seen entering is seen leaving."""
+SOCKET_TRACEPOINTS = (
+    "tcp_destroy_sock",
+    "inet_sock_set_state",
+    "tcp_rcv_space_adjust",
+    "sock_recv_length",
+    "sock_send_length",
+    "sched_process_exec",
+    "sched_process_exit",
+)
+"""The same, for the way that leaves all other system calls alone (c/sockets.c)."""
 BUSIEST_TRACEPOINTS = ("sys_exit", "sys_enter")
 """Where a program that is preempted keeps many others from running."""
+OPTIONAL_SOCKET_TRACEPOINTS = ("tcp_sendmsg_locked",)
+"""Without it a write is told of as if it began when it ended (Linux 6.16)."""
 OPTIONAL_TRACEPOINTS = ("tcp_receive_reset", "tcp_send_reset", "task_rename")
 """Without them a reset looks like a close, and a process keeps the name it was first seen with."""
 
@@ -117,13 +130,27 @@ class Kernel:
         except BtfError as error:
             raise RoverError(f"the kernel's BTF cannot be read: {error}") from None
 
-    def tracepoints(self, *more: str) -> list[str]:
+    def tracepoints(self, *more: str, sockets: bool = False) -> list[str]:
         """What to attach, in this order: required ones, `more`, and the optional ones that are there.
+        `sockets`: those of sockets, not of all calls. Raises RoverError where this kernel cannot have that.
 
         A name with `__` and a number is a further copy of a program (c/copies.c).
         """
-        optional = [name for name in OPTIONAL_TRACEPOINTS if self._btf.has_tracepoint(name)]
-        return [copy for name in (*TRACEPOINTS, *more, *optional) for copy in self._copies_of(name)]
+        required = self._of_sockets() if sockets else TRACEPOINTS
+        wanted = (*(OPTIONAL_SOCKET_TRACEPOINTS if sockets else ()), *OPTIONAL_TRACEPOINTS)
+        optional = [name for name in wanted if self._btf.has_tracepoint(name)]
+        return [copy for name in (*required, *more, *optional) for copy in self._copies_of(name)]
+
+    def _of_sockets(self) -> tuple[str, ...]:
+        instead = "; set source.ebpf.tracepoints to calls"
+        for name in SOCKET_TRACEPOINTS:
+            if not self._btf.has_tracepoint(name):
+                raise RoverError(f"this kernel has no tracepoint {name} (Linux 6.3){instead}")
+        if self._copies > 1:
+            raise RoverError(f"this kernel skips programs, which only those of calls make up for{instead}")
+        if "OFF_TCP_BYTES_ACKED" not in self.macros or "RDONLY_CAST" not in self.macros:
+            raise RoverError(f"this kernel does not tell what those of sockets need{instead}")
+        return SOCKET_TRACEPOINTS
 
     def _copies_of(self, name: str) -> list[str]:
         copies = self._copies if name in BUSIEST_TRACEPOINTS else min(self._copies, 2)

@@ -89,9 +89,11 @@ class Program:
             raise refusal(*refusals[0])
 
     def continue_with(self, stages: tuple[str, ...]) -> None:
-        """Programs that go on where another ends, by their number. Raises RoverError."""
+        """Programs that go on where another ends, by their number, where it has a name. Raises RoverError."""
         for number, name in enumerate(stages):
-            self.put("stages", number.to_bytes(4, "little"), self._programs[name].to_bytes(4, "little"))
+            if name:
+                program = self._programs[name].to_bytes(4, "little")
+                self.put("stages", number.to_bytes(4, "little"), program)
 
     def attach(self, name: str) -> None:
         """The program `on_NAME` to its raw tracepoint: what stands before a `__` in the name. Raises

@@ -36,14 +36,20 @@ class Pace:
         self.pause = self._longest
         """Seconds to sleep before the next look."""
         self.few = True
-        """Whether to wait for the kernel before that pause, because so little comes."""
+        """Whether to wait for the kernel before that pause, because it would bring little."""
         self.left = False
         """Whether to look at once, without either."""
+        self._in_bursts = True
+
+    def waited(self, seconds: float) -> None:
+        """The kernel told of a record after so long."""
+        # Between bursts a pause would have brought nothing; what comes all the time needs no kernel to tell.
+        self._in_bursts = seconds >= self._longest
 
     def came(self, records: int, gathered: int, left: int, *, all_taken: bool) -> None:
         """A look has found so many records, and so many bytes; so many more are there after it. `all_taken`:
         as far as is known, no record was left for want of time."""
-        self.few = records < FEW
+        self.few = self._in_bursts or records < FEW
         self.left = not all_taken or left * FULL > self._size
         if gathered * FULL > self._size:
             self.pause = SHORTEST

@@ -20,7 +20,10 @@ logger = logging.getLogger("rover.ebpf")
 PACKAGE = Path(__file__).parent
 C = PACKAGE / "c"
 # In this order: they are compiled as one file, because bcc rewrites map accesses in that only.
-SOURCES = ("maps.c", "selection.c", "connection.c", "payload.c", "syscalls.c", "lifetime.c", "copies.c")
+SOURCES = (
+    *("maps.c", "way.c", "selection.c", "connection.c", "payload.c", "syscalls.c", "sockets.c", "lifetime.c"),
+    "copies.c",
+)
 INCLUDES = ("wire.h", "kernel.h", "recognise.h")
 INGREDIENTS = (".py", ".c", ".h")
 """Files of this package that the programs are made of, or by."""
@@ -37,6 +40,18 @@ STAGES = (
     "leave_proxied",
 )
 """Programs that go on where another ends, by their number in c/syscalls.c."""
+SOCKET_STAGES = (
+    "leave_bytes",
+    "leave_vector",
+    "",
+    "introduce",
+    "",
+    "",
+    "leave_shutdown",
+    "",
+    "leave_proxied",
+)
+"""The same, where the sockets' own tracepoints are used; empty: nothing comes there."""
 
 SPARED = ("-g0", "-Xclang", "-disable-llvm-passes")
 """These save a third of the compiler's time, because they leave out what is not needed: line numbers, which
@@ -64,9 +79,10 @@ def image(macros: Mapping[str, int], tracepoints: Sequence[str], cache: Cache) -
 
     with Compiler() as compiler:
         kernel = Kernel.running()  # while the compiler gets ready
+        attached = kernel.tracepoints(*tracepoints, sockets=bool(macros["SOCKETS"]))
         defined = [f"-D{name}={value}" for name, value in (kernel.macros | macros).items()]
         made = compiler.compile(source_text(), [f"-I{C}", *SPARED, *defined], C / "headers")
-    made = dataclasses.replace(made, tracepoints=tuple(kernel.tracepoints(*tracepoints)))
+    made = dataclasses.replace(made, tracepoints=tuple(attached))
     if key:
         cache.put(key, made.to_bytes())
     return made

@@ -34,8 +34,11 @@ class Reader:
         any. Where few records come, waits up to `timeout` seconds for the first one before."""
         pace = self._pace
         if not pace.left and timeout > 0:
-            if pace.few and not self._map.wait(timeout):
-                return False
+            if pace.few:
+                began = time.monotonic()
+                if not self._map.wait(timeout):
+                    return False
+                pace.waited(time.monotonic() - began)
             time.sleep(min(timeout, pace.pause))
         return self._deliver_some(handler) > 0
 

@@ -14,6 +14,12 @@ SETTINGS = (
     Setting("ring_size", 32, "MiB of memory between kernel and each worker, a power of two", minimum=1),
     Setting("max_connections", 65536, "connections that are known at a time", minimum=16),
     Setting(
+        "tracepoints",
+        "calls",
+        "what calls are seen by: `calls`, or `sockets`, where no other system call takes longer",
+        choices=("calls", "sockets"),
+    ),
+    Setting(
         "opening_bytes",
         4096,
         "bytes captured of each direction while no protocol is known, at least",

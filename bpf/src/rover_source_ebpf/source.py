@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import os
+import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +23,7 @@ from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
 from rover_source_ebpf.misses import Misses, has_copies
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
-from rover_source_ebpf.programs import STAGES
+from rover_source_ebpf.programs import SOCKET_STAGES, STAGES
 from rover_source_ebpf.reader import Reader
 from rover_source_ebpf.record import ROLES, Decoder
 from rover_source_ebpf.record import host as address_text
@@ -121,7 +123,9 @@ class EbpfSource:
             raise RoverError(f"capturing needs {' and '.join(missing)}: {host.PRIVILEGE_FIX}")
         program = self._attached()
         level = self._introduce_self(program)
-        if level == 0:  # else this process knows others by numbers that are not the kernel's
+        if (
+            level == 0 and not self._sockets
+        ):  # else this process knows others by numbers that are not the kernel's
             self._adopt_calls(program)
         self.epoch = epoch()
 
@@ -139,7 +143,7 @@ class EbpfSource:
         self._program = program = Program(image)
         self._fill_maps(program)
         program.load()
-        program.continue_with(STAGES)
+        program.continue_with(SOCKET_STAGES if self._sockets else STAGES)
         if not self._divided:
             self._reader = self.reader(0, self._decoder)
         for name in image.tracepoints:
@@ -161,6 +165,11 @@ class EbpfSource:
         ]
 
     @property
+    def _sockets(self) -> bool:
+        """Whether the sockets' own tracepoints are used."""
+        return bool(self._settings["tracepoints"] == "sockets")
+
+    @property
     def _ring_bytes(self) -> int:
         size: int = self._settings["ring_size"] << 20
         return size
@@ -179,6 +188,7 @@ class EbpfSource:
             "RESUMES": RESUMES,
             "MESSAGES": MESSAGES,
             "COUNTERS": len(COUNTERS),
+            "SOCKETS": int(self._sockets),
             "CALL_SIZE": CALL_SIZE,
             "CONNECTION_SIZE": CONNECTION_SIZE,
             "UPLOAD_SIZE": UPLOAD.size,
@@ -212,14 +222,17 @@ class EbpfSource:
         marker = int.from_bytes(os.urandom(4), "little") >> 2 | 1 << 30  # no descriptor anybody has
         opening = max(self._settings["opening_bytes"], self._wanted.opening)
         program.put("agents", bytes(4), AGENT.pack(0, 0, marker, opening))
-        # This close tells the programs which process is the agent, by the kernel's own number, which
+        # This call tells the programs which process is the agent, by the kernel's own number, which
         # a pid namespace hides. Until then they watch nobody.
-        with contextlib.suppress(OSError):
-            os.close(marker)
+        if self._sockets:
+            read_a_byte(marker)
+        else:
+            with contextlib.suppress(OSError):
+                os.close(marker)
         answer = program.get("agents", bytes(4), AGENT.size)
         tgid, level, *_ = AGENT.unpack(answer or bytes(AGENT.size))
         if not tgid:
-            raise RoverError("the kernel does not run the programs it was given (sys_enter never fired)")
+            raise RoverError("the kernel does not run the programs it was given (they never fired)")
         return int(level)
 
     def _adopt_calls(self, program: Program) -> None:
@@ -404,6 +417,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             raise UsageError(f"source.ebpf.{name} = {value}: must be a power of two up to {highest}")
     if settings["opening_bytes"] > settings["payload_limit"]:
         raise UsageError("source.ebpf.opening_bytes must not exceed source.ebpf.payload_limit")
+
+
+def read_a_byte(size: int) -> None:
+    """From a Unix socket, asking for `size` bytes; there is room for the one that comes."""
+    one, other = socket.socketpair()
+    with one, other:
+        one.send(b"x")
+        ctypes.CDLL(None).read(other.fileno(), ctypes.create_string_buffer(1), ctypes.c_size_t(size))
 
 
 def epoch() -> int:

@@ -151,6 +151,44 @@ def test_a_name_is_bounded_and_printable(talk, command) -> None:
     assert "db.operation.name" not in second
 
 
+# -- threads --------------------------------------------------------------------------------------
+
+
+def test_a_reply_may_be_told_of_before_its_command(make_talk, command) -> None:
+    """Where one thread of a client writes while another reads, the write may return after the read."""
+    talk = make_talk(role=Role.CLIENT)
+    talk.send(EGRESS, command("ECHO", "1"))
+    talk.send(INGRESS, b"$1\r\n1\r\n")
+    talk.send(INGRESS, b"+PONG\r\n")
+    assert talk.names == ["ECHO"]
+    talk.time -= 18
+    talk.send(EGRESS, command("PING"))
+    assert talk.sizes == [("ECHO", 7), ("PING", 7)]
+    assert not [each for each in talk.said if "rover.pairing" in each]
+
+
+def test_a_reply_that_was_there_before_the_command_is_not_its_own(make_talk, command) -> None:
+    for role, asking in ((Role.CLIENT, EGRESS), (Role.SERVER, INGRESS)):
+        talk = make_talk(role=role)
+        talk.send(Direction(1 - asking), b"+WHAT IS THIS\r\n")
+        talk.send(asking, command("PING"))
+        talk.send(Direction(1 - asking), b"+PONG\r\n")
+        assert talk.sizes == [("PING", 7)]
+        assert talk.said[0]["rover.pairing"] == "assumed"
+
+
+# -- after a loss ---------------------------------------------------------------------------------
+
+
+def test_a_command_that_begins_a_call_after_a_loss_is_read_with_that_call(talk, command) -> None:
+    """Not with the next one: it may block, and nothing else may come."""
+    talk.turn(command("ECHO", "1"), b"$1\r\n1\r\n")
+    talk.lose(INGRESS, 100)
+    talk.ask(b"the rest of what was lost")
+    talk.turn(command("BLPOP", "l", "0"), b"*-1\r\n")
+    assert talk.names == ["ECHO", "BLPOP"]
+
+
 # -- private ------------------------------------------------------------------------------------
 
 

@@ -183,7 +183,7 @@ def test_the_client_behind_a_proxy_and_the_sockets_own_ends(written, role, proce
     (line,) = written(LOG.replace(connection=proxied))
     server = CONNECTION.local if role is Role.SERVER else CONNECTION.remote
     assert (line["client.address"], line["client.port"]) == ("192.0.2.1", 5)
-    assert (line["server.address"], line["server.port"]) == server
+    assert (line["server.address"], line["server.port"]) == (server.host, server.port)
     assert (line["network.peer.address"], line["network.peer.port"]) == peer
     found = line.get("network.local.address"), line.get("network.local.port")
     assert found == (local or (None, None))

@@ -91,7 +91,8 @@ def test_loopback_traffic_is_read_back(tmp_path: Path, replay: Any, interface: s
             time.sleep(0.02)
     assert received == answer
     (opened,) = recorded.opens
-    assert (opened.local, opened.remote, opened.role) == (local, (address, port), Role.CLIENT)
+    assert (opened.local.host, opened.local.port) == local
+    assert (opened.remote.host, opened.remote.port, opened.role) == (address, port, Role.CLIENT)
     assert recorded.egress.data == request
     assert recorded.ingress.data == answer
     assert recorded.closes[0].reset is False

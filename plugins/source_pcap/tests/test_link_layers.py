@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rover import Address
 from rover_source_pcap.link_types import LINK_TYPES, describe
 
 MAC = bytes(12)
@@ -116,7 +117,7 @@ def test_ipv4_on_every_link(build: Any, read: Any, link_type: int, header: bytes
     packet = header + build.ipv4(build.tcp(b"hello"))
     recorded = read([packet], link_type=link_type)
     assert recorded.egress.data == b"hello"
-    assert recorded.opens[0].local == ("10.0.0.1", 40000)
+    assert recorded.opens[0].local == Address(host="10.0.0.1", port=40000)
 
 
 @pytest.mark.parametrize(("link_type", "header"), FRAMES6.values(), ids=FRAMES6)
@@ -124,7 +125,7 @@ def test_ipv6_on_every_link(build: Any, read: Any, link_type: int, header: bytes
     packet = header + build.ipv6(build.tcp(b"hello"))
     recorded = read([packet], link_type=link_type)
     assert recorded.egress.data == b"hello"
-    assert recorded.opens[0].local == ("2001:db8::1", 40000)
+    assert recorded.opens[0].local == Address(host="2001:db8::1", port=40000)
 
 
 NOT_IP = {

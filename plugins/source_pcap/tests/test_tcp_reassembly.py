@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from rover.values.records import Closed, Direction, Role
+from rover import Address
+from rover.values.records import Closed, Detail, Direction, Opened, Role
 from rover_source_pcap import tcp
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 SECOND = 1_000_000_000
 TIME = 1_700_000_000_000_000_000
-CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 80)
+CLIENT, SERVER = Address(host="10.0.0.1", port=40000), Address(host="10.0.0.2", port=80)
 
 
 # -- connections ---------------------------------------------------------------------------------
@@ -23,12 +24,26 @@ def test_a_conversation(talk: Any, read: Any) -> None:
     conversation = talk().open().client(b"request").server(b"respo").server(b"nse").close()
     recorded = read(conversation.packets)
     (opened,) = recorded.opens
-    assert opened == (1, TIME, CLIENT, SERVER, Role.CLIENT, 0, False, None)
+    assert opened == Opened(
+        connection=1, time=TIME, local=CLIENT, remote=SERVER, role=Role.CLIENT, pid=0, late=False, detail=None
+    )
     assert recorded.order == ["opened", "egress", "ingress", "ingress", "egress", "ingress", "closed"]
     assert recorded.egress.pieces == [(0, 7, b"request"), (7, 0, b"")]
     assert recorded.ingress.pieces == [(0, 5, b"respo"), (5, 3, b"nse"), (8, 0, b"")]
     first = recorded.details[0]
-    assert first == (1, 0, TIME + 3_000_000, TIME + 3_000_000, 0, 7, 0, -1, 0, Direction.EGRESS, 0)
+    assert first == Detail(
+        connection=1,
+        sequence=0,
+        start=TIME + 3_000_000,
+        end=TIME + 3_000_000,
+        position=0,
+        size=7,
+        pid=0,
+        fd=-1,
+        syscall=0,
+        direction=Direction.EGRESS,
+        error=0,
+    )
     (closed,) = recorded.closes
     assert closed == Closed(connection=1, time=TIME + 7_000_000, reset=False, detail=None)
 
@@ -196,7 +211,7 @@ def test_one_packet_seen_in_several_places_is_one(build: Any, read: Any) -> None
 def test_ipv4_mapped_addresses_are_ipv4(build: Any, read: Any) -> None:
     packet = build.ipv6(build.tcp(b"xy"), source="::ffff:192.0.2.1", destination="::ffff:192.0.2.2")
     (opened,) = read([packet], link_type=101).opens
-    assert opened.local == ("192.0.2.1", 40000)
+    assert opened.local == Address(host="192.0.2.1", port=40000)
 
 
 def test_a_connection_with_itself(build: Any, read: Any) -> None:

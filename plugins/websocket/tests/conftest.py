@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ class Socket:
         """The connection ends. Every call must have been delivered once by then."""
         self.play.close()
         delivered = [detail for taken in self.play.taken for detail in taken] + self.play.alone
-        assert sorted(delivered) == self.play.calls
+        assert sorted(delivered, key=attrgetter("sequence")) == self.play.calls
 
     @property
     def exchanges(self) -> list[Exchange]:

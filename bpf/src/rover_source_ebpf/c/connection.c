@@ -108,6 +108,9 @@ static inline void announce(u64 sk, struct conn *conn, struct call *call, u64 en
     }
     if (conn->late)
         record.header.flags |= FLAG_LATE;
+#if SOCKETS
+    fill_connect(sk, conn, &record.header);
+#endif
     record.time = conn->opened;
     record.role = conn->role;
     read_tuple(sk, &tuple);
@@ -186,15 +189,15 @@ static inline u64 beyond(struct conn *conn, u32 advanced, u64 total, u64 positio
 #endif
 
 /* Bytes that the process moved and no record tells of: by calls that are not watched (io_uring), or of
- * processes that are not. To be asked at the end, before the connection is forgotten. 0 where nobody can
- * know: the socket was connected again or disconnected, or it encrypts by itself (kTLS), which changes the
+ * processes that are not. To be asked at the end, before the connection is forgotten; `finless`: 1 before a FIN
+ * is sent. 0 where nobody can know: the socket was connected again or disconnected, or it encrypts by itself (kTLS), which changes the
  * number of bytes. */
-static inline u64 unseen(u64 sk, struct conn *conn)
+static inline u64 unseen(u64 sk, struct conn *conn, int finless)
 {
 #ifdef OFF_TCP_BYTES_ACKED
     u32 copied = KERNEL(u32, sk, OFF_TCP_COPIED_SEQ), written = KERNEL(u32, sk, OFF_TCP_WRITE_SEQ);
     u32 read = copied - conn->base[INGRESS] - (u32)conn->position[INGRESS];
-    u32 wrote = written - conn->base[EGRESS] - (u32)conn->position[EGRESS];
+    u32 wrote = written + finless - conn->base[EGRESS] - (u32)conn->position[EGRESS];
     if (read <= 1 && wrote <= 1)
         return 0; /* as ever */
     if (!conn->based || ports_of(sk) != conn->ports || KERNEL(u64, sk, OFF_ICSK_ULP_OPS))
@@ -242,7 +245,7 @@ static inline void end_without_call(u64 sk, struct conn *conn)
     record.header.connection = conn->id;
     record.header.end = bpf_ktime_get_ns();
     record.header.flags = conn->reset ? FLAG_RESET : 0;
-    record.unseen = unseen(sk, conn);
+    record.unseen = unseen(sk, conn, 0);
     int announced = conn->announced; /* else nobody has heard of it */
     if (forget(sk, record.header.connection) && announced)
         send(record.header.connection, &record, sizeof(record));
@@ -261,7 +264,11 @@ static inline struct conn *track(u64 sk, u8 role, u8 direction, u64 moved)
     fresh.role = role;
     fresh.late = role == ROLE_UNKNOWN;
     fresh.room = opening_room(sk);
-    set_base(sk, &fresh, direction, moved);
+#if SOCKETS
+    take_origin(sk, &fresh);
+#endif
+    if (!fresh.based)
+        set_base(sk, &fresh, direction, moved);
     if (uploads.update(&fresh.id, &automatic)) {
         count(COUNT_UNTRACKED, 1);
         return 0;

@@ -131,6 +131,9 @@ static inline void read_tuple(u64 sk, struct tuple *tuple)
     read_kernel(tuple->remote + 12, 4, (void *)(sk + OFF_SK_DADDR));
 }
 
+/* The registers that the current thread entered the kernel with; a kernel thread's tell of no call on a socket. */
+#define task_registers ((void *(*)(void *))BPF_FUNC_task_pt_regs)
+
 /* Is the current call one of a 32-bit process? Those have numbers and layouts of their own. */
 static inline int is_compat(void)
 {

@@ -4,6 +4,9 @@
 static inline int destroyed(u64 sk)
 {
     struct conn *conn = conns.lookup(&sk);
+#if SOCKETS
+    origins.delete(&sk);
+#endif
     if (!conn)
         return 0;
     u64 closer = conn->closer;
@@ -18,7 +21,7 @@ static inline int destroyed(u64 sk)
     call->position = conn->position[EGRESS];
     call->announced = conn->announced;
     call->reset = conn->reset;
-    call->unseen = unseen(sk, conn);
+    call->unseen = unseen(sk, conn, 0);
     call->gone = 1;
     forget(sk, conn->id);
     return 0;

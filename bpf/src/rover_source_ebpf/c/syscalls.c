@@ -131,12 +131,13 @@ static inline void look_for_agent(u32 fd)
 
 #define UNSEEN -1 /* instead of a copy's number: no copy has seen the call begin */
 
-/* A call begins: what it is, by its number and arguments. Most are on no socket, so that is asked first. */
-static inline void begin(u64 registers, u32 number, u8 syscall, int copy)
+/* A call begins: what it is, by its number and arguments. Most are on no socket, so that is asked first. `moved`:
+ * the socket that moved bytes by it, where that is known, also when its descriptor was closed meanwhile. */
+static inline void begin(u64 registers, u32 number, u8 syscall, int copy, u64 moved)
 {
     u32 fd = DESCRIPTOR(registers);
     u64 file = file_of(fd);
-    u64 sk = tcp_sock_of(file);
+    u64 sk = moved && !file ? moved : tcp_sock_of(file);
     if (!sk && syscall != SPLICE) {
         if (syscall == CLOSE && !file)
             look_for_agent(fd);
@@ -220,12 +221,13 @@ static inline void begin(u64 registers, u32 number, u8 syscall, int copy)
     }
 }
 
+#if !SOCKETS
 static inline int enter(struct bpf_raw_tracepoint_args *ctx, u32 copy)
 {
     u32 number = ctx->args[1];
     u8 *wanted = table.lookup(&number);
     if (wanted && *wanted)
-        begin(ctx->args[0], number, *wanted, copy);
+        begin(ctx->args[0], number, *wanted, copy, 0);
     return 0;
 }
 
@@ -233,6 +235,7 @@ int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
 {
     return enter(ctx, 0);
 }
+#endif
 
 /* ---- left: bytes ---------------------------------------------------------------------------- */
 
@@ -251,7 +254,7 @@ static inline struct call *leaving(u64 registers, u32 number)
 
 static inline struct call *left(struct bpf_raw_tracepoint_args *ctx)
 {
-    u64 registers = ctx->args[0];
+    u64 registers = registers_of(ctx);
     return leaving(registers, KERNEL(u32, registers, OFF_REGS_NUMBER));
 }
 
@@ -270,7 +273,7 @@ static inline int asked(struct call *call)
 static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *call, u32 stage)
 {
     u64 sk = call->sk;
-    s64 result = ctx->args[1];
+    s64 result = result_of(ctx, call);
     if (result < 0 || (result == 0 && (call->direction != INGRESS || !asked(call)))) {
         call->sk = 0;
         return 0;
@@ -323,6 +326,7 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
     return 0;
 }
 
+#if !SOCKETS
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 number = KERNEL(u32, ctx->args[0], OFF_REGS_NUMBER);
@@ -339,6 +343,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
     }
     return leave_data(ctx, call, STAGE_BYTES);
 }
+#endif
 
 int leave_vector(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -376,6 +381,7 @@ int leave_proxied(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+#if !SOCKETS
 /* Over several messages: how much was moved has to be summed up first. */
 int leave_messages(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -391,6 +397,7 @@ int leave_messages(struct bpf_raw_tracepoint_args *ctx)
     stages.call(ctx, STAGE_VECTOR);
     return 0;
 }
+#endif
 
 /* What has to be told before a call's own record: its process, its connection, which connect and
  * accept have no more to say than. Out of the way of the usual case. */
@@ -400,7 +407,7 @@ int introduce(struct bpf_raw_tracepoint_args *ctx)
     if (!call)
         return 0;
     u64 sk = call->sk, now = bpf_ktime_get_ns();
-    s64 result = ctx->args[1];
+    s64 result = result_of(ctx, call);
     u8 role = call->role;
     u64 moved = role || result < 0 ? 0 : call->shape == SHAPE_MESSAGES ? call->moved : result;
     struct conn *conn = connection(sk, role, call->direction, moved);
@@ -423,6 +430,7 @@ int introduce(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+#if !SOCKETS
 /* A call that was under way when the agent started: it has not been seen to begin, so that is made
  * up for now. Its arguments are in the registers still. */
 int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
@@ -436,7 +444,7 @@ int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
     u8 *syscall = table.lookup(&number);
     if (!syscall)
         return 0;
-    begin(ctx->args[0], number, *syscall, UNSEEN);
+    begin(ctx->args[0], number, *syscall, UNSEEN, 0);
     call = calls.lookup(&thread);
     if (!call || !call->sk)
         return 0;
@@ -446,6 +454,7 @@ int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
     stages.call(ctx, stage);
     return 0;
 }
+#endif
 
 /* ---- left: shutdown ------------------------------------------------------------------------- */
 
@@ -455,7 +464,7 @@ int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
     if (!call)
         return 0;
     u64 sk = call->sk;
-    if (ctx->args[1]) {
+    if (result_of(ctx, call)) {
         call->sk = 0;
         return 0;
     }
@@ -479,6 +488,7 @@ int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+#if !SOCKETS
 /* ---- left: connect, accept ------------------------------------------------------------------ */
 
 int leave_opening(struct bpf_raw_tracepoint_args *ctx)
@@ -500,8 +510,27 @@ int leave_opening(struct bpf_raw_tracepoint_args *ctx)
     return 0;
 }
 
+#endif
+
 /* ---- left: close ---------------------------------------------------------------------------- */
 
+/* The end of a connection by a close call. */
+static inline void tell_close(struct call *call, u64 id, u8 error)
+{
+    struct closed_record record = {.unseen = call->unseen};
+    struct header *header = &record.header;
+    fill(header, call, id, call->sequence);
+    header->kind = KIND_CLOSED;
+    header->flags = FLAG_DETAIL | (call->reset ? FLAG_RESET : 0);
+    header->end = bpf_ktime_get_ns();
+    header->position = call->position;
+    header->error = error;
+    if (!is_introduced(call, id))
+        announce_process(call, id, header->end);
+    send(id, &record, sizeof(record));
+}
+
+#if !SOCKETS
 /* Has the kernel let go of the socket, now that the close call returns? */
 static inline int is_released(u64 sk, u64 file)
 {
@@ -535,23 +564,14 @@ int leave_close(struct bpf_raw_tracepoint_args *ctx)
         if (KERNEL(u64, sk, OFF_SK_SOCKET)) /* no descriptor holds it any more, but it is not released yet */
             call->reset |= ends_by_reset(sk);
 #endif
-        call->unseen = unseen(sk, conn);
+        call->unseen = unseen(sk, conn, 0);
         if (!forget(sk, id) && !call->gone)
             return 0;
     } else if (!call->gone)
         return 0;
     if (!call->announced)
         return 0; /* nobody has heard of it */
-    struct closed_record record = {.unseen = call->unseen};
-    struct header *header = &record.header;
-    fill(header, call, id, call->sequence);
-    header->kind = KIND_CLOSED;
-    header->flags = FLAG_DETAIL | (call->reset ? FLAG_RESET : 0);
-    header->end = bpf_ktime_get_ns();
-    header->position = call->position;
-    header->error = result < 0 ? -result : 0;
-    if (!is_introduced(call, id))
-        announce_process(call, id, header->end);
-    send(id, &record, sizeof(record));
+    tell_close(call, id, result < 0 ? -result : 0);
     return 0;
 }
+#endif

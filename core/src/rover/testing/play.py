@@ -70,9 +70,9 @@ class Installed:
     def __init__(self, plugins: Sequence[object] = ()) -> None:
         """Modules, or objects, with hooks."""
         self.manager = PluginManager()
-        self.manager.register(_Fallback(self), "testing")
         self.playing: Play | None = None
-        """Whose records go through the pipeline."""
+        """Whose turn it is."""
+        self.manager.register(_Fallback(self), "testing")
         for plugin in plugins:
             self.manager.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
         self.protocols = self.manager.collect("register_protocols", ProtocolSpec)
@@ -158,8 +158,8 @@ class Play:
             protocol_settings=given,
         )
         facts = connection(role)
-        self._played().process(cast("Process", facts.process))
-        self._played().opened(
+        self._turn().process(cast("Process", facts.process))
+        self._turn().opened(
             Opened(
                 connection=facts.id,
                 time=0,
@@ -201,24 +201,24 @@ class Play:
     def expire(self, now: int) -> None:
         """Time passes."""
         self.time = now
-        self._played().tick(now)
+        self._turn().tick(now)
         self._check()
 
     def close(self, *, reset: bool = False) -> None:
         """The connection ends; `reset` by a RST, so that nothing that a close would end is complete."""
         self.time += CALL
         self.closed = True
-        self._played().closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
+        self._turn().closed(Closed(connection=1, time=self.time, reset=reset, detail=None))
         self._check()
 
     def finish(self) -> None:
         """The agent ends, and the connection does not."""
         self.closed = True
-        self._played().finish(self.time)
+        self._turn().finish(self.time)
         self._check()
 
-    def _played(self) -> Pipeline:
-        """The pipeline, for records of this play."""
+    def _turn(self) -> Pipeline:
+        """The pipeline. What the plugins are told until `_check` is of this play."""
         self._installed.playing = self
         return self._pipeline
 
@@ -246,13 +246,14 @@ class Play:
         self.waiting += 1
         if self.keep:
             self.calls.append(detail)
-        self._played().data(detail, payload)
+        self._turn().data(detail, payload)
         self._check()
 
     # -- what comes of it --------------------------------------------------------------------
 
     def _check(self) -> None:
-        """Raises what went wrong since it was called last."""
+        """The end of its turn. Raises what went wrong in it."""
+        self._installed.playing = None
         said = self._installed.failures()
         if self._error is not None:
             error, self._error = self._error, None

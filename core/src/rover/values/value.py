@@ -23,7 +23,7 @@ class Value:
         return type(self)(**{**fields(self), **changes})
 
     def __setattr__(self, name: str, value: object) -> None:
-        if hasattr(self, name):
+        if name not in type(self).__slots__ or hasattr(self, name):
             raise AttributeError(f"{type(self).__name__} is frozen: replace({name}=...) makes another one")
         object.__setattr__(self, name, value)
 

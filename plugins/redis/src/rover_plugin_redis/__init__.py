@@ -11,10 +11,10 @@ from rover import ProtocolSpec, Setting, hookimpl
 from rover_plugin_redis.decoder import RedisDecoder
 from rover_plugin_redis.sniff import sniff, sniff_own
 
-OPENING = 16_384
-"""Bytes of the first reply that are needed on ports that are not Redis's own: what a client asks first
-(HELLO, CLIENT, INFO) is answered with less. `COMMAND`, which clients of a cluster ask, is not: its 90 kB can
-be had by pinning the port. All connections that nobody recognises would pay for more."""
+OPENING = 98_304
+"""Bytes of the first reply that are needed on ports that are not Redis's own: of what clients ask first the
+largest answer is that of `COMMAND`, with 90 kB in Redis 7. A connection that nobody recognises pays for it
+until recognition gives up, which is after 4 kB of each direction or 64 kB of one."""
 PORTS = frozenset({6379, 26379})
 """Redis's own, and Sentinel's (IANA has the first)."""
 

@@ -49,7 +49,8 @@ cdef class RedisDecoder:
     cdef ReplyReader _reply
     cdef Pairing _pairing
     cdef object _waiting
-    cdef object _out
+    cdef list _out
+    cdef list _ready
     cdef dict _names
     cdef long long _owners
     cdef bint _over
@@ -75,7 +76,7 @@ cdef class RedisDecoder:
     cdef str _database
 
     cpdef object unneeded(self, object direction)
-    @cython.locals(way="int", before="long long", found_again="bint")
+    @cython.locals(way="int", before="long long")
     cpdef object decode(self, object direction, object buffer, object now)
     cpdef object expire(self, object now)
     cpdef object close(self, object now)

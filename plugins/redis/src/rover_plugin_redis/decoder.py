@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -108,7 +107,8 @@ class RedisDecoder:
         self._reply = ReplyReader()
         self._pairing = Pairing()
         self._waiting = self._pairing.waiting
-        self._out: collections.deque[Exchange | ProtocolBreak] = collections.deque()
+        self._out: list[Exchange | ProtocolBreak] = []
+        self._ready: list[Exchange | ProtocolBreak] = []  # to be passed on next, the first one last
         self._names: dict[bytes, str] = {}  # as they are shown, by how they were sent
         self._owners = 0
         self._over = False  # a break was found
@@ -150,9 +150,8 @@ class RedisDecoder:
         self, direction: Direction, buffer: StreamBuffer, now: int
     ) -> AnyExchange | Outcomes | ProtocolBreak:
         """One step. See `rover.Decoder`."""
-        out = self._out
-        if out:
-            return out.popleft()
+        if self._ready:
+            return self._ready.pop()
         if self._over:
             return NEED_MORE
         way = int(direction)
@@ -162,18 +161,20 @@ class RedisDecoder:
             if self._requests is None:
                 self._requests = self._adopted(buffer)
             before = buffer.position
-            found_again = self._read_commands(buffer, now)
-            if found_again and buffer.position != before:
-                return RESYNCHRONISED
+            while self._read_commands(buffer, now):
+                if buffer.position != before:
+                    return RESYNCHRONISED
         elif self._replies is None:
             self._replies = self._adopted(buffer)
         found = None
         if self._replies is not None and not self._over:
             found = self._read_replies(self._replies, now)
-        if out:
+        if self._out:
             if found is not None:
-                out.append(found)
-            return out.popleft()
+                self._out.append(found)
+            self._out.reverse()
+            self._out, self._ready = self._ready, self._out
+            return self._ready.pop()
         return NEED_MORE if found is None else found
 
     def expire(self, now: int) -> Iterable[AnyExchange]:  # noqa: ARG002
@@ -183,7 +184,7 @@ class RedisDecoder:
     def close(self, now: int) -> Iterable[AnyExchange]:
         """What waits is cut."""
         self._abandon(now)
-        return [each for each in self._out if isinstance(each, Exchange)]
+        return [each for each in (*reversed(self._ready), *self._out) if isinstance(each, Exchange)]
 
     # -- which end is which ------------------------------------------------------------------
 
@@ -211,7 +212,8 @@ class RedisDecoder:
         self._asking = asking
         self.role = Role.CLIENT if asking is EGRESS else Role.SERVER
         if self._requests is not None and direction != asking:
-            self._read_commands(self._requests, now)
+            while self._read_commands(self._requests, now):
+                pass
         return True
 
     def _tells(self, buffer: StreamBuffer) -> bool:
