@@ -12,8 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rover.http import Headers, HeadFields, text
+from rover.http import Headers, text
 from rover_plugin_http1.framing import CHUNKED, INVALID, MAX_LENGTH, NOTHING
+from rover_plugin_http1.head import HeadFields
 from rover_plugin_http1.heads import ordinary_request, ordinary_response
 from rover_plugin_http1.judge import judged_request, judged_response
 

@@ -5,10 +5,9 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII
 
-from rover.http import HeadFields
 from rover.values.tuples import new
 from rover_plugin_http1 import framing, startline
-from rover_plugin_http1.head import RequestHead, ResponseHead
+from rover_plugin_http1.head import HeadFields, RequestHead, ResponseHead
 
 cdef enum:
     NOTHING = -1

@@ -11,6 +11,7 @@ cdef class ContentReader(Search):
     cdef public bint optional
     cdef object _left
 
+    cdef _reset(self)
     cdef object _read_surplus(self)
     cdef object _read_length(self)
     cdef object _read_chunks(self)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from rover.http import Headers
-from rover.streams.buffer import StreamBuffer
 from rover_plugin_http1.events import (
     CHUNK,
     CHUNK_END,
@@ -18,7 +17,6 @@ from rover_plugin_http1.events import (
     START,
     TRAILERS,
     Event,
-    Kind,
 )
 from rover_plugin_http1.framing import CHUNKED, MAX_DIGITS, MAX_LENGTH
 from rover_plugin_http1.judge import judged_trailers
@@ -48,8 +46,7 @@ class ContentReader(Search):
 
     __slots__ = ("_left", "content", "known", "optional", "owner", "trailers")
 
-    def __init__(self, buffer: StreamBuffer, kind: Kind | None, max_head: int) -> None:
-        super().__init__(buffer, kind, max_head)
+    def _reset(self) -> None:
         self.owner: int | None = None
         """The exchange its bytes belong to."""
         self.content = 0

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 from rover.http import Headers
+from rover_plugin_http1.head_fields import HeadFields
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_plugin_http1._head_fields import HeadFields  # type: ignore[no-redef]
+
+__all__ = ["NO_REQUEST", "NO_RESPONSE", "HeadFields", "RequestHead", "ResponseHead"]
 
 
 class RequestHead(NamedTuple):

@@ -71,7 +71,8 @@ class MessageReader(ContentReader):
     __slots__ = ("_size", "request", "response", "start")
 
     def __init__(self, buffer: StreamBuffer, kind: Kind | None, max_head: int) -> None:
-        super().__init__(buffer, kind, max_head)
+        self._attach(buffer, kind, max_head)
+        self._reset()
         self.request = NO_REQUEST
         """Of the message that is being read, from its HEAD until `forget`."""
         self.response = NO_RESPONSE

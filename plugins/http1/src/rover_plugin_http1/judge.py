@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rover.http import Headers, HeadFields, text
+from rover.http import Headers, text
 from rover_plugin_http1.framing import UNSEEN, declared
-from rover_plugin_http1.head import RequestHead, ResponseHead
+from rover_plugin_http1.head import HeadFields, RequestHead, ResponseHead
 from rover_plugin_http1.startline import (
     split_cut_line,
     split_doubtful_line,

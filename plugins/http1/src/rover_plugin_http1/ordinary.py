@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 
-from rover.http import HeadFields
 from rover_plugin_http1.framing import CHUNKED, NOTHING
-from rover_plugin_http1.head import RequestHead, ResponseHead
+from rover_plugin_http1.head import HeadFields, RequestHead, ResponseHead
 from rover_plugin_http1.startline import MAX_METHOD, TOKEN_CHAR
 
 # A field value is what RFC 9110 section 5.5 allows, and, as for h11, the control characters that

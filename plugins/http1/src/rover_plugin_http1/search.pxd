@@ -20,4 +20,5 @@ cdef class Search:
     cdef bint _surplus
     cdef Py_ssize_t _max_head
 
+    cdef _attach(self, object buffer, object kind, Py_ssize_t max_head)
     cdef object _search(self)

@@ -49,7 +49,9 @@ class Search:
         "state",
     )
 
-    def __init__(self, buffer: StreamBuffer, kind: Kind | None, max_head: int) -> None:
+    def _attach(self, buffer: StreamBuffer, kind: Kind | None, max_head: int) -> None:
+        """Begins with the buffer: of a reader's parts only the last has `__init__`, since each call of one
+        takes longer than what it sets."""
         self.buffer = buffer
         self.kind = kind
         """None until a message of either direction shows it."""
