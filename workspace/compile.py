@@ -32,7 +32,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rover import building
+# Not `from rover import building`: that reads all of rover, and what is compiled may be from before.
+import rover.building as building
 from workspace.members import ROOT, members
 
 KEPT = ROOT / "build/compiled"
