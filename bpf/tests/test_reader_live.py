@@ -43,7 +43,8 @@ s.close()
         port,
     )
     child.hear()
-    watch.until(lambda: watch.of_port(port), "the connection")
+    if not watch.by_sockets:  # which tell of it with its first byte
+        watch.until(lambda: watch.of_port(port), "the connection")
     delays: list[int] = []
     deliver = watch.recorder.data
 
