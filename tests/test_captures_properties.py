@@ -175,7 +175,7 @@ def http2(made: list[Stream], order: random.Random) -> tuple[list[list[Step]], l
             rows[number] = rows[number]._replace(response_header=size)
         elif step == 3 and stream.reset:
             turns.append([(False, RstStreamFrame(number, 2).serialize())])
-            rows[number] = rows[number].replace(outcome="aborted")
+            rows[number] = rows[number]._replace(outcome="aborted")
         elif step == 3 and stream.answer:
             turns.append([(False, f.serialize()) for f in data(number, stream.answer, stream.pad)])
             rows[number] = rows[number]._replace(response_body=sum(stream.answer))
@@ -281,7 +281,7 @@ def test_segments_out_of_order_and_sent_twice_are_the_same(
         if segment.size and order.random() < 0.2:
             moved.append(segment)
     times = sorted(segment.time for segment in moved)
-    timed = [s.replace(time=time) for s, time in zip(moved, times, strict=True)]
+    timed = [s._replace(time=time) for s, time in zip(moved, times, strict=True)]
     assert logged(capture, replay(timed)) == [sorted(rows) for rows in capture.rows]
 
 
@@ -408,7 +408,7 @@ def test_turns_lose_only_what_the_gap_explains(
     for line, rows, lasts in zip(capture.lines, capture.rows, capture.lasts, strict=True):
         mine = [i for i in chosen if capture.segments[i].line == capture.segments[lasts[0]].line]
         hit = {min((n for n, last in enumerate(lasts) if last >= i), default=0) for i in mine}
-        found = [row.replace(assumed=False) for row in replayed.of(line.ends)]
+        found = [row._replace(assumed=False) for row in replayed.of(line.ends)]
         for n, row in enumerate(rows):
             explained = any(0 <= n - h <= TURNS_TO_RECOVER for h in hit)
             assert explained or row in found, f"exchange {n} is lost, hit were {hit}"

@@ -123,7 +123,7 @@ def check(
     for exchange, details in zip(whole.exchanges, whole.taken, strict=True):
         made = log(exchange, details)
         assert made is not None
-        json.dumps(made.attributes, ensure_ascii=False).encode()
+        json.dumps(dict(made.attributes), ensure_ascii=False).encode()
     return len(whole.exchanges)
 
 
