@@ -37,7 +37,9 @@ def test_it_begins_with_a_wait_for_the_kernel() -> None:
         ([0.0, FEW, FEW - 1], True),
         ([0.0, FEW, 0, 2 * LONGEST, MANY], True),
         ([0.0, FEW, 0, 0.0, MANY], False),
-        ([0.0, FEW - 1], True),
+        # What came with the first record does not tell what a pause brings.
+        ([0.0, FEW - 1], False),
+        ([0.0, FEW - 1, FEW - 1], True),
     ],
 )
 def test_the_kernel_wakes_where_few_come_or_bursts(steps: list[float | int], few: bool) -> None:

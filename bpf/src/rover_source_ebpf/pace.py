@@ -24,7 +24,8 @@ FASTEST = 4_000_000_000
 time. A ring that would be full earlier is looked into more often."""
 FEW = 4
 """Records that a pause has brought below which the kernel wakes the reader next. An exchange then takes that
-wake-up, and the one after the pause in which the rest of it comes; of pauses only, most would bring none."""
+wake-up, and the one after the shortest pause, in which the rest of it comes; of the longest, most would bring
+none."""
 
 
 class Pace:
@@ -40,16 +41,20 @@ class Pace:
         self.left = False
         """Whether to look at once, without either."""
         self._in_bursts = True
+        self._woken = False
 
     def waited(self, seconds: float) -> None:
         """The kernel told of a record after so long."""
         # Between bursts a pause would have brought nothing; what comes all the time needs no kernel to tell.
         self._in_bursts = seconds >= self._longest
+        self._woken = True
 
     def came(self, records: int, gathered: int, left: int, *, all_taken: bool) -> None:
         """A look has found so many records, and so many bytes; so many more are there after it. `all_taken`:
         as far as is known, no record was left for want of time."""
-        self.few = self._in_bursts or records < FEW
+        # What came with the first record, which the kernel told of, says nothing of what a pause brings.
+        self.few = self._in_bursts or (records < FEW and not self._woken)
+        self._woken = False
         self.left = not all_taken or left * FULL > self._size
         if gathered * FULL > self._size:
             self.pause = SHORTEST

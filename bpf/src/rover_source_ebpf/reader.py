@@ -6,7 +6,7 @@ import time
 
 from rover.errors import RoverError
 from rover.values.records import RecordHandler
-from rover_source_ebpf.pace import Pace
+from rover_source_ebpf.pace import SHORTEST, Pace
 from rover_source_ebpf.record import Decoder
 from rover_source_ebpf.ring import RingMap
 
@@ -31,15 +31,18 @@ class Reader:
 
     def poll(self, handler: RecordHandler, timeout: float) -> bool:
         """Delivers what is there, up to BATCHES, after a pause in which it gathers; says whether there was
-        any. Where few records come, waits up to `timeout` seconds for the first one before."""
+        any. Where few records come, waits up to `timeout` seconds for the first one, and then a little for
+        those of the same exchange: what begins may be a large body of which nothing more is needed."""
         pace = self._pace
         if not pace.left and timeout > 0:
+            pause = pace.pause
             if pace.few:
                 began = time.monotonic()
                 if not self._map.wait(timeout):
                     return False
                 pace.waited(time.monotonic() - began)
-            time.sleep(min(timeout, pace.pause))
+                pause = SHORTEST
+            time.sleep(min(timeout, pause))
         return self._deliver_some(handler) > 0
 
     def drain(self, handler: RecordHandler) -> None:
