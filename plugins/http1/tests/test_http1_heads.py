@@ -143,6 +143,11 @@ RESPONSES = [
 ]
 
 
+def said(head: object) -> dict[str, object]:
+    """All that a head that was read says, by name."""
+    return {name: getattr(head, name) for name in type(head).__slots__}
+
+
 def check_request(head: bytes) -> bool:
     """Whether the fast reading accepts; it must mean then what h11 means."""
     fast = ordinary_request(b"??" + head + b"!!", 2, 2 + len(head))
@@ -206,7 +211,7 @@ def test_fast_and_judged_requests_agree(head):
     fast = ordinary_request(head, 0, len(head))
     judged = judged_request(head)
     if fast is not None:
-        assert judged == fast
+        assert said(judged) == said(fast)
     if judged is not None and (event := h11_request(head)) is not None:
         assert judged.method.encode() == event.method
         assert unfolded(as_h11(judged.headers)) == unfolded(fields_of(event.headers))
@@ -219,7 +224,7 @@ def test_fast_and_judged_responses_agree(head):
     fast = ordinary_response(head, 0, len(head))
     judged = judged_response(head)
     if fast is not None:
-        assert judged == fast
+        assert said(judged) == said(fast)
     if judged is not None and (event := h11_response(head)) is not None:
         assert judged.status == event.status_code
         assert unfolded(as_h11(judged.headers)) == unfolded(fields_of(event.headers))

@@ -3,7 +3,7 @@
 cimport cython
 
 from rover.values.connection cimport Connection
-from rover.values.records cimport Detail
+from rover.values.records cimport Detail, Process
 
 from rover.pipeline.opening cimport Opening
 from rover.pipeline.outbox cimport Outbox
@@ -57,7 +57,8 @@ cdef class TrackedConnection:
     @cython.locals(source=SourceSide)
     cdef _leave_out(self, int direction)
     cdef _collect(self, object method, object now, object cut)
-    @cython.locals(surroundings=Surroundings, details=tuple, totals=Totals)
+    @cython.locals(surroundings=Surroundings, details=tuple, totals=Totals, connection=Connection,
+                   process=Process, first=Detail)
     cdef _exchange(self, object exchange)
     cdef object _role(self)
     cdef _end_protocol(self, object protocol_break, object way, object now)

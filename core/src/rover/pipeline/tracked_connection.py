@@ -297,9 +297,11 @@ class TrackedConnection:
                 # A header came from the client's end, so what that one was taken for no longer holds.
                 connection = self.connection = connection.replace(role=role, proxied=None)
         process = connection.process
-        if details and (process is None or process.pid != details[0].pid):
-            process = surroundings.processes.get(details[0].pid)
-            connection = self.connection = connection.replace(process=process)
+        if details:
+            first = details[0]
+            if process is None or process.pid != first.pid:
+                process = surroundings.processes.get(first.pid)
+                connection = self.connection = connection.replace(process=process)
         totals = surroundings.totals
         totals.exchanges += 1
         log = surroundings.delivery.log_of(connection, exchange, details)

@@ -1,8 +1,7 @@
 """What a source delivers: the vocabulary between capture and pipeline.
 
 Times are nanoseconds on the source's own clock (CLOCK_MONOTONIC for eBPF); the Unix time
-of that clock's zero is `Connection.epoch`. Values are named tuples: they are made once per
-socket call, where a frozen dataclass costs four times as much.
+of that clock's zero is `Connection.epoch`.
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy
 
-from rover.values.tuples import new
+from rover_plugin_http1._head_fields cimport fields_of, mark
+from rover_plugin_http1.head cimport RequestHead, ResponseHead
+
 from rover_plugin_http1 import framing, startline
-from rover_plugin_http1.head import HeadFields, RequestHead, ResponseHead
 
 cdef enum:
     NOTHING = -1
@@ -15,8 +18,11 @@ cdef enum:
     UNUSUAL = -3
     MAX_DIGITS = 18
 
+# For eight bytes at once: https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
+cdef uint64_t EACH = 0x0101010101010101
+cdef uint64_t HIGHEST = 0x8080808080808080
 cdef Py_ssize_t MAX_METHOD = startline.MAX_METHOD
-cdef dict METHODS = {name: name.decode() for name in (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"PATCH")}
+cdef dict METHODS = {name: name.decode() for name in (b"PUT", b"DELETE", b"HEAD", b"PATCH")}
 cdef unsigned char TOKEN[256]  # RFC 9110 section 5.6.2
 cdef unsigned char FIELD[256]  # what a value or a reason phrase may hold
 
@@ -41,6 +47,7 @@ cdef struct Found:
     Py_ssize_t codings
     const unsigned char *expect  # the first one's value
     const unsigned char *expect_end
+    uint64_t marks  # of all names
 
 
 cdef inline bint same(const unsigned char *text, const char *lower, Py_ssize_t size) noexcept nogil:
@@ -60,6 +67,8 @@ cdef const unsigned char *fields(
     cdef const unsigned char *value
     cdef const unsigned char *last
     cdef Py_ssize_t size
+    cdef uint64_t eight
+    found.marks = 0
     found.hosts = found.lengths = found.codings = 0
     found.content = NOTHING
     found.expect = NULL
@@ -70,8 +79,14 @@ cdef const unsigned char *fields(
         size = at - name
         if size == 0 or at >= end or at[0] != 58:
             return NULL
+        found.marks |= mark(name[0], size)
         at += 1
         value = at
+        while end - at >= 8:
+            memcpy(&eight, at, 8)
+            if (eight - 0x20 * EACH) & ~eight & HIGHEST:  # a control character is among them
+                break
+            at += 8
         while at < end and FIELD[at[0]]:
             at += 1
         last = at
@@ -136,7 +151,7 @@ cdef const unsigned char *bytes_of(object data, Py_ssize_t start, Py_ssize_t end
     raise ValueError("a head that is longer than its bytes")
 
 
-def ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
+cpdef RequestHead ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
     """The head at `start`, if it is an ordinary one and whole before `limit`."""
     cdef const unsigned char *begin = bytes_of(data, start, limit) + start
     cdef const unsigned char *stop = begin + (limit - start)
@@ -171,19 +186,27 @@ def ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
         while found.expect_end - found.expect >= 12 and not expects:
             expects = same(found.expect, b"100-continue", 12)
             found.expect += 1
-    method = PyBytes_FromStringAndSize(<const char *>begin, size)
-    return new(RequestHead, (
-        METHODS.get(method) or method.decode("ascii"),
-        PyUnicode_DecodeASCII(<const char *>target, target_end - target, NULL),
-        "1.1" if at[8] == 49 else "1.0",
-        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - begin)),
-        end - begin,
-        found.content,
-        expects,
-    ))
+    cdef RequestHead head = RequestHead.__new__(RequestHead)
+    head.method = method_of(<const char *>begin, size)
+    head.target = PyUnicode_DecodeASCII(<const char *>target, target_end - target, NULL)
+    head.version = "1.1" if at[8] == 49 else "1.0"
+    head.headers = fields_of(PyBytes_FromStringAndSize(<const char *>begin, end - begin), found.marks)
+    head.size = end - begin
+    head.content = found.content
+    head.expects = expects
+    return head
 
 
-def ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
+cdef str method_of(const char *method, Py_ssize_t size):
+    if size == 3 and memcmp(method, b"GET", 3) == 0:
+        return "GET"
+    if size == 4 and memcmp(method, b"POST", 4) == 0:
+        return "POST"
+    found = PyBytes_FromStringAndSize(method, size)
+    return METHODS.get(found) or found.decode("ascii")
+
+
+cpdef ResponseHead ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
     """The head at `start`, if it is an ordinary one and whole before `limit`."""
     cdef const unsigned char *begin = bytes_of(data, start, limit) + start
     cdef const unsigned char *stop = begin + (limit - start)
@@ -204,13 +227,13 @@ def ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
     end = fields(end, stop, &found)
     if end == NULL or found.content == UNUSUAL:
         return None
-    return new(ResponseHead, (
-        100 * (begin[9] - 48) + 10 * (begin[10] - 48) + begin[11] - 48,
-        "1.1" if begin[7] == 49 else "1.0",
-        HeadFields(PyBytes_FromStringAndSize(<const char *>begin, end - begin)),
-        end - begin,
-        found.content,
-    ))
+    cdef ResponseHead head = ResponseHead.__new__(ResponseHead)
+    head.status = 100 * (begin[9] - 48) + 10 * (begin[10] - 48) + begin[11] - 48
+    head.version = "1.1" if begin[7] == 49 else "1.0"
+    head.headers = fields_of(PyBytes_FromStringAndSize(<const char *>begin, end - begin), found.marks)
+    head.size = end - begin
+    head.content = found.content
+    return head
 
 
 cdef inline bint version(const unsigned char *at) noexcept nogil:

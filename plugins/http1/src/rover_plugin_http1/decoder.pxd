@@ -2,9 +2,11 @@
 
 cimport cython
 
+from rover.streams.buffer cimport StreamBuffer
 from rover.values.http cimport new_response
 
 from rover_plugin_http1.exchange cimport Request
+from rover_plugin_http1.head cimport RequestHead, ResponseHead
 from rover_plugin_http1.pairing cimport Pairing
 from rover_plugin_http1.heads cimport MessageReader
 
@@ -33,13 +35,13 @@ cdef class Http1Decoder:
     cdef long long _active
 
     @cython.locals(reader=MessageReader, other=MessageReader, here="Py_ssize_t")
-    cpdef object decode(self, object direction, object buffer, object now)
+    cpdef object decode(self, object direction, StreamBuffer buffer, object now)
     @cython.locals(reader=MessageReader, other=MessageReader)
-    cdef MessageReader _add(self, object direction, object buffer)
+    cdef MessageReader _add(self, object direction, StreamBuffer buffer)
     cdef _assign(self, MessageReader reader)
     @cython.locals(other=MessageReader)
     cdef _learn(self, MessageReader reader)
-    @cython.locals(goes_on="bint")
+    @cython.locals(goes_on="bint", before="long long")
     cdef _run(self, MessageReader reader)
     cdef bint _is_early(self, MessageReader reader) except -1
     cdef _pause(self, MessageReader reader)
@@ -60,7 +62,7 @@ cdef class Http1Decoder:
     cdef bint _release(self, MessageReader responses, MessageReader requests) except -1
     @cython.locals(request=Request)
     cdef _end_response(self, MessageReader reader, object event)
-    cdef _switch(self, MessageReader reader, object head, Request request)
+    cdef _switch(self, MessageReader reader, ResponseHead head, Request request)
     cdef _note_loss(self, MessageReader reader)
     cdef object _response(self, MessageReader reader)
     cdef _report(self, Request request)

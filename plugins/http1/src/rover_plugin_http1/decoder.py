@@ -96,11 +96,11 @@ class Http1Decoder:
             reader = self._readers[here]
             if reader is None:
                 reader = self._add(direction, buffer)
-            if buffer.unread or buffer.ended:
+            if buffer.position < buffer.end or buffer.ended:
                 self._run(reader)
             # What this direction has brought may be what the other one waits for.
             other = self._readers[1 - here]
-            if not out and other is not None and other.buffer.unread:
+            if not out and other is not None and other.buffer.position < other.buffer.end:
                 self._run(other)
                 while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
                     out.pop(0)
@@ -205,7 +205,7 @@ class Http1Decoder:
             else:
                 self._pause(reader)
                 return
-            if not buffer.unread and not buffer.ended:
+            if buffer.position == buffer.end and not buffer.ended:
                 return
 
     def _is_early(self, reader: MessageReader) -> bool:

@@ -2,12 +2,14 @@
 
 from rover.values.http cimport new_exchange, new_request
 
+from rover_plugin_http1.head cimport RequestHead
+
 
 cdef class Request:
     cdef public object owner
-    cdef public object head
+    cdef public RequestHead head
     cdef public long long start
-    cdef public object end
+    cdef public long long end
     cdef public object content
     cdef public bint ended
     cdef public bint complete
@@ -19,7 +21,7 @@ cdef class Request:
     cdef public long long sequence
     cdef public bint follows
     cdef public bint assumed
-    cdef public object over
+    cdef public long long over
 
     cpdef object value(self)
     cpdef object exchange(self, object outcome)

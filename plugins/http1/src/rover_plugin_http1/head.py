@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
 
 from rover.http import Headers
 from rover_plugin_http1.head_fields import HeadFields
@@ -14,30 +13,38 @@ with contextlib.suppress(ImportError):  # not compiled
 __all__ = ["NO_REQUEST", "NO_RESPONSE", "HeadFields", "RequestHead", "ResponseHead"]
 
 
-class RequestHead(NamedTuple):
-    """A request up to its blank line."""
+class RequestHead:
+    """A request up to its blank line. Nobody changes it: once compiled, it is read-only."""
 
-    method: str
-    target: str
-    version: str
-    headers: Headers
-    size: int
-    """Bytes, with the blank line."""
-    content: int
-    """What it declares of its content, see `framing`."""
-    expects: bool
-    """Whether it asks for 100 (Continue) before it sends its content."""
+    __slots__ = ("content", "expects", "headers", "method", "size", "target", "version")
 
-
-class ResponseHead(NamedTuple):
-    """A response up to its blank line."""
-
-    status: int
-    version: str
-    headers: Headers
-    size: int
-    content: int
+    def __init__(
+        self, method: str, target: str, version: str, headers: Headers, size: int, content: int, expects: bool
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        self.size = size
+        """Bytes, with the blank line."""
+        self.content = content
+        """What it declares of its content, see `framing`."""
+        self.expects = expects
+        """Whether it asks for 100 (Continue) before it sends its content."""
 
 
-NO_REQUEST = RequestHead("", "", "", Headers(()), 0, 0, False)
+class ResponseHead:
+    """A response up to its blank line, as read-only."""
+
+    __slots__ = ("content", "headers", "size", "status", "version")
+
+    def __init__(self, status: int, version: str, headers: Headers, size: int, content: int) -> None:
+        self.status = status
+        self.version = version
+        self.headers = headers
+        self.size = size
+        self.content = content
+
+
+NO_REQUEST = RequestHead("", "", "", Headers(()), 0, 0, expects=False)
 NO_RESPONSE = ResponseHead(0, "", Headers(()), 0, 0)

@@ -204,16 +204,19 @@ class MessageReader(ContentReader):
             limit = end = blank_line.end()
         if limit - offset >= SHORTEST:
             if requests:
-                if request := ordinary_request(data, offset, limit):
+                request = ordinary_request(data, offset, limit)
+                if request is not None:
                     self.request = request
                     self.kind = kind
                     self._found(request.size)
                     return HEAD
-            elif response := ordinary_response(data, offset, limit):
-                self.response = response
-                self.kind = kind
-                self._found(response.size)
-                return HEAD
+            else:
+                response = ordinary_response(data, offset, limit)
+                if response is not None:
+                    self.response = response
+                    self.kind = kind
+                    self._found(response.size)
+                    return HEAD
         if not examined:
             blank_line = BLANK_LINE.search(data, offset, limit)
             if blank_line is None:

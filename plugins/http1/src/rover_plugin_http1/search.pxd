@@ -1,8 +1,10 @@
 # Types for the compiled form of search.py.
 
+from rover.streams.buffer cimport StreamBuffer
+
 
 cdef class Search:
-    cdef public object buffer
+    cdef public StreamBuffer buffer
     cdef public object kind
     cdef public object state
     cdef public bint fresh
@@ -20,5 +22,5 @@ cdef class Search:
     cdef bint _surplus
     cdef Py_ssize_t _max_head
 
-    cdef _attach(self, object buffer, object kind, Py_ssize_t max_head)
+    cdef _attach(self, StreamBuffer buffer, object kind, Py_ssize_t max_head)
     cdef object _search(self)

@@ -1,0 +1,7 @@
+# What other modules may call of _ordinary.pyx.
+
+from rover_plugin_http1.head cimport RequestHead, ResponseHead
+
+
+cpdef RequestHead ordinary_request(data, Py_ssize_t start, Py_ssize_t limit)
+cpdef ResponseHead ordinary_response(data, Py_ssize_t start, Py_ssize_t limit)
