@@ -1,5 +1,9 @@
 # Types for the compiled form of delivery.py.
 
+cimport cython
+
+from rover.values.access_log cimport AccessLog
+
 
 cdef class Delivery:
     cdef object _manager
@@ -10,7 +14,8 @@ cdef class Delivery:
     cdef object _filters
     cdef dict _hooks
 
-    cpdef put(self, object log)
+    cpdef put(self, AccessLog log)
+    @cython.locals(log=AccessLog)
     cpdef object log_of(self, object connection, object exchange, tuple details)
     cdef object _ask(self, list implementations, tuple arguments)
     cdef object _own_log(self, object connection, object exchange)
