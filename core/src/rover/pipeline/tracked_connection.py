@@ -158,8 +158,9 @@ class TrackedConnection:
             self._decode(direction, now)
             if len(payload) >= LARGE:
                 self._leave_out(direction)
+        buffer = streams.buffers[direction]
         if (
-            streams.buffers[direction].size
+            buffer.size
             or self.memory
             or self._kept > GRAIN
             or streams.ledger.waiting > FEW_DETAILS
