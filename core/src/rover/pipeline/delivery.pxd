@@ -14,7 +14,7 @@ cdef class Delivery:
     cdef object _filters
     cdef dict _hooks
 
-    cpdef put(self, object log)
+    cpdef put(self, AccessLog log)
     @cython.locals(log=AccessLog)
     cpdef object log_of(self, object connection, object exchange, tuple details)
     cdef object _ask(self, list implementations, tuple arguments)

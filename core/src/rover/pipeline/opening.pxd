@@ -4,6 +4,7 @@ from rover.pipeline.recognition cimport Recogniser
 from rover.streams.buffer cimport StreamBuffer
 
 cdef int FIRST_V1
+cdef int SECOND_V1
 cdef int FIRST_V2
 
 

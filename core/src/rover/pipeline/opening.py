@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rover.contracts.protocol import ProtocolSpec, Verdict
-from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, Header, read_header
+from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, SECOND_V1, Header, read_header
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
 from rover.streams.buffer import StreamBuffer
 from rover.values.connection import Connection
@@ -70,6 +70,8 @@ class Opening:
             first = buffer.data[0]
             if first != FIRST_V1 and first != FIRST_V2:
                 return True
+            if first == FIRST_V1 and len(buffer) > 1 and buffer.data[1] != SECOND_V1:
+                return True  # POST, PUT and PATCH begin like such a line
             header = read_header(buffer.data)
             if header is None:
                 return True

@@ -8,3 +8,4 @@ cdef class Processes:
     cdef readonly set _undescribed
 
     cpdef object get(self, object pid)
+    cdef _keep(self, object process)

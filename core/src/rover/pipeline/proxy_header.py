@@ -15,6 +15,7 @@ from rover.values.records import Address
 V1_PREFIX = b"PROXY "
 FIRST_V1 = V1_PREFIX[0]
 """The byte that such a line begins with."""
+SECOND_V1 = V1_PREFIX[1]
 V1_LONGEST = 107
 """Bytes of a version 1 line with its CRLF (section 2.1)."""
 V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

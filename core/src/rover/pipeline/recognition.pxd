@@ -1,6 +1,12 @@
 # Types for the compiled form of recognition.py.
 
+cimport cython
+
 from rover.streams.buffer cimport StreamBuffer
+from rover.values.connection cimport Connection
+from rover.values.records cimport Address
+
+cdef frozenset NO_PORTS
 
 
 cdef class Recogniser:
@@ -12,4 +18,6 @@ cdef class Recogniser:
     cdef Py_ssize_t _most
 
     cpdef object pinned(self, object connection)
-    cpdef tuple sniff(self, StreamBuffer buffer, object connection)
+    cpdef tuple sniff(self, StreamBuffer buffer, Connection connection)
+    @cython.locals(local=Address, remote=Address)
+    cdef frozenset _own_ports(self, Connection connection)

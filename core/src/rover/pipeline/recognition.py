@@ -13,6 +13,7 @@ from rover.streams.buffer import StreamBuffer
 from rover.values.connection import Connection
 
 YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
+NO_PORTS: frozenset[int] = frozenset()
 SNIFFED = 4096
 """Bytes of a direction that a sniff is shown at most, where no protocol asks for more (`opening`)."""
 MAX_GREETING = 4096
@@ -68,7 +69,7 @@ class Recogniser:
             return NO, None
         offset = buffer.offset
         data = buffer.data if offset == 0 else buffer.data[offset : offset + self._most]
-        own = self._own and ports_of(connection) & self._own
+        own = self._own_ports(connection)
         verdict = NO
         for spec in self._specs:
             try:
@@ -89,11 +90,15 @@ class Recogniser:
             verdict = NO
         return verdict, None
 
-
-def ports_of(connection: Connection) -> frozenset[int]:
-    """Of both ends, as far as they are known."""
-    ends = (connection.local, connection.remote)
-    return frozenset(address.port for address in ends if address is not None)
+    def _own_ports(self, connection: Connection) -> frozenset[int]:
+        """The ports of both ends, as far as they are known, that are some protocol's own."""
+        own, local, remote = self._own, connection.local, connection.remote
+        ports = NO_PORTS
+        if local is not None and local.port in own:
+            ports |= {local.port}
+        if remote is not None and remote.port in own:
+            ports |= {remote.port}
+        return ports
 
 
 def port_number(text: str) -> int:

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from rover.values.connection cimport Connection
+from rover.values.connection cimport Connection, speaking
 from rover.values.records cimport Detail, Process
 
 from rover.pipeline.opening cimport Opening
@@ -10,7 +10,7 @@ from rover.pipeline.outbox cimport Outbox
 from rover.pipeline.source_side cimport SourceSide
 from rover.pipeline.surroundings cimport Surroundings
 from rover.pipeline.totals cimport Totals
-from rover.plugins.guard cimport memory_of, role_of
+from rover.plugins.guard cimport memory_of, role_of, yielded
 from rover.streams.buffer cimport StreamBuffer
 from rover.streams.ledger cimport Ledger
 from rover.streams.pair cimport StreamPair
@@ -47,9 +47,9 @@ cdef class TrackedConnection:
     @cython.locals(streams=StreamPair, buffer=StreamBuffer, direction="int",
                    size="long long")
     cpdef bint data(self, Detail detail, object payload) except -1
-    @cython.locals(opening=Opening, buffer=StreamBuffer, other=StreamBuffer)
+    @cython.locals(opening=Opening, connection=Connection, buffer=StreamBuffer, other=StreamBuffer)
     cdef _recognise(self, int direction, object now)
-    @cython.locals(buffer=StreamBuffer, first="int")
+    @cython.locals(connection=Connection, buffer=StreamBuffer, first="int")
     cdef _claim(self, object spec, object now, object upgrade=*)
     cdef _make_plain(self)
     @cython.locals(buffer=StreamBuffer, before="long long", steps="long long", _="long long")
@@ -58,7 +58,7 @@ cdef class TrackedConnection:
     cdef _leave_out(self, int direction)
     cdef _collect(self, object method, object now, object cut)
     @cython.locals(surroundings=Surroundings, details=tuple, totals=Totals, connection=Connection,
-                   process=Process, first=Detail)
+                   process=Process, call=Detail)
     cdef _exchange(self, object exchange)
     cdef object _role(self)
     cdef _end_protocol(self, object protocol_break, object way, object now)

@@ -71,13 +71,13 @@ class TrackedConnection:
     def __init__(self, surroundings: Surroundings, connection: Connection, late: bool, built: bool) -> None:
         """`late`: its beginning was not seen. `built`: the record that opens it has come."""
         self.connection = connection
-        self.outbox = Outbox(surroundings.delivery, surroundings.totals, not built)
+        self._surroundings = surroundings
+        self.outbox = Outbox(self._surroundings.delivery, self._surroundings.totals, not built)
         self.listed = False
         """Whether it is in the pipeline's table."""
         self.memory = 0
         """Bytes it is charged for: more than what any connection takes."""
-        self._surroundings = surroundings
-        self._streams = StreamPair(connection.opened, late)
+        self._streams = StreamPair(self.connection.opened, late)
         # It is opening, or decoded; with neither it is plain: every detail goes straight out.
         self._opening: Opening | None = Opening(late)
         self._decoder: Decoder | None = None
@@ -158,8 +158,9 @@ class TrackedConnection:
             self._decode(direction, now)
             if len(payload) >= LARGE:
                 self._leave_out(direction)
+        buffer = streams.buffers[direction]
         if (
-            streams.buffers[direction].size
+            buffer.size
             or self.memory
             or self._kept > GRAIN
             or streams.ledger.waiting > FEW_DETAILS
@@ -296,11 +297,10 @@ class TrackedConnection:
             if role is not None and role is not connection.role:
                 # A header came from the client's end, so what that one was taken for no longer holds.
                 connection = self.connection = connection.replace(role=role, proxied=None)
-        process = connection.process
         if details:
-            first = details[0]
-            if process is None or process.pid != first.pid:
-                process = surroundings.processes.get(first.pid)
+            call, process = details[0], connection.process
+            if process is None or process.pid != call.pid:
+                process = surroundings.processes.get(call.pid)
                 connection = self.connection = connection.replace(process=process)
         totals = surroundings.totals
         totals.exchanges += 1

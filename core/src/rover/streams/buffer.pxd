@@ -41,7 +41,7 @@ cdef class StreamBuffer:
     cdef _append_behind(self, object payload, long long sequence)
     cdef _lose(self, long long size, Detail detail)
     cdef _miss(self, long long size, long long moved, long long records)
-    @cython.locals(offset="long long")
+    @cython.locals(here="long long", taken="long long", offset="long long")
     cpdef consume(self, object size, object owner=*)
     @cython.locals(left="long long", here="long long", taken="long long", asked="long long")
     cpdef object skip(self, object size, object owner=*)

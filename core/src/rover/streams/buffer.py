@@ -237,17 +237,19 @@ class StreamBuffer:
         wait for the first owner that took any of them; a call all of whose bytes belong to
         nobody is delivered alone.
         """
-        if size < 0 or size > len(self.data) - self.offset:
+        here = len(self.data)
+        if size < 0 or size > here - self.offset:
             raise ValueError(f"cannot consume {size} of {len(self)} bytes")
-        offset = self.offset + size
-        self.size -= size
-        if offset == len(self.data):
+        taken = size  # of C from here on: what was asked for may have been any number
+        offset = self.offset + taken
+        self.size -= taken
+        if offset == here:
             self.data = EMPTY
             self.offset = 0
         else:
             self.offset = offset
-        if size:
-            self._advance(size, owner)
+        if taken:
+            self._advance(taken, owner)
 
     def skip(self, size: int, owner: int | None = None) -> int:
         """Passes over up to `size` bytes, captured or missing; returns how many there were."""

@@ -30,6 +30,8 @@ cdef class Connection(Value):
     cdef readonly object proxied
 
 
+cpdef Connection speaking(Connection connection, object protocol)
+
 @cython.locals(made=Connection)
 cpdef Connection new_connection(unsigned long long id, object local, object remote, object role,
     object process, long long opened, long long epoch, object tls, object protocol, object
