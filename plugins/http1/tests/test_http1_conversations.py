@@ -245,6 +245,20 @@ def lossy(talk_as: Callable, role: Role, script: Script, data: st.DataObject):
     return talk
 
 
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early\r\nLink: <a>\r\n\r\n"])
+def test_content_may_read_as_the_response_whose_head_was_lost(talk_as, role, interim):
+    """Of a client that pipelines: the small gap may as well have been an interim response."""
+    talk = talk_as(role)
+    talk.ask(b"HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    talk.answer(interim + b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    talk.answer_unseen(b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n")
+    talk.answer(b"HTTP/1.1 200 OK\r\n\r\n")
+    talk.play.end(talk.responses)
+    talk.close()
+    assert [(e.request.target, e.assumed) for e in talk.exchanges] == [("/1", False), ("/2", True)]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(scripts(), scripts(pipelining=False)), roles, st.data())
 def test_loss_never_makes_an_exchange_that_was_none(talk_as, script, role, data):

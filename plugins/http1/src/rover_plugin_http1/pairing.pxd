@@ -21,6 +21,7 @@ cdef class Pairing:
     cdef public long long moved
     cdef long long _stray
     cdef long long _until
+    cdef bint _beheaded
 
     @cython.locals(waiting=list, cut="bint", stray="bint")
     cpdef bint begin(self, Request request) except -1

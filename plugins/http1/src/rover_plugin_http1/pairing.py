@@ -8,6 +8,8 @@ may have been lost with them, and counting goes on with bounds:
   one that begins where a message begins hides one at least, unless it is small enough to be an
   interim response. So `low` to `high` of the requests that wait, the oldest first, are over.
 - A response answers a request that was sent before it (RFC 9112 section 9.2): one of those is not over.
+- Where a client pipelines, what follows a gap may be the content of a response whose head was in the gap, and
+  read as a response itself: pairs after it are assumed until the connection ends.
 - Where the bounds meet, those that are over are known, and what follows is proven again.
 - Where they do not, the likeliest is taken, and the pairs are *assumed*. `low` is negative when requests
   that were taken to be over may not be.
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 MAX_INTERIM = 1024
 """Bytes of a gap that may be nothing but interim responses: a status line, for 103 some Link fields."""
 
+MIN_FINAL = 16
+"""Bytes of the smallest final response: `HTTP/1.1 200` and two line ends. RFC 9112 section 4 wants a blank
+after the status, which servers leave out."""
+
 MAX_HINT = 1 << 20
 """Lost records that are reckoned with: more than requests can wait."""
 
@@ -38,6 +44,7 @@ class Pairing:
     """The requests of a connection that wait for their response."""
 
     __slots__ = (
+        "_beheaded",
         "_heads",
         "_hint",
         "_stray",
@@ -81,6 +88,7 @@ class Pairing:
         """The number of a call: responses were last lost before it."""
         self._stray = 0  # ns: a response began that answered none of those known
         self._until = 0  # ns: requests sent before may have been open when responses were last lost
+        self._beheaded = False  # whether the content of a response may be read as one, its head lost
 
     @property
     def whole(self) -> bool:
@@ -158,7 +166,7 @@ class Pairing:
         self.size -= request.head.size
         if request.follows:
             self.unknown = True
-        if self.low or self.high or self.unknown:
+        if self.low or self.high or self.unknown or self._beheaded:
             request.assumed = True
             self._note(request)
         return request
@@ -197,6 +205,8 @@ class Pairing:
             self.turns = False
         small = size <= MAX_INTERIM and (interim or open_ > 1 or not self.turns)
         hides = boundary and not small
+        if open_ and size >= MIN_FINAL and not (self.turns or hides):
+            self._beheaded = True
         if hides and not open_ and not self.low and not self.gapped:
             # Something was answered, and nothing was open: the calls' numbers tell no order here.
             self.unknown = True
