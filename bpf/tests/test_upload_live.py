@@ -12,7 +12,8 @@ import pytest
 from rover.contracts.protocol import UPLOAD_ALL, UPLOAD_NONE
 from rover.values.records import Direction
 
-pytestmark = pytest.mark.live
+# By the tracepoints of sockets a connection is told of with its first bytes, and not before.
+pytestmark = [pytest.mark.live, pytest.mark.parametrize("watch", ["calls"], indirect=True, scope="session")]
 
 Start = Callable[..., Any]
 
@@ -35,8 +36,6 @@ class Sender:
     """A watched client that sends what it is told, call by call."""
 
     def __init__(self, watch: Any, run: Start, listen: Start) -> None:
-        if watch.by_sockets:
-            pytest.skip("a connection is told of with its first bytes, and not before")
         self._watch = watch
         self.port = watch.port()
         self._sizes: queue.Queue[int] = queue.Queue()
