@@ -153,8 +153,12 @@ class ConsoleSink:
             marks.append((f"{gap}{log.outcome.value}", color or RED))
         first = pad(first, layout.method)
         if self._terminal:
-            room = self._width - layout.used + layout.method - sum(columns(text) for text, _ in marks)
-            first = cut(first, max(room - 1, 1))  # one is the target's
+            room = self._width - layout.used + layout.method
+            for at, (text, mark_color) in enumerate(marks):
+                text = cut(text, max(room - 2, 1))  # one is the method's, one the target's
+                marks[at] = text, mark_color
+                room -= columns(text)
+            first = cut(first, max(room - 1, 1))
             # What is escaped takes more columns, never fewer.
             rest = cut(printable(rest[: 8 * self._width]), max(room - columns(first), 1))
         else:
