@@ -90,7 +90,8 @@ def number(package: str, path: Sequence[str]) -> int | None:
     return None
 
 
-def watch() -> None:
+def watch() -> FittingFinder:
     """From here on, imports of rover's packages find what fits."""
-    if not any(isinstance(finder, FittingFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, FittingFinder())
+    finder = FittingFinder()
+    sys.meta_path.insert(0, finder)
+    return finder
