@@ -10,8 +10,8 @@ may have been lost with them, and counting goes on with bounds:
 - A response answers a request that was sent before it (RFC 9112 section 9.2): one of those is not over.
 - Where the bounds meet, those that are over are known. Where they do not, the likeliest is taken. `low` is
   negative when requests that were taken to be over may not be.
-- What reads as a response after a gap may be content of one whose head was in the gap. It is none where nothing
-  that was open when the bytes moved still is, if the client takes turns: it has got all its answers.
+- What reads as a response after a gap may be content of one whose head was in the gap. It is none where
+  nothing that was open when the bytes moved still is, if the client takes turns: it has got all its answers.
   Else counting has no base, and pairs are *assumed* until the connection ends.
 - How many a gap among the requests hides is not known, nor whether what reads as a request after it was
   one: these are assumed until the connection ends. So are all of a connection whose beginning was not seen.
