@@ -166,6 +166,8 @@ class Http1Decoder:
     def _learn(self, reader: MessageReader) -> None:
         """The first head of all shows which direction is which."""
         self._assign(reader)
+        if reader.skipped:  # it may be content, and the directions the other way round
+            self._pairing.unknown = self._pairing.gapped = True
         other = self._readers[1 - reader.buffer.direction]
         if other is not None:
             other.kind = RESPONSES if reader.kind is REQUESTS else REQUESTS
@@ -438,6 +440,7 @@ class Http1Decoder:
                 self._report(request)
             elif request.head.expects and not request.continued and self._requests is not None:
                 self._requests.optional = not self._requests.content
+                self._pairing.gapped |= request.assumed  # what comes then may be content all the same
         whole = event is END or head.content == UNSEEN
         if whole and (head.status == 101 or (request and request.head.method == "CONNECT")):
             self._switch(reader, head, request)
@@ -463,8 +466,16 @@ class Http1Decoder:
         if reader.moved:
             until = self._now if reader.buffer.overlapping else 0
             lost = self._pairing.lose(
-                reader.moved, reader.lost, reader.records, until, boundary=reader.boundary
+                reader.moved,
+                reader.lost,
+                reader.records,
+                until,
+                boundary=reader.boundary,
+                passed=reader.skipped,
+                reached=reader.reached,
             )
+        else:
+            self._pairing.pass_over(reader.reached)
         reader.note()
         self._give_up(lost)
 

@@ -35,8 +35,12 @@ cdef class Pairing:
     @cython.locals(request=Request)
     cpdef Request answer(self)
     cpdef unasked(self, long long start, bint hidden)
-    @cython.locals(waiting=list, request=Request, open_="Py_ssize_t", interim="bint", small="bint", hides="bint")
-    cpdef list lose(self, long long moved, long long size, long long records, long long until, bint boundary)
+    @cython.locals(waiting=list, request=Request, open_="Py_ssize_t", awaited="bint", interim="bint",
+                   small="bint", hides="bint")
+    cpdef list lose(self, long long moved, long long size, long long records, long long until, bint boundary,
+                    long long passed, long long reached)
+    @cython.locals(waiting=list, oldest=Request)
+    cpdef pass_over(self, long long reached)
     cpdef list end(self)
     @cython.locals(dropped=list, request=Request)
     cdef list _drop(self, Py_ssize_t count)

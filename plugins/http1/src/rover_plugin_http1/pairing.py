@@ -8,13 +8,13 @@ may have been lost with them, and counting goes on with bounds:
   one that begins where a message begins hides one at least, unless it is small enough to be an
   interim response. So `low` to `high` of the requests that wait, the oldest first, are over.
 - A response answers a request that was sent before it (RFC 9112 section 9.2): one of those is not over.
-- Where a client pipelines, what follows a gap may be the content of a response whose head was in the gap, and
-  read as a response itself: pairs after it are assumed until the connection ends.
-- Where the bounds meet, those that are over are known, and what follows is proven again.
-- Where they do not, the likeliest is taken, and the pairs are *assumed*. `low` is negative when requests
-  that were taken to be over may not be.
-- How many a gap among the requests hides is not known: pairs of the requests after it are assumed until
-  the connection ends. So are all of a connection whose beginning was not seen.
+- Where the bounds meet, those that are over are known. Where they do not, the likeliest is taken. `low` is
+  negative when requests that were taken to be over may not be.
+- What reads as a response after a gap may be content of one whose head was in the gap. It is none where
+  nothing that was open when the bytes moved still is, if the client takes turns: it has got all its answers.
+  Else counting has no base, and pairs are *assumed* until the connection ends.
+- How many a gap among the requests hides is not known, nor whether what reads as a request after it was
+  one: these are assumed until the connection ends. So are all of a connection whose beginning was not seen.
 
 The likeliest: a client that was never seen with two requests open has taken turns, so all but its newest
 request are over. For one that pipelines, one answer was lost with each lost record.
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 MAX_INTERIM = 1024
 """Bytes of a gap that may be nothing but interim responses: a status line, for 103 some Link fields."""
 
-MIN_FINAL = 16
-"""Bytes of the smallest final response: `HTTP/1.1 200` and two line ends. RFC 9112 section 4 wants a blank
+CONTINUE = 25
+"""Bytes of `HTTP/1.1 100 Continue` with two line ends. So few of a request that waits for it are it: those of
+a final response have no room for a length, and what follows such a head ends with the connection."""
+
+MIN_HEAD = 14
+"""Bytes of the smallest final head: `HTTP/1.1 200` and two bare line ends. RFC 9112 section 4 wants a blank
 after the status, which servers leave out."""
 
 MAX_HINT = 1 << 20
@@ -93,7 +97,7 @@ class Pairing:
     @property
     def whole(self) -> bool:
         """Whether it is not known of any message that it may be lost."""
-        return not (self.gapped or self.low or self.high)
+        return not (self.gapped or self.low or self.high or self._beheaded)
 
     @property
     def mixed(self) -> bool:
@@ -109,12 +113,15 @@ class Pairing:
         self.size += request.head.size
         if request.follows:
             self.gapped = True
+        if self.gapped:
+            request.assumed = True
         cut = request.head.content == UNSEEN
         stray = cut and request.start <= self._stray
         if stray or (cut and request.sequence < self.moved) or request.start < self._until:
             # It was open when a response was lost, or was none's, and is known of only now.
             self.high = len(waiting)
             self._hint += 1
+            self._beheaded = True
             if stray and self.turns and len(waiting) == 1:
                 self._drop(1)
                 return False
@@ -182,31 +189,34 @@ class Pairing:
         else:
             self.unknown = True
 
-    def lose(self, moved: int, size: int, records: int, until: int, *, boundary: bool) -> list[Request]:
+    def lose(
+        self, moved: int, size: int, records: int, until: int, *, boundary: bool, passed: int, reached: int
+    ) -> list[Request]:
         """Responses may have been lost. Returns the requests that are over for certain.
 
         Missing are `size` bytes, which moved before the call number `moved`, in `records` calls at most;
         `boundary`: the first of these bytes began a message. Where records come late, those of requests
-        that were sent before `until` (ns) may come yet; else it is 0.
+        that were sent before `until` (ns) may come yet; else it is 0. With those that were captured and
+        could not be read, `passed` bytes were passed over, and the call number `reached` moved the last
+        captured one (0: there was none).
         """
         waiting = self.waiting
         self.moved = max(self.moved, moved)
         self._until = until
         open_ = 0
-        interim = self.interim
+        awaited = False
         for request in waiting:
             if request.sequence >= moved:
                 break
             open_ += 1
-            interim |= request.head.expects
+            awaited |= request.head.expects
+        interim = self.interim or awaited
         if 0 < records < open_ - self.high:
             # Who takes turns gets each answer in a call of its own; those of the others may be among
             # the bytes that were lost before, or could not be read.
             self.turns = False
         small = size <= MAX_INTERIM and (interim or open_ > 1 or not self.turns)
         hides = boundary and not small
-        if open_ and size >= MIN_FINAL and not (self.turns or hides):
-            self._beheaded = True
         if hides and not open_ and not self.low and not self.gapped:
             # Something was answered, and nothing was open: the calls' numbers tell no order here.
             self.unknown = True
@@ -221,10 +231,23 @@ class Pairing:
         else:  # it is told of piece by piece
             self._unread = True
         over = self._drop(self.low)
+        if not (boundary and passed <= (CONTINUE if awaited and open_ == 1 else MIN_HEAD - 1)):
+            self.pass_over(max(moved, reached))
         if not self.high:
             self._hint = 0
             self._unread = False
         return over
+
+    def pass_over(self, reached: int) -> None:
+        """Bytes of responses were passed over, the last of them before the end of the call number `reached`:
+        the head of a response may be among them whose content is not."""
+        waiting = self.waiting
+        if not self.turns:
+            self._beheaded = True
+        elif waiting:
+            oldest = waiting[0]
+            if oldest.sequence < reached:
+                self._beheaded = True
 
     def end(self) -> list[Request]:
         """No response will come. Returns the requests that wait."""

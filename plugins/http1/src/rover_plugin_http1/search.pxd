@@ -10,6 +10,7 @@ cdef class Search:
     cdef public bint fresh
     cdef public object skipped
     cdef public long long moved
+    cdef public long long reached
     cdef public object lost
     cdef public object records
     cdef public bint boundary

@@ -44,6 +44,7 @@ class Search:
         "kind",
         "lost",
         "moved",
+        "reached",
         "records",
         "skipped",
         "state",
@@ -63,6 +64,8 @@ class Search:
         self.moved = 0
         """Calls of this number or higher were made after the missing ones of these had moved, and
         those that could not be read; 0 when neither were among them."""
+        self.reached = 0
+        """The number of the call that moved the last captured one of them; 0 when none was captured."""
         self.lost = 0
         """How many of these are missing."""
         self.records = 0
@@ -91,7 +94,7 @@ class Search:
 
     def note(self) -> None:
         """What was passed over has been taken account of."""
-        self.skipped = self.moved = self.lost = self.records = 0
+        self.skipped = self.moved = self.reached = self.lost = self.records = 0
         self.boundary = False
 
     def _wait_or_search(self) -> Event | None:
@@ -169,9 +172,11 @@ class Search:
             self.moved = max(self.moved, buffer.gap_moved)
             self.lost += buffer.gap
             self.records += buffer.gap_records
-        elif size and not self._missing and not self.fresh:
+        elif size and (self._missing or not self.fresh):
             buffer.skip(size - 1)  # its last byte's call: how many moved those before is a matter of cuts
-            self.moved = max(self.moved, buffer.sequence)
+            self.reached = buffer.sequence
+            if not self._missing:
+                self.moved = max(self.moved, self.reached)
             left = 1
         buffer.skip(left)
         self._scanned += size
