@@ -62,9 +62,9 @@ INLINE = [
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "conversation",
-    [TURNS, PIPELINE, SUBSCRIBER, INLINE],
+    "conversations",
+    [[TURNS], [PIPELINE], [SUBSCRIBER], [INLINE, TURNS[-2:]]],
     ids=["turns", "pipeline", "subscriber", "inline"],
 )
-def test_the_laws(conversation: list[tuple[Role, bytes]]) -> None:
-    check_decoder(SPEC, [conversation], examples=20)
+def test_the_laws(conversations: list[list[tuple[Role, bytes]]]) -> None:
+    check_decoder(SPEC, conversations, examples=20)
