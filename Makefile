@@ -11,7 +11,9 @@ SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 MEMBERS := core bpf $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 COMPILED := $(patsubst %/setup.py,%,$(wildcard $(addsuffix /setup.py,$(MEMBERS))))
 TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
-HOT := $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx') core/src/rover/building.py
+UNTYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx')
+# With the folders: a source that is gone is a change, too.
+HOT := $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(UNTYPED) $(sort $(dir $(TYPED) $(UNTYPED))) core/src/rover/building.py
 PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/redis plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
 
 RUN_PACKAGES := python3-venv python3-bpfcc

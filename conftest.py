@@ -53,6 +53,8 @@ def pytest_sessionstart() -> None:
     for member in ("core", "bpf", "plugins"):
         for extension in (ROOT / member).rglob("src/**/*" + importlib.machinery.EXTENSION_SUFFIXES[0]):
             stem = extension.with_name(extension.name.partition(".")[0])
+            if not any(stem.with_suffix(suffix).exists() for suffix in (".pyx", ".pxd")):
+                pytest.exit(f"{stem.relative_to(ROOT)} is compiled no more: `make compile`", returncode=4)
             for source in (stem.with_suffix(suffix) for suffix in (".py", ".pyx", ".pxd")):
                 if source.exists() and source.stat().st_mtime > extension.stat().st_mtime:
                     pytest.exit(f"{source.relative_to(ROOT)} has changed: `make compile`", returncode=4)

@@ -105,9 +105,9 @@ def test_requirements_are_those_of_all_packages_and_none_of_ours():
 # -- compiling -----------------------------------------------------------------------------------
 
 COMPILER = """#!/bin/sh
-# The C compiler; for a module that is named here it never ends.
+# The C compiler; for a module that is named here it does not go on before it is told.
 for word; do
-  case $word in *"$HANG_AT"*.c) : >"$HANGS"; exec sleep 1000 ;; esac
+  case $word in *"$HANG_AT"*.c) : >"$HANGS"; while [ ! -e "$HANGS.over" ]; do sleep 0.1; done ;; esac
 done
 exec gcc "$@"
 """
@@ -165,9 +165,9 @@ class Workspace:
     def kept(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in (self.root / "build/compiled").glob("sample*.so")}
 
-    def imports(self) -> str:
-        """The file that `outer` is imported from."""
-        script = "import sample.outer as outer; outer.Outer().number = 1; print(outer.__file__)"
+    def imports(self, number: int = 1) -> str:
+        """The file that `outer` is imported from, whose class takes this number."""
+        script = f"import sample.outer as outer; outer.Outer().number = {number}; print(outer.__file__)"
         done = run(sys.executable, "-c", script, cwd=self.root / "core/src", PYTHONDONTWRITEBYTECODE="1")
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -253,6 +253,30 @@ def test_of_a_package_that_has_changed_nothing_compiled_is_used(workspace):
     code, said = workspace.compile()
     assert (code, workspace.used()) == (0, {"inner", "outer"})
     assert said.startswith("compiling 2 modules ... ")  # outer takes declarations from inner
+
+
+@pytest.mark.compiled
+def test_what_changes_while_it_is_compiled_is_compiled_as_it_is_then(workspace):
+    process = workspace.start(HANG_AT="inner")
+    until(workspace.hangs.exists)
+    workspace.write(
+        "inner", "class Inner:\n    pass\n", "cdef class Inner:\n    cdef public long long number\n"
+    )
+    workspace.hangs.with_suffix(".over").touch()
+    said = process.communicate(timeout=DEADLINE)[1]
+    assert (process.returncode, workspace.used()) == (0, {"inner", "outer"}), said
+    assert said.count("compiling ") == 2
+    assert workspace.imports(1 << 40).endswith(".so")
+    assert workspace.compile() == (0, "")
+
+
+@pytest.mark.compiled
+def test_what_is_not_compiled_any_more_is_not_used_any_more(workspace):
+    workspace.compile()
+    (workspace.source / "outer.pxd").unlink()
+    assert workspace.compile() == (0, "")
+    assert workspace.used() == {"inner"}
+    assert workspace.imports().endswith(".py")
 
 
 @pytest.mark.compiled

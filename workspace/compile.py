@@ -2,9 +2,10 @@
 
 `rover.building` says which modules these are and how each is compiled. Here the modules of all
 packages share one pool. What has been compiled is kept in build/compiled under a key of all that went into
-it. The modules of a package are put in use, beside their sources, only when all of them are there. So nothing
-half written is ever imported, nor old modules with new ones, and an interrupted compilation goes on where it
-was.
+it. That is a copy of the sources, made when the module's turn comes: a change of them meanwhile changes
+nothing that is compiled. The modules of a package are put in use, beside their sources, only when all of them
+are there. So nothing half written is ever imported, nor old modules with new ones, and an interrupted
+compilation goes on where it was.
 
 With `--beside` the caller does not wait: a process with a session of its own compiles in idle processor
 time, and puts nothing in use. The next start does. The stamp is made when all is in use.
@@ -77,25 +78,35 @@ class Module:
     def _key(self) -> str:
         """Of all that goes into it."""
         key = hashlib.sha256(f"{sys.version} {importlib.metadata.version('cython')}".encode())
-        for path in [Path(rover.building.__file__), *sorted(self._read())]:
-            key.update(path.read_bytes())
+        key.update(Path(rover.building.__file__).read_bytes())
+        for _, content in sorted(self._read().items()):
+            key.update(content)
         return key.hexdigest()[:16]
 
-    def _read(self) -> set[Path]:
-        """The sources that Cython reads: its own, and the declarations that it takes from others."""
-        read: set[Path] = set()
-        waiting = [self.source, self.source.with_suffix(".pxd")]
+    def _read(self) -> dict[Path, bytes]:
+        """What Cython reads, by its path below `src`: its own sources, and the declarations that it takes
+        from others."""
+        own = self.source.relative_to(self.member / "src")
+        read: dict[Path, bytes] = {}
+        waiting = [own, own.with_suffix(".pxd")]
         while waiting:
             path = waiting.pop()
-            if path not in read and path.exists():
-                read.add(path)
-                names = CIMPORT.findall(path.read_text())
-                waiting += [
-                    source.joinpath(*name.split(".")).with_suffix(".pxd")
-                    for name in names
-                    for source in (self.member / "src", CORE)
-                ]
+            places = (source / path for source in (self.member / "src", CORE))
+            if path not in read and (place := next((each for each in places if each.exists()), None)):
+                read[path] = place.read_bytes()
+                names = CIMPORT.findall(read[path].decode())
+                waiting += [Path(*name.split(".")).with_suffix(".pxd") for name in names]
         return read
+
+    def copied(self, folder: Path) -> Module:
+        """The same, with its sources as they are now in a package of that folder."""
+        for path, content in self._read().items():
+            copy = folder / "src" / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+            for package in list(path.parents)[:-1]:
+                (folder / "src" / package / "__init__.py").touch()  # where Cython looks for declarations
+        return Module(folder, folder / self.source.relative_to(self.member))
 
 
 def modules_of(member: Path) -> list[Module]:
@@ -106,20 +117,18 @@ def modules_of(member: Path) -> list[Module]:
 
 
 def build(module: Module) -> None:
-    """Compiles a module. All but the whole of it is in a folder that is deleted."""
+    """Compiles a module that lies in a folder of its own. The folder takes all but the whole of it."""
     from setuptools import Distribution
     from setuptools.command.build_ext import build_ext
 
-    with tempfile.TemporaryDirectory(dir=KEPT, prefix="tmp") as scratch, contextlib.chdir(module.member):
-        extensions = rover.building.extensions([module.source.relative_to(module.member)], scratch)
+    with contextlib.chdir(module.member):
+        extensions = rover.building.extensions([module.source.relative_to(module.member)], "build")
         command = build_ext(Distribution({"ext_modules": extensions}))
-        command.build_lib = command.build_temp = scratch
+        command.build_lib = command.build_temp = "build"
         command.ensure_finalized()
         for extension in extensions:
             extension.optional = False  # a failure is one, and tells
         command.run()
-        if Module(module.member, module.source).kept != module.kept:
-            raise RuntimeError(f"{module.source} has changed while it was compiled")
         Path(command.get_ext_fullpath(module.name)).replace(module.kept)
 
 
@@ -131,16 +140,20 @@ def start(module: Module) -> int:
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        with tempfile.NamedTemporaryFile(dir=KEPT, prefix="tmp") as log:
+        with (
+            tempfile.TemporaryDirectory(dir=KEPT, prefix="tmp") as folder,
+            tempfile.NamedTemporaryFile(dir=KEPT, prefix="tmp") as log,
+        ):
+            copy = module.copied(Path(folder))
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             try:
-                build(module)
+                build(copy)
                 code = 0
             except BaseException:
                 traceback.print_exc()
                 sys.stderr.flush()
-                shutil.copyfile(log.name, module.failure)
+                shutil.copyfile(log.name, copy.failure)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -175,8 +188,11 @@ def available_memory() -> int:
 
 def put_in_use(member: Path, modules: list[Module]) -> bool:
     """Whether all of a package is compiled, and in use now. If not, nothing compiled is in use: a compiled
-    module takes the layout of another's classes from its compiled form."""
+    module takes the layout of another's classes from its compiled form. What is not compiled any more is in
+    use no more either."""
     whole = all(module.kept.exists() for module in modules)
+    for path in set(member.joinpath("src").rglob("*" + SUFFIX)) - {module.used for module in modules}:
+        path.unlink()
     if whole and all(module.used.exists() and same(module.used, module.kept) for module in modules):
         for module in modules:  # newer than its source, which was only touched
             os.utime(module.used)
@@ -276,6 +292,31 @@ def beside(missing: list[Module], stamp: Path) -> str:
     return f"{first}compiling {len(missing)} modules beside it, at idle priority: the next start uses them"
 
 
+def every_module() -> dict[Path, list[Module]]:
+    """By package, as their sources are now."""
+    return {member: modules_of(member) for member in members() if (member / "setup.py").exists()}
+
+
+def missing_of(modules: dict[Path, list[Module]]) -> list[Module]:
+    """Those that have not been compiled."""
+    return [module for of_member in modules.values() for module in of_member if not module.kept.exists()]
+
+
+def compile_missing() -> int:
+    """Compiles what has not been, and what was changed meanwhile; the exit code."""
+    while missing := missing_of(every_module()):
+        print(f"compiling {len(missing)} modules ... ", end="", file=sys.stderr, flush=True)
+        begin = time.monotonic()
+        failed = compile_all(missing)
+        print("failed" if failed else f"{time.monotonic() - begin:.1f} s", file=sys.stderr)
+        for module in failed:
+            said = module.failure.read_text() if module.failure.exists() else "killed, or changed meanwhile"
+            print(f"{module.name}:\n{said}", file=sys.stderr)
+        if failed:
+            return 1
+    return 0
+
+
 def main() -> int:
     """The exit code: 0 when all is in use, or on its way with `--beside`."""
     parser = argparse.ArgumentParser(prog="python -m workspace.compile", description="Compiles what is hot.")
@@ -283,9 +324,8 @@ def main() -> int:
     parser.add_argument("--idle", action="store_true", help="use idle processor time; put nothing in use")
     parser.add_argument("stamp", type=Path, help="the file that is made when all is in use")
     options = parser.parse_args()
-    modules = {member: modules_of(member) for member in members() if (member / "setup.py").exists()}
-    every = [module for of_member in modules.values() for module in of_member]
-    missing = [module for module in every if not module.kept.exists()]
+    modules = every_module()
+    missing = missing_of(modules)
     if options.idle:
         os.nice(19)
         with contextlib.suppress(OSError):  # where a container forbids it
@@ -299,17 +339,11 @@ def main() -> int:
         if not install_compiler():
             return 1
         with alone(wait=True):
-            missing = [module for module in every if not module.kept.exists()]
-            print(f"compiling {len(missing)} modules ... ", end="", file=sys.stderr, flush=True)
-            begin = time.monotonic()
-            failed = compile_all(missing)
-            print("failed" if failed else f"{time.monotonic() - begin:.1f} s", file=sys.stderr)
-            for module in failed:
-                print(f"{module.name}:\n{module.failure.read_text()}", file=sys.stderr)
-                code = 1
+            code = compile_missing()
+        modules = every_module()
     used = [put_in_use(member, of_member) for member, of_member in modules.items()]
     if all(used):
-        tidy(every)
+        tidy([module for of_member in modules.values() for module in of_member])
         options.stamp.touch()
     return code
 

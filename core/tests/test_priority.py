@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -24,6 +26,13 @@ thread = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PRO
 thread.start(); thread.join()
 print(os.getpriority(os.PRIO_PROCESS, 0), *found)
 print(unmet(nice))
+"""
+AUTOGROUP = Path("/proc/self/autogroup")
+SESSION = """
+from pathlib import Path
+from rover.run.priority import set_nice
+set_nice(-4)
+print(Path("/proc/self/autogroup").read_text().split()[-1])
 """
 
 
@@ -49,6 +58,18 @@ def test_it_is_that_of_every_thread_made_later(nice):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before others")
 def test_before_others():
     assert run(-4) == ["may", "0", "-4 -4", ""]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may go before others")
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="the kernel groups no sessions")
+@pytest.mark.parametrize(("own", "nice"), [(True, "-4"), (False, "0")])
+def test_a_session_of_its_own_goes_before_others(own, nice):
+    """The kernel lets one process in a tenth of a second set that, but for CAP_SYS_ADMIN."""
+    program = SESSION if own else f"import os\nif not os.fork():\n{indent(SESSION, '    ')}\nelse: os.wait()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, start_new_session=True
+    )
+    assert done.stdout.strip() == nice
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")

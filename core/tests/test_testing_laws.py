@@ -5,6 +5,7 @@ The decoder that is made wrong here is the one that `rover plugins new` writes.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import random
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 import rover.cli
-from rover import ProtocolBreak, ProtocolSpec, Role
+from rover import ProtocolBreak, ProtocolSpec, Role, Verdict
 from rover.testing import LawError, Play, check_decoder, check_delivery, converse, cut
 
 SOURCE = (
@@ -227,6 +228,37 @@ def test_calls_are_lost_and_captured_in_part_by_their_numbers():
     assert rows(play) == []
     check_delivery(play)
     assert [call.sequence for call in play.calls] == [1, 2, 3]
+
+
+def own(known: str, otherwise: str = "NO") -> Any:
+    """A `sniff_own` that knows this opening."""
+
+    def sniff_own(data: bytes | bytearray) -> Verdict:
+        if data.startswith(known.encode()):
+            return Verdict.YES
+        return Verdict.MAYBE if known.encode().startswith(data) else Verdict[otherwise]
+
+    return sniff_own
+
+
+def test_what_is_asked_on_own_ports_is_held_to_the_same():
+    spec = spec_of()
+    never = spec_of(("if data.startswith(OPENINGS):", "if False:"), (MAYBE, "return Verdict.NO"))
+    claimed = dataclasses.replace(never, sniff_own=own("ask"))
+    check_decoder(claimed, [TURNS], examples=1, growth=False)
+    for each, message in [
+        (never, "sniff says no to everything"),
+        (dataclasses.replace(never, sniff_own=own("HELO")), "sniff says no to everything"),
+        (dataclasses.replace(spec, sniff_own=own("HELO")), "sniff_own says yes to nothing in conversation 0"),
+        (
+            dataclasses.replace(
+                spec, sniff_own=lambda data: Verdict.YES if data.startswith(b"ask") else Verdict.NO
+            ),
+            r"sniff_own says no to b'a',.*maybe is due",
+        ),
+    ]:
+        with pytest.raises(LawError, match=message):
+            check_decoder(each, [TURNS], examples=1, growth=False)
 
 
 def test_an_upgrade_goes_to_the_factory_and_asks_no_sniff():

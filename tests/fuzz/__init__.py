@@ -8,4 +8,4 @@
 - `weigh(data)`, where what is handed over is longer than the input: its bytes.
 """
 
-HARNESSES = ("http1", "http2", "websocket", "captures", "kernel_records", "recordings")
+HARNESSES = ("http1", "http2", "redis", "websocket", "captures", "kernel_records", "recordings")

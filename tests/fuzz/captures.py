@@ -17,8 +17,8 @@ from rover.pipeline.table import Pipeline
 from rover.values.records import Closed, Opened, RecordHandler
 from rover_source_pcap import pcap, pcapng
 from rover_source_pcap.capture_file import reader_for
+from rover_source_pcap.capture_reader import Damage, Packet
 from rover_source_pcap.link_types import LINK_TYPES
-from rover_source_pcap.reader import Damage, Packet
 from rover_source_pcap.source import PcapSource
 
 from .files import file_of

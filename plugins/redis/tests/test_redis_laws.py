@@ -51,9 +51,20 @@ SUBSCRIBER = [
 ]
 
 
+INLINE = [
+    (CLIENT, b"PING\r\n"),
+    (SERVER, b"+PONG\r\n"),
+    (CLIENT, b"set k v\r\n"),
+    (SERVER, OK),
+]
+"""As people send it, and on ports of Redis only."""
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "conversation", [TURNS, PIPELINE, SUBSCRIBER], ids=["turns", "pipeline", "subscriber"]
+    "conversations",
+    [[TURNS], [PIPELINE], [SUBSCRIBER], [INLINE, TURNS[-2:]]],
+    ids=["turns", "pipeline", "subscriber", "inline"],
 )
-def test_the_laws(conversation: list[tuple[Role, bytes]]) -> None:
-    check_decoder(SPEC, [conversation], examples=20)
+def test_the_laws(conversations: list[list[tuple[Role, bytes]]]) -> None:
+    check_decoder(SPEC, conversations, examples=20)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rover import AccessLog, Address, Connection, Detail, Outcome, Process, ProtocolBreak, Role, Syscall
-from rover_plugin_sink_oap.receiver.rules import Stream
+from rover_plugin_sink_oap.receiver.rules import LogStream
 from rover_plugin_sink_oap.receiver.server import Faults, Receiver
 from rover_plugin_sink_oap.settings import configure
 from rover_plugin_sink_oap.sink import OapSink
@@ -109,12 +109,12 @@ class Listener:
 
     def __init__(self, listen: str, **options: Any) -> None:
         self.messages: list[Any] = []
-        self.streams: list[Stream] = []
+        self.streams: list[LogStream] = []
         self.receiver = Receiver(listen, accepted=self._accepted, **options)
         self.address = self.receiver.address
         self.receiver.start()
 
-    def _accepted(self, stream: Stream) -> None:
+    def _accepted(self, stream: LogStream) -> None:
         self.streams.append(stream)
         self.messages += stream.messages
 
@@ -125,7 +125,7 @@ class Listener:
 
     @property
     def totals(self) -> Any:
-        return self.receiver.ledger.totals
+        return self.receiver.received.totals
 
     def wait(self, condition: Callable[[], object]) -> None:
         """Until it is true, looked at after each stream."""
@@ -136,7 +136,7 @@ class Listener:
         """Exactly these exchanges, once each and in order, and no rule broken."""
         self.wait(lambda: len(self.paths) >= len(paths))
         assert self.paths == paths
-        assert not self.totals.broken, self.receiver.ledger.findings
+        assert not self.totals.broken, self.receiver.received.findings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rover_plugin_sink_oap.messages import EBPFAccessLogMessage
-from rover_plugin_sink_oap.receiver.rules import RULES, Ledger, Stream
+from rover_plugin_sink_oap.receiver.rules import RULES, Received, LogStream
 
 
 def good() -> Any:
@@ -30,8 +30,8 @@ def good() -> Any:
     return message
 
 
-def check(*messages: Any) -> Stream:
-    stream = Stream(1)
+def check(*messages: Any) -> LogStream:
+    stream = LogStream(1)
     for message in messages:
         raw = message.SerializeToString()
         stream.add(raw, EBPFAccessLogMessage.FromString(raw))
@@ -39,10 +39,10 @@ def check(*messages: Any) -> Stream:
 
 
 def rules(*messages: Any) -> list[str]:
-    ledger = Ledger()
+    received = Received()
     stream = check(*messages)
-    ledger.accept(stream)
-    assert ledger.totals.broken.total() == len(stream.findings)
+    received.accept(stream)
+    assert received.totals.broken.total() == len(stream.findings)
     return [finding.rule for finding in stream.findings]
 
 
@@ -189,29 +189,29 @@ def test_every_rule_has_a_case() -> None:
 
 
 def test_a_call_of_another_stream_is_found() -> None:
-    ledger = Ledger()
-    assert ledger.accept(check(good()))
+    received = Received()
+    assert received.accept(check(good()))
     other = good()
     other.protocolLog.http.request.path = "/other"
-    assert ledger.accept(check(other))
-    assert ledger.totals.broken == {"call-twice": 1}
+    assert received.accept(check(other))
+    assert received.totals.broken == {"call-twice": 1}
 
 
 def test_a_stream_sent_again_is_no_fault_and_counts_once() -> None:
-    ledger = Ledger()
-    assert ledger.accept(check(good()))
-    assert not ledger.accept(check(good()))
-    totals = ledger.totals
+    received = Received()
+    assert received.accept(check(good()))
+    assert not received.accept(check(good()))
+    totals = received.totals
     assert (totals.streams, totals.repeated, totals.exchanges, totals.calls) == (2, 1, 1, {"read": 1})
     assert not totals.broken
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rover_plugin_sink_oap.receiver.rules.MAX_REMEMBERED", 10)
-    ledger = Ledger()
+    received = Received()
     for n in range(100):
         message = good()
         message.kernelLogs[0].read.endTime.offset.offset = 10 + n
-        ledger.accept(check(message))
-    assert len(ledger._calls._old) + len(ledger._calls._new) <= 20
-    assert not ledger.totals.broken
+        received.accept(check(message))
+    assert len(received._calls._old) + len(received._calls._new) <= 20
+    assert not received.totals.broken

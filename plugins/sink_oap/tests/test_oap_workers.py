@@ -116,7 +116,7 @@ def test_what_workers_left_is_sent_by_more_or_fewer(
     for sink in sinks:
         assert sink.close() == 0
     assert sorted(listener.paths) == sorted(f"/{number}-{n}" for number in range(before) for n in range(20))
-    assert not listener.totals.broken, listener.receiver.ledger.findings
+    assert not listener.totals.broken, listener.receiver.received.findings
 
 
 def test_what_was_left_is_not_shed_for_a_smaller_share(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rover.files import byte_stream
 from rover.values.records import MAX_NUMBER
 from rover_source_pcap.capture_file import is_ours, reader_for
-from rover_source_pcap.reader import Damage, Reader
+from rover_source_pcap.capture_reader import CaptureReader, Damage
 
 NS = 1_000_000_000
 TIME = 1_700_000_000_123_456_789
@@ -33,7 +33,7 @@ def packets_of(capture: bytes, pieces: int = 0) -> list[tuple[int, int, bytes, i
     return found
 
 
-def end_of(reader: Reader) -> Damage | None:
+def end_of(reader: CaptureReader) -> Damage | None:
     try:
         reader.end()
     except Damage as damage:

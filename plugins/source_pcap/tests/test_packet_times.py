@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.values.records import MAX_NUMBER
-from rover_source_pcap.clock import Clock
+from rover_source_pcap.packet_times import PacketTimes
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000
@@ -21,14 +21,14 @@ YEAR_2116 = MAX_NUMBER // SECOND
 
 def judged(seconds: list[int]) -> tuple[list[int], int]:
     """The times that are taken, in seconds since NOW, and how many were not believed."""
-    clock, taken, now = Clock(), list[tuple[int, ...]](), 0
+    times, taken, now = PacketTimes(), list[tuple[int, ...]](), 0
     for number, time in enumerate(seconds):
-        for packet in clock.judge(((NOW + time) * SECOND, 1, b"", number, 0, 0), now):
+        for packet in times.judge(((NOW + time) * SECOND, 1, b"", number, 0, 0), now):
             taken.append(packet)
             now = packet[0]
-    taken += clock.flush(now)
+    taken += times.flush(now)
     assert [packet[3] for packet in taken] == list(range(len(seconds))), "each once, in order"
-    return [packet[0] // SECOND - NOW for packet in taken], clock.absurd
+    return [packet[0] // SECOND - NOW for packet in taken], times.absurd
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from rover.contracts.settings import Settings
 from rover.contracts.source import Check
 from rover.plugins.manager import PluginManager, first_line
 from rover.run.configuration import Catalogue, selection
-from rover.run.priority import may_set
+from rover.run.priority import by_session, may_set
 from rover.run.report import amount
 
 MAX_CHECKS = 1000
@@ -120,6 +120,8 @@ def loaded_from(package: str, name: str) -> object:
 def priority_check(nice: int) -> Check:
     """Whether the agent may run before what it watches (run.nice)."""
     finding = f"run.nice = {nice} {'may' if (may := may_set(nice)) else 'cannot'} be set"
+    if may and nice and by_session():
+        finding += "; it counts within the agent's session, or among sessions if that has no other programs"
     fix = "give it CAP_SYS_NICE or Nice= in its unit, else it loses more when the processor is short"
     return Check("priority", may, finding, fix, required=False)
 

@@ -54,6 +54,10 @@ CONFIRMATIONS = frozenset(
 MESSAGES = frozenset((b"message", b"pmessage", b"smessage"))
 """What begins with these answers nothing."""
 
+REPLY, MESSAGE, CONFIRMATION, UNASKED, UNKNOWN = range(5)
+"""What comes from the server: the answer to the oldest command; what a subscriber gets; the answer for one of
+several channels; an answer to no command that is known; not known yet."""
+
 FIRST_KEY = frozenset(
     """
 APPEND BITCOUNT BITFIELD BITFIELD_RO BITPOS BLMOVE BLPOP BRPOP BRPOPLPUSH BZPOPMAX BZPOPMIN COPY

@@ -2,40 +2,31 @@
 
 cimport cython
 
+from rover_plugin_redis.exchange cimport exchange_of
 from rover_plugin_redis.pairing cimport Command, Pairing
-from rover_plugin_redis.reader cimport CommandReader, ReplyReader
+from rover_plugin_redis.resp_reader cimport CommandReader, ReplyReader
+from rover_plugin_redis.session cimport Session
 
 cdef int BAD
-cdef int CLIENT
 cdef int CONFIRMATION
-cdef int DISCARD
 cdef int DONE
-cdef int EXEC
 cdef long long HELD
 cdef long long HOLD
 cdef Py_ssize_t KEPT
 cdef Py_ssize_t MAX_LINE
 cdef Py_ssize_t MAX_NAME
 cdef Py_ssize_t MAX_WAITING
-cdef int MESSAGE
 cdef Py_ssize_t MAX_NAMES
+cdef int MESSAGE
+cdef int PLAIN
+cdef int STAR
 cdef int MINUS
 cdef int NEWLINE
 cdef int MONITOR
-cdef int MULTI
-cdef int PLAIN
-cdef int PLUS
-cdef int PUSH
-cdef int QUIT
 cdef int REPLY
-cdef int RESET
-cdef int SELECT
-cdef int STAR
-cdef int SUBSCRIBE
 cdef int SYNC
 cdef int UNASKED
 cdef int UNKNOWN
-cdef int UNSUBSCRIBE
 
 
 cdef class RedisDecoder:
@@ -49,6 +40,7 @@ cdef class RedisDecoder:
     cdef ReplyReader _reply
     cdef Pairing _pairing
     cdef object _waiting
+    cdef Session _session
     cdef list _out
     cdef list _ready
     cdef dict _names
@@ -59,21 +51,11 @@ cdef class RedisDecoder:
     cdef long long _sequence
     cdef long long _begin
     cdef bint _lost_commands
-    cdef bint _multi
-    cdef bint _queued
-    cdef bint _selects
-    cdef bint _mute
-    cdef bint _skip
     cdef int _what
     cdef object _reply_owner
     cdef long long _reply_begin
     cdef bint _lost_replies
     cdef long long _size
-    cdef long long _total
-    cdef long long _patterns
-    cdef long long _shards
-    cdef bint _monitor
-    cdef str _database
 
     cpdef object unneeded(self, object direction)
     @cython.locals(way="int", before="long long")
@@ -88,10 +70,9 @@ cdef class RedisDecoder:
     cdef bint _read_commands(self, object buffer, object now) except -1
     @cython.locals(offset="Py_ssize_t", end="Py_ssize_t", size="long long")
     cdef bint _read_line(self, object buffer, object now) except -1
-    @cython.locals(command=Command, kind="int")
+    @cython.locals(command=Command, session=Session, kind="int", unusual="bint")
     cdef _asked(self, bytes name, bytes argument, bytes mode, long long count, long long size, long long missing,
                 object now)
-    cdef bint _answers(self, Command command, int kind, bytes mode, long long count) except -1
     @cython.locals(offset="Py_ssize_t", star="Py_ssize_t")
     cdef bint _find_command(self, object buffer) except -1
     cdef bint _bad_command(self, object buffer, object now) except -1
@@ -101,15 +82,8 @@ cdef class RedisDecoder:
     @cython.locals(reader=ReplyReader, offset="Py_ssize_t", end="Py_ssize_t", size="long long",
                    number="long long", what="int", state="int", oldest=Command)
     cdef object _read_replies(self, object buffer, object now)
-    @cython.locals(first="int", oldest=Command)
-    cdef int _what_is(self, object buffer, object data, Py_ssize_t offset) except -1
-    @cython.locals(oldest=Command)
-    cdef int _kind(self, object data, Py_ssize_t offset) except -1
-    @cython.locals(command=Command, left="long long", last="bint")
-    cdef bint _confirmed(self, long long number, long long size) except -1
     @cython.locals(command=Command)
     cdef object _complete(self, long long size, object error, object now)
-    cdef _changed(self, Command command, object error)
     cdef bint _may_hold(self, object buffer, object now) except -1
     @cython.locals(offset="Py_ssize_t", start="Py_ssize_t", end="Py_ssize_t", size="long long")
     cdef object _synchronise(self, object buffer, object now)

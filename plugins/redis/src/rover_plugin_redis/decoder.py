@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from rover import (
     NEED_MORE,
     RESYNCHRONISED,
     AnyExchange,
-    Attributes,
     Connection,
     Direction,
     Exchange,
@@ -18,43 +17,26 @@ from rover import (
     Outcomes,
     ProtocolBreak,
     Role,
-    Shape,
     StreamBuffer,
 )
 from rover_plugin_redis.commands import (
-    CLIENT,
+    CONFIRMATION,
     CONFIRMATIONS,
-    DISCARD,
-    EXEC,
-    FIRST_KEY,
     KINDS,
     KNOWN,
-    MESSAGES,
+    MESSAGE,
     MONITOR,
-    MULTI,
     PLAIN,
-    QUIT,
-    RESET,
-    SELECT,
-    SHARDED,
-    SUBSCRIBE,
+    REPLY,
     SYNC,
-    UNSUBSCRIBE,
+    UNASKED,
+    UNKNOWN,
 )
+from rover_plugin_redis.exchange import exchange_of
 from rover_plugin_redis.pairing import MAX_WAITING, Command, Pairing
-from rover_plugin_redis.reader import CommandReader, ReplyReader
-from rover_plugin_redis.resp import (
-    BAD,
-    CRLF,
-    DONE,
-    KEPT,
-    MAX_LINE,
-    MAX_NAME,
-    MINUS,
-    NEWLINE,
-    REPLIES,
-    STAR,
-)
+from rover_plugin_redis.resp import BAD, CRLF, DONE, KEPT, MAX_LINE, MAX_NAME, MINUS, NEWLINE, REPLIES, STAR
+from rover_plugin_redis.resp_reader import CommandReader, ReplyReader
+from rover_plugin_redis.session import Session
 from rover_plugin_redis.sniff import OPENING
 
 COMMAND_MEMORY = 400
@@ -71,40 +53,10 @@ UNDECIDED = 4096
 
 INGRESS, EGRESS = Direction
 COMPLETE, ABORTED = Outcome.COMPLETE, Outcome.ABORTED
-PLUS, PUSH = b"+>"
-CODE = re.compile(rb"[A-Z][A-Z0-9_]{0,31}(?=[ \r\n]|\Z)")
-"""What an error begins with, by the custom of Redis."""
 NAME = re.compile(rb"[A-Za-z][A-Za-z0-9._-]*\Z")
 START = re.compile(rb"\*[1-9][0-9]{0,6}\r\n\$[1-9][0-9]?\r\n[A-Za-z]")
 LONGEST_START = 1 + 7 + 2 + 1 + 2 + 2
 """Bytes of a command after a gap that do not tell yet that it is one."""
-KIND = re.compile(rb"[*>][1-9][0-9]{0,2}\r\n\$[1-9][0-9]?\r\n([a-z]+)\r\n")
-KIND_BEGINNING = re.compile(
-    rb"[*>](?:[1-9][0-9]{0,2}(?:\r(?:\n(?:\$(?:[1-9][0-9]?(?:\r(?:\n(?:[a-z]{0,20}\r?)?)?)?)?)?)?)?)?\Z"
-)
-"""What a message begins with that a subscriber gets, and a beginning of that."""
-LONGEST_KIND = 48
-WATCHED = re.compile(rb"\+[0-9]{9,}\.[0-9]+ \[")
-WATCHED_BEGINNING = re.compile(rb"\+[0-9]*(?:\.[0-9]* ?)?\Z")
-"""A line of MONITOR: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`."""
-
-SHAPE = Shape(
-    (
-        "db.operation.name",
-        "db.response.status_code",
-        "error.type",
-        "db.namespace",
-        "redis.key",
-        "redis.request.size",
-        "redis.response.size",
-        "db.system.name",
-    )
-)
-"""What a log says, the most telling first: a terminal shows no more than fits."""
-
-REPLY, MESSAGE, CONFIRMATION, UNASKED, UNKNOWN = range(5)
-"""What comes from the server: the answer to the oldest command; what a subscriber gets; the answer for one of
-several channels; an answer to no command that is known; not known yet."""
 
 
 class RedisDecoder:
@@ -123,6 +75,7 @@ class RedisDecoder:
         self._reply = ReplyReader()
         self._pairing = Pairing()
         self._waiting = self._pairing.waiting
+        self._session = Session(self._pairing)
         self._out: list[Exchange | ProtocolBreak] = []
         self._ready: list[Exchange | ProtocolBreak] = []  # to be passed on next, the first one last
         self._names: dict[bytes, str] = {}  # as they are shown, by how they were sent
@@ -135,11 +88,6 @@ class RedisDecoder:
         self._begin = 0
         # Of the commands:
         self._lost_commands = False  # where the next one begins has to be found
-        self._multi = False
-        self._queued = False  # whether EXEC may change how the connection is read
-        self._selects = False  # or its database
-        self._mute = False  # CLIENT REPLY OFF
-        self._skip = False  # CLIENT REPLY SKIP came before
         # Of the reply that is read:
         self._what = REPLY
         self._reply_owner: int | None = None
@@ -147,11 +95,6 @@ class RedisDecoder:
         # Of the replies:
         self._lost_replies = False  # nothing is to be read until a command waits
         self._size = 0  # bytes of those answers to the oldest command that came before
-        self._total = 0  # channels and patterns that are subscribed to
-        self._patterns = 0
-        self._shards = 0
-        self._monitor = False
-        self._database = "0"  # empty: not known
 
     @property
     def memory(self) -> int:
@@ -245,7 +188,7 @@ class RedisDecoder:
         """A buffer that is new: whether any of it went unseen."""
         if buffer.late or buffer.hidden:
             self._pairing.doubt = True
-            self._database = ""
+            self._session.database = ""
         return buffer
 
     # -- commands ----------------------------------------------------------------------------
@@ -330,9 +273,9 @@ class RedisDecoder:
         command = Command(self._owner, self._start, self._sequence, text, argument, size)
         self._owners += 1
         kind = KINDS.get(text, PLAIN)
-        if (kind or self._skip or self._mute or self._multi) and not self._answers(
-            command, kind, mode, count
-        ):
+        session = self._session
+        unusual = kind or session.skip or session.mute or session.multi
+        if unusual and not session.answers(command, kind, mode, count):
             self._out.append(self._exchange(command, now, COMPLETE, -1, None))
             return
         if len(self._waiting) >= MAX_WAITING:
@@ -341,43 +284,6 @@ class RedisDecoder:
         for over in self._pairing.add(command, missing):
             self._out.append(self._exchange(over, now, ABORTED, -1, None))
         self._lost_replies = False
-
-    def _answers(self, command: Command, kind: int, mode: bytes, count: int) -> bool:
-        """Notes what a command changes. Whether it gets a reply."""
-        if self._multi:
-            if kind in (EXEC, DISCARD, RESET):
-                self._multi = False
-            elif kind != MULTI and kind != QUIT:
-                if kind == SELECT:
-                    self._selects = True
-                elif kind != PLAIN:
-                    self._queued = True
-                kind = PLAIN  # +QUEUED
-        elif kind == MULTI:
-            self._multi = True
-            self._queued = self._selects = False
-        command.kind = kind
-        if kind == SUBSCRIBE:
-            command.due = max(count - 1, 1)
-        elif kind == UNSUBSCRIBE:
-            command.due = count - 1
-        if kind == RESET:
-            self._mute = self._skip = False
-            return True
-        if kind == CLIENT and command.argument.upper() == b"REPLY":
-            mode = mode.upper()
-            if mode == b"ON":
-                self._mute = self._skip = False
-                return True
-            if mode == b"OFF":
-                self._mute = True
-                return False
-            if mode == b"SKIP":
-                self._skip = not self._mute
-                return False
-        answers = not (self._mute or self._skip)
-        self._skip = False
-        return answers
 
     def _find_command(self, buffer: StreamBuffer) -> bool:
         """Goes to the next bytes that look like a command. False when none do yet."""
@@ -412,8 +318,7 @@ class RedisDecoder:
         buffer.skip(buffer.gap)
         self._lose_command(buffer.missing, now)
         self._pairing.doubt = True
-        self._database = ""
-        self._multi = False
+        self._session.lost_commands()
 
     def _lose_command(self, missing: int, now: int) -> None:
         """Where the one that is read ends is not known; that it was sent is, if its name is."""
@@ -446,7 +351,7 @@ class RedisDecoder:
                         return None
                     self._lose_replies(buffer, now)
                     continue
-                what = self._what_is(buffer, data, offset)
+                what = self._session.what_is(buffer, data, offset)
                 if what in (REPLY, CONFIRMATION):
                     oldest = waiting[0]
                     self._reply_owner = oldest.owner
@@ -473,9 +378,11 @@ class RedisDecoder:
                     self._pairing.probation = False
                     # What is left of the reply that was lost, if it was read as one, has more to come.
                     self._pairing.doubt |= len(buffer) > 0 and len(waiting) < 2
-                if what == REPLY or (what == CONFIRMATION and self._confirmed(number, size)):
+                if what == REPLY or (what == CONFIRMATION and self._session.confirmed(number)):
                     return self._complete(size, error, now)
-                if what == UNASKED:
+                if what == CONFIRMATION:
+                    self._size += size
+                elif what == UNASKED:
                     self._pairing.unasked()
             elif state == BAD:
                 self._pairing.doubt |= self._pairing.probation
@@ -493,65 +400,6 @@ class RedisDecoder:
                 self._lose_replies(buffer, now)
         return None
 
-    def _what_is(self, buffer: StreamBuffer, data: bytes | bytearray, offset: int) -> int:
-        """What the server begins to send."""
-        first = data[offset]
-        oldest = self._waiting[0] if self._waiting else None
-        if first == PUSH:
-            return self._kind(data, offset)
-        if first == STAR:
-            subscribes = oldest is not None and oldest.kind in (SUBSCRIBE, UNSUBSCRIBE)
-            if self._total or self._shards or subscribes or self._pairing.doubt:
-                kind = self._kind(data, offset)
-                if kind != REPLY:
-                    return kind
-        elif first == PLUS and self._monitor:
-            if WATCHED.match(data, offset):
-                return MESSAGE
-            if WATCHED_BEGINNING.match(data[offset : offset + LONGEST_KIND]):
-                return UNKNOWN
-        if oldest is None or 0 < buffer.since < oldest.start:
-            return UNASKED
-        return REPLY
-
-    def _kind(self, data: bytes | bytearray, offset: int) -> int:
-        """Of an aggregate that may be a message, by its first element."""
-        match = KIND.match(data, offset)
-        pushed = data[offset] == PUSH
-        if match is None:
-            head = data[offset : offset + LONGEST_KIND]
-            if len(head) < LONGEST_KIND and KIND_BEGINNING.match(head):
-                return UNKNOWN
-            return MESSAGE if pushed else REPLY
-        kind = match[1]
-        if kind in CONFIRMATIONS:
-            oldest = self._waiting[0] if self._waiting else None
-            if oldest is not None and oldest.name.lower().encode() == kind and oldest.kind != PLAIN:
-                return CONFIRMATION
-            return MESSAGE
-        return MESSAGE if pushed or kind in MESSAGES else REPLY
-
-    def _confirmed(self, number: int, size: int) -> bool:
-        """The answer for one channel; `number` is what remains. Whether it is the last one."""
-        command = self._waiting[0]
-        class_ = command.name[0]
-        if class_ == "P":
-            self._patterns = max(self._patterns + number - self._total, 0)
-        if command.name in SHARDED:
-            self._shards = max(number, 0)
-            left = self._shards
-        else:
-            self._total = max(number, 0)
-            left = self._patterns if class_ == "P" else self._total - self._patterns
-        if command.due:
-            command.due -= 1
-            last = not command.due
-        else:  # all of them, however many there are
-            last = left <= 0 or self._pairing.doubt
-        if not last:
-            self._size += size
-        return last
-
     def _complete(self, size: int, error: bytes | None, now: int) -> Exchange:
         """The oldest command has its reply."""
         command = self._pairing.answer()
@@ -560,30 +408,8 @@ class RedisDecoder:
         outcome = COMPLETE if command.whole else ABORTED
         exchange = self._exchange(command, now, outcome, size, error)
         if command.kind:
-            self._changed(command, error)
+            self._session.changed(command, error)
         return exchange
-
-    def _changed(self, command: Command, error: bytes | None) -> None:
-        """What a command has changed, by its reply."""
-        kind = command.kind
-        if kind == MULTI:
-            if error is not None:
-                self._multi = False
-                self._pairing.doubt |= bool(self._waiting)
-        elif error is not None:
-            return
-        elif kind == SELECT:
-            self._database = command.argument[:20].decode() if command.argument.isdigit() else ""
-        elif kind == MONITOR:
-            self._monitor = True
-        elif kind == EXEC:
-            self._pairing.doubt |= self._queued
-            if self._selects:
-                self._database = ""
-        elif kind == RESET:
-            self._database = "0"
-            self._total = self._patterns = self._shards = 0
-            self._monitor = False
 
     def _may_hold(self, buffer: StreamBuffer, now: int) -> bool:
         """Whether a reply may have come before the record of its command; see HOLD."""
@@ -637,11 +463,11 @@ class RedisDecoder:
         for command in over:
             self._out.append(self._exchange(command, now, ABORTED, -1, None))
             if command.kind == MONITOR:
-                self._monitor = True
+                self._session.monitor = True
             elif command.kind:
-                self._database = ""
+                self._session.database = ""
         if self._pairing.doubt:
-            self._database = ""
+            self._session.database = ""
         self._lost_replies = not waiting
 
     # -- endings -----------------------------------------------------------------------------
@@ -649,33 +475,8 @@ class RedisDecoder:
     def _exchange(
         self, command: Command, now: int, outcome: Outcome, size: int, error: bytes | None
     ) -> Exchange:
-        """What the log of a command says; `size` is its reply's, -1 where there is none."""
-        code = kind = key = None
-        if error is not None:
-            match = CODE.match(error)
-            code = match[0].decode() if match else None
-            kind = code or "_OTHER"
-        if self._keys and command.argument and command.name in FIRST_KEY:
-            key = command.argument.decode("utf-8", "backslashreplace")
-        cells = (
-            command.name or None,
-            code,
-            kind,
-            self._database or None,
-            key,
-            command.size or None,
-            size if size >= 0 else None,
-            "redis",
-        )
-        return Exchange(
-            owner=command.owner,
-            start=command.start,
-            end=now,
-            name="redis",
-            attributes=cast("Mapping[str, str | int | bool]", Attributes(SHAPE, cells)),
-            outcome=outcome,
-            assumed=command.assumed and size >= 0,
-        )
+        """See `exchange_of`."""
+        return exchange_of(command, now, outcome, size, error, self._session.database, self._keys)
 
     def _abandon(self, now: int) -> None:
         """What waits gets no reply any more."""

@@ -28,7 +28,7 @@ those must not pile up."""
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Verdict(enum.Enum):
+class Failure(enum.Enum):
     """What a failure means for the batch."""
 
     AWAY = "away"
@@ -39,15 +39,15 @@ class Verdict(enum.Enum):
     """Something is wrong with the server or the batch; it may be the batch."""
 
 
-VERDICTS = {
-    "UNAVAILABLE": Verdict.AWAY,
-    "RESOURCE_EXHAUSTED": Verdict.AWAY,
-    "DEADLINE_EXCEEDED": Verdict.AWAY,
-    "CANCELLED": Verdict.AWAY,
-    "ABORTED": Verdict.AWAY,
-    "UNIMPLEMENTED": Verdict.REFUSED,
-    "UNAUTHENTICATED": Verdict.REFUSED,
-    "PERMISSION_DENIED": Verdict.REFUSED,
+FAILURES = {
+    "UNAVAILABLE": Failure.AWAY,
+    "RESOURCE_EXHAUSTED": Failure.AWAY,
+    "DEADLINE_EXCEEDED": Failure.AWAY,
+    "CANCELLED": Failure.AWAY,
+    "ABORTED": Failure.AWAY,
+    "UNIMPLEMENTED": Failure.REFUSED,
+    "UNAUTHENTICATED": Failure.REFUSED,
+    "PERMISSION_DENIED": Failure.REFUSED,
 }
 """Of every other gRPC status: FAULT."""
 
@@ -65,7 +65,7 @@ class BackendError(Exception):
         super().__init__(status.message)
         self.code = status.code
         """Name of the gRPC status."""
-        self.verdict = VERDICTS.get(status.code, Verdict.FAULT)
+        self.failure = FAILURES.get(status.code, Failure.FAULT)
 
 
 class Backend:

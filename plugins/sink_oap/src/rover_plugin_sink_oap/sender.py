@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 
-from rover_plugin_sink_oap.backend import FIXES, Backend, BackendError, Verdict
+from rover_plugin_sink_oap.backend import FIXES, Backend, BackendError, Failure
 from rover_plugin_sink_oap.backlog import Backlog, Entry
 from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.collector import Collector
@@ -179,7 +179,7 @@ class Sender:
                 return
             self.counters[f"failed_{error.code.lower()}"] += 1
             self._backlog.put_back()
-            if error.verdict is Verdict.FAULT:
+            if error.failure is Failure.FAULT:
                 self._faults += 1
                 if self._faults >= MAX_FAULTS:
                     self._faults = 0
@@ -196,7 +196,7 @@ class Sender:
         message = shown(str(error))
         if error.code == DEFECT:
             self._said_refused |= self._say(DEFECT, f"oap: {message}; {OWN_FAULT}")
-        elif error.verdict is Verdict.AWAY:
+        elif error.failure is Failure.AWAY:
             self._say_away(f"{error.code}: {message}")
         else:
             fix = FIXES.get(error.code, "its own log may say why")

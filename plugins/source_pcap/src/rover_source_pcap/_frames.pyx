@@ -6,9 +6,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 
 from rover_source_pcap.tcp cimport Assembler
 
-from rover_source_pcap import clock, frames
+from rover_source_pcap import frames, packet_times
 
-cdef long long MAX_STEP = clock.MAX_STEP
+cdef long long MAX_STEP = packet_times.MAX_STEP
 
 cdef int ETHERNET = 1
 cdef int COOKED = 113
@@ -19,7 +19,7 @@ cdef class Frames:
     cdef Assembler _tcp
     cdef object _plain
     cdef object _one
-    cdef object _clock
+    cdef object _times
     cdef bint _sure
     cdef readonly long long time
     cdef readonly long long packets
@@ -28,7 +28,7 @@ cdef class Frames:
         self._tcp = tcp
         self._plain = frames.Frames(network, tcp)
         self._one = self._plain.one
-        self._clock = clock.Clock()
+        self._times = packet_times.PacketTimes()
 
     @property
     def foreign(self):
@@ -36,7 +36,7 @@ cdef class Frames:
 
     @property
     def absurd(self):
-        return self._clock.absurd
+        return self._times.absurd
 
     def take(self, packets):
         cdef long long time, link_type, start, end, cut
@@ -50,10 +50,10 @@ cdef class Frames:
                 if not self._ordinary(time, link_type, data, start, end, cut):
                     self._one(packet)
             else:
-                self._all(self._clock.judge(packet, self.time))
+                self._all(self._times.judge(packet, self.time))
 
     def flush(self):
-        self._all(self._clock.flush(self.time))
+        self._all(self._times.flush(self.time))
 
     cdef _all(self, list packets):
         """Those whose time was judged; the plain form reads them as well."""
@@ -62,7 +62,7 @@ cdef class Frames:
             self.time = packet[0]
             self.packets += 1
             self._one(packet)
-        self._sure = self._clock.sure
+        self._sure = self._times.sure
 
     cdef bint _ordinary(
         self, long long time, long long link_type, bytes data, long long start, long long end, long long cut

@@ -3,9 +3,9 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from rover_source_pcap import pcap_records, reader
+from rover_source_pcap import capture_reader, pcap_records
 
-cdef long long MAX_PACKET = reader.MAX_PACKET
+cdef long long MAX_PACKET = capture_reader.MAX_PACKET
 cdef long long HEADER = pcap_records.RECORD_HEADER
 
 

@@ -8,7 +8,7 @@ from rover.errors import RoverError, UsageError, file_error
 from rover.files.byte_stream import ByteStream, UnpackError
 from rover.files.gunzip import GZIP, opening_of_packed
 from rover_source_pcap import foreign, pcap, pcapng
-from rover_source_pcap.reader import Damage, Packet, Reader
+from rover_source_pcap.capture_reader import CaptureReader, Damage, Packet
 
 _MAGIC = 4
 
@@ -24,7 +24,7 @@ class CaptureFile:
         self._name = "standard input" if path == "-" else path
         self._path = path
         self._stream: ByteStream | None = None
-        self._reader: Reader | None = None
+        self._reader: CaptureReader | None = None
         self._first = b""
 
     def open(self) -> None:
@@ -90,7 +90,7 @@ class CaptureFile:
             self._stream.close()
 
 
-def reader_for(opening: bytes) -> Reader | None:
+def reader_for(opening: bytes) -> CaptureReader | None:
     """A reader for the format that begins like this, None when we know none."""
     magic = opening[:_MAGIC]
     if magic in pcap.MAGICS:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from rover_source_pcap.clock import MAX_STEP, Clock
+from rover_source_pcap.capture_reader import Packet
 from rover_source_pcap.ip import Network
 from rover_source_pcap.link_types import LINK_TYPES
-from rover_source_pcap.reader import Packet
+from rover_source_pcap.packet_times import MAX_STEP, PacketTimes
 from rover_source_pcap.tcp import Assembler
 
 
@@ -18,7 +18,7 @@ class Frames:
     def __init__(self, network: Network, tcp: Assembler) -> None:  # noqa: ARG002
         """`tcp`: where `network` hands its segments; the compiled form hands it most itself."""
         self._network = network
-        self._clock = Clock()
+        self._times = PacketTimes()
         self.time = 0
         """Of the packet taken last."""
         self.packets = 0
@@ -29,21 +29,21 @@ class Frames:
     @property
     def absurd(self) -> int:
         """How many had a time that was not believed."""
-        return self._clock.absurd
+        return self._times.absurd
 
     def take(self, packets: Iterable[Packet]) -> None:
         """All of them; one whose time is in doubt waits for the next."""
-        clock = self._clock
+        times = self._times
         for packet in packets:
-            if clock.sure and -MAX_STEP <= packet[0] - self.time <= MAX_STEP:
+            if times.sure and -MAX_STEP <= packet[0] - self.time <= MAX_STEP:
                 self.one(packet)
                 continue
-            for judged in clock.judge(packet, self.time):
+            for judged in times.judge(packet, self.time):
                 self.one(judged)
 
     def flush(self) -> None:
         """Takes the packet that waits."""
-        for packet in self._clock.flush(self.time):
+        for packet in self._times.flush(self.time):
             self.one(packet)
 
     def one(self, packet: Packet) -> None:

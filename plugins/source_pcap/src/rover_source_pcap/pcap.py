@@ -6,8 +6,8 @@ import contextlib
 import struct
 from collections.abc import Iterator
 
+from rover_source_pcap.capture_reader import MAX_PACKET, ChunkBuffer, Damage, Packet
 from rover_source_pcap.pcap_records import RECORD_HEADER, whole_records
-from rover_source_pcap.reader import MAX_PACKET, Backlog, Damage, Packet
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_source_pcap._pcap_records import whole_records  # type: ignore[no-redef]
@@ -30,29 +30,29 @@ class PcapReader:
     """One file of the classic format: one link type, one byte order."""
 
     def __init__(self) -> None:
-        self._backlog = Backlog()
+        self._chunks = ChunkBuffer()
         self._order = ""
         self._unit = 0
         self._link_type = 0
 
     def feed(self, chunk: bytes) -> Iterator[Packet]:
-        """See `Reader.feed`."""
-        backlog = self._backlog
-        data = backlog.join(chunk)
+        """See `CaptureReader.feed`."""
+        chunks = self._chunks
+        data = chunks.join(chunk)
         if not data:
             return
         offset = 0
         if not self._order:
             if len(data) < _FILE_HEADER:
-                backlog.keep(data, 0, _FILE_HEADER)
+                chunks.keep(data, 0, _FILE_HEADER)
                 return
             self._begin(data)
             offset = _FILE_HEADER
         packets, offset, wanted = whole_records(data, offset, self._order, self._unit, self._link_type)
         yield from packets
         if wanted > RECORD_HEADER + MAX_PACKET:
-            raise Damage(backlog.offset + offset, f"a packet of {wanted - RECORD_HEADER} bytes")
-        backlog.keep(data, offset, wanted)
+            raise Damage(chunks.offset + offset, f"a packet of {wanted - RECORD_HEADER} bytes")
+        chunks.keep(data, offset, wanted)
 
     def _begin(self, header: bytes) -> None:
         try:
@@ -62,6 +62,6 @@ class PcapReader:
         self._link_type = struct.unpack_from(self._order + "I", header, 20)[0] & _LINK_TYPE
 
     def end(self) -> None:
-        """See `Reader.end`."""
-        if self._backlog.size or not self._order:
-            raise Damage(self._backlog.offset, "the file ends inside a packet")
+        """See `CaptureReader.end`."""
+        if self._chunks.size or not self._order:
+            raise Damage(self._chunks.offset, "the file ends inside a packet")

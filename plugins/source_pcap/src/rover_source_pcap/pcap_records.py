@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from rover_source_pcap.reader import MAX_PACKET, Packet
+from rover_source_pcap.capture_reader import MAX_PACKET, Packet
 
 RECORD_HEADER = 16
 _SECOND = 1_000_000_000

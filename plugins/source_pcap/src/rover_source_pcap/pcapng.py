@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rover.values.records import MAX_NUMBER
-from rover_source_pcap.reader import MAX_PACKET, Backlog, Damage, Packet
+from rover_source_pcap.capture_reader import MAX_PACKET, ChunkBuffer, Damage, Packet
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
 """Type of a section header block: the same in both byte orders."""
@@ -50,7 +50,7 @@ class PcapngReader:
     """One file: sections of either byte order, each with its interfaces."""
 
     def __init__(self) -> None:
-        self._backlog = Backlog()
+        self._chunks = ChunkBuffer()
         self._skip = 0
         """Bytes of an unread block still to pass over."""
         self._begun = False
@@ -68,20 +68,20 @@ class PcapngReader:
         }
 
     def feed(self, chunk: bytes) -> Iterator[Packet]:
-        """See `Reader.feed`."""
-        backlog = self._backlog
+        """See `CaptureReader.feed`."""
+        chunks = self._chunks
         if self._skip:
             skipped = min(self._skip, len(chunk))
             self._skip -= skipped
-            backlog.offset += skipped
+            chunks.offset += skipped
             chunk = chunk[skipped:]
-        data = backlog.join(chunk)
+        data = chunks.join(chunk)
         offset = 0
         size = len(data)
         wanted = _SMALLEST
         while offset + _SMALLEST <= size:
             kind, length = self._head(data, offset)
-            here = backlog.offset + offset
+            here = chunks.offset + offset
             if kind == _SECTION:
                 length = self._section(data, offset, here)
             elif not self._begun:
@@ -111,7 +111,7 @@ class PcapngReader:
                 yield self._timed(kind, data, body, end, here)
             offset += padded
         if data:
-            backlog.keep(data, offset, wanted)
+            chunks.keep(data, offset, wanted)
 
     def _section(self, data: bytes, offset: int, here: int) -> int:
         """Takes the byte order of a new section; returns the length of its header block."""
@@ -186,6 +186,6 @@ class PcapngReader:
         return self._time, interface.link_type, data, start, start + captured, length - captured
 
     def end(self) -> None:
-        """See `Reader.end`."""
-        if self._backlog.size or self._skip or not self._begun:
-            raise Damage(self._backlog.offset, "the file ends inside a block")
+        """See `CaptureReader.end`."""
+        if self._chunks.size or self._skip or not self._begun:
+            raise Damage(self._chunks.offset, "the file ends inside a block")

@@ -16,23 +16,13 @@ Nobody watched an end, so one is chosen to be `local`: the client's. Requests ar
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections import Counter
 from collections.abc import Collection
-from functools import lru_cache
 
-from rover.values.records import (
-    Address,
-    Closed,
-    Direction,
-    Opened,
-    RecordHandler,
-    Role,
-    Syscall,
-    new_detail,
-)
+from rover.values.records import Closed, RecordHandler, Syscall, new_detail
 from rover_source_pcap.pieces import Pieces
+from rover_source_pcap.tcp_connection import PORTS, UNKNOWN, Half, TcpConnection, distance, opened_of
 
 SECOND = 1_000_000_000
 
@@ -66,80 +56,7 @@ _RARE = _FIN | _SYN | _RST
 _MASK = 0xFFFF_FFFF
 _HALF = 0x8000_0000
 _HEADER = struct.Struct(">4xIIBB").unpack_from
-_PORTS = struct.Struct(">HH").unpack
-_MAPPED = bytes(10) + b"\xff\xff"
-_UNKNOWN = -1
-_INGRESS, _EGRESS = int(Direction.INGRESS), int(Direction.EGRESS)
-_CLIENT = Role.CLIENT
 _NO_CALL = int(Syscall.NONE)
-
-
-class _Connection:
-    __slots__ = ("begun", "client", "closed", "first", "id", "late", "reset", "seen", "sequence")
-
-    def __init__(self, begun: int) -> None:
-        self.id = 0
-        """0 until the first detail: what never carries anything is not reported."""
-        self.begun = begun
-        self.seen = begun
-        self.sequence = 0
-        self.late = True
-        """No SYN seen."""
-        self.closed = False
-        self.reset = False
-        self.first: _Half
-        """The half whose segment was seen first."""
-        self.client: _Half | None = None
-
-
-class _Half:
-    """What one end sends."""
-
-    __slots__ = (
-        "acknowledged",
-        "connection",
-        "direction",
-        "ended",
-        "fin",
-        "held",
-        "isn",
-        "key",
-        "next",
-        "orderly",
-        "other",
-        "position",
-        "proven",
-        "since",
-        "stalled",
-    )
-
-    def __init__(self, connection: _Connection, key: bytes) -> None:
-        self.connection = connection
-        self.key = key
-        self.other = self
-        self.direction = _EGRESS
-        self.isn = _UNKNOWN
-        """Sequence number of its SYN."""
-        self.next = _UNKNOWN
-        """Sequence number of the byte at `position`."""
-        self.position = 0
-        """Stream position up to which everything was delivered, or given up."""
-        self.acknowledged = _UNKNOWN
-        """Sequence number up to which the other end has everything."""
-        self.proven = _UNKNOWN
-        """Sequence number, ahead of `next`, up to which the other end had everything when it sent what
-        is delivered already: a record's number was left out for it."""
-        self.since = 0
-        """Time of the first such record (ns)."""
-        self.orderly = False
-        """Nothing is held or proven, no FIN was seen: a segment at `next` can go out."""
-        self.held: Pieces | None = None
-        """What lies after a hole."""
-        self.stalled = 0
-        """When the hole appeared (ns)."""
-        self.fin = _UNKNOWN
-        """Position of a FIN that was seen before all that precedes it."""
-        self.ended = False
 
 
 class Assembler:
@@ -156,8 +73,8 @@ class Assembler:
         self.evicted = 0
         """Connections given up because there were too many."""
         self._ports = frozenset(ports)
-        self._halves: dict[bytes, _Half] = {}
-        self._connections: dict[bytes, _Connection] = {}
+        self._halves: dict[bytes, Half] = {}
+        self._connections: dict[bytes, TcpConnection] = {}
         self._reported = 0
         self._held = 0
         self._aged = 0
@@ -219,7 +136,7 @@ class Assembler:
     def _rare(
         self,
         time: int,
-        half: _Half,
+        half: Half,
         seq: int,
         ack: int,
         flags: int,
@@ -252,7 +169,7 @@ class Assembler:
     def _disorder(
         self,
         time: int,
-        half: _Half,
+        half: Half,
         seq: int,
         ack: int,
         flags: int,
@@ -268,16 +185,16 @@ class Assembler:
         if size == 1 and not flags & (_PSH | _RARE) and self._probes(half, seq):
             self.skipped["keep_alive"] += 1
             return
-        if half.next == _UNKNOWN:
+        if half.next == UNKNOWN:
             half.next = seq
-        ahead = _distance(half.next, seq)
+        ahead = distance(half.next, seq)
         if not -MAX_JUMP <= ahead <= MAX_JUMP:
-            if half.position or half.held is not None or half.isn != _UNKNOWN:
+            if half.position or half.held is not None or half.isn != UNKNOWN:
                 self.skipped["out_of_window"] += 1
                 return
             # All that is known of this stream is an acknowledgement, which cannot be right.
             half.next = seq
-            half.proven = _UNKNOWN
+            half.proven = UNKNOWN
             ahead = 0
         if ahead < 0:
             self.skipped["retransmitted"] += 1
@@ -285,7 +202,7 @@ class Assembler:
             start -= ahead
             ahead = 0
         if size > 0:
-            known = ack if flags & _ACK else _UNKNOWN
+            known = ack if flags & _ACK else UNKNOWN
             self._hold(time, half, half.position + ahead, size, data[start:end], known)
         self._drain(time, half)
         self._settle(time, half)
@@ -294,15 +211,15 @@ class Assembler:
         ):
             self._jump(time, half, held.first)
 
-    def _probes(self, half: _Half, seq: int) -> bool:
+    def _probes(self, half: Half, seq: int) -> bool:
         """Whether a byte that nobody pushed probes the other end (RFC 9293 section 3.8.4, RFC 1122
         section 4.2.3.6): such a byte repeats the last one that was sent, and may hold anything."""
-        if half.next == _UNKNOWN:
+        if half.next == UNKNOWN:
             return half.connection.late
         acknowledged = half.acknowledged
-        return acknowledged != _UNKNOWN and _distance(half.next, seq) > 0 and _distance(seq, acknowledged) > 0
+        return acknowledged != UNKNOWN and distance(half.next, seq) > 0 and distance(seq, acknowledged) > 0
 
-    def _hold(self, time: int, half: _Half, position: int, size: int, payload: bytes, ack: int) -> None:
+    def _hold(self, time: int, half: Half, position: int, size: int, payload: bytes, ack: int) -> None:
         held = half.held
         if held is None:
             if position == half.position:
@@ -316,7 +233,7 @@ class Assembler:
 
     # -- what is delivered -----------------------------------------------------------------
 
-    def _deliver(self, start: int, time: int, half: _Half, size: int, payload: bytes) -> None:
+    def _deliver(self, start: int, time: int, half: Half, size: int, payload: bytes) -> None:
         """The next `size` bytes of a stream, which moved from `start` to `time`; 0 is its end."""
         connection = half.connection
         if not connection.id:
@@ -342,7 +259,7 @@ class Assembler:
             payload,
         )
 
-    def _drain(self, time: int, half: _Half) -> None:
+    def _drain(self, time: int, half: Half) -> None:
         """Delivers what is in order by now, the end of the stream included."""
         held = half.held
         if held is not None:
@@ -353,46 +270,46 @@ class Assembler:
             self._held += held.cost
             if not held:
                 half.held = None
-        if half.fin != _UNKNOWN and half.position >= half.fin:
+        if half.fin != UNKNOWN and half.position >= half.fin:
             self._end(time, half)
-        half.orderly = not (half.held or half.ended or half.fin != _UNKNOWN or half.proven != _UNKNOWN)
+        half.orderly = not (half.held or half.ended or half.fin != UNKNOWN or half.proven != UNKNOWN)
 
-    def _advance(self, time: int, half: _Half, size: int, payload: bytes, ack: int) -> None:
+    def _advance(self, time: int, half: Half, size: int, payload: bytes, ack: int) -> None:
         """Delivers what is in order by now, of a segment that acknowledged `ack`."""
-        start = time if half.proven == _UNKNOWN else half.since - 1
-        if ack != _UNKNOWN:
+        start = time if half.proven == UNKNOWN else half.since - 1
+        if ack != UNKNOWN:
             self._prove(time, half.other, ack)
         half.next = half.next + size & _MASK
         self._caught_up(half)
         self._deliver(start, time, half, size, payload)
 
-    def _caught_up(self, half: _Half) -> None:
+    def _caught_up(self, half: Half) -> None:
         """Forgets what was proven of bytes that are delivered, or given up, by now."""
-        if half.proven != _UNKNOWN and _distance(half.next, half.proven) <= 0:
-            half.proven = _UNKNOWN
+        if half.proven != UNKNOWN and distance(half.next, half.proven) <= 0:
+            half.proven = UNKNOWN
 
-    def _prove(self, time: int, half: _Half, ack: int) -> None:
+    def _prove(self, time: int, half: Half, ack: int) -> None:
         """What is delivered next, by the other end, was sent when that end had this stream up to
         `ack`. If that is more than was delivered, it is not in the file, or not yet."""
-        if half.ended or half.next == _UNKNOWN:
+        if half.ended or half.next == UNKNOWN:
             return
-        ahead = _distance(half.next, ack)
-        if half.fin != _UNKNOWN:
+        ahead = distance(half.next, ack)
+        if half.fin != UNKNOWN:
             ahead = min(ahead, half.fin - half.position)
         if not 0 < ahead <= MAX_JUMP:
             return
         proven = half.next + ahead & _MASK
-        if half.proven == _UNKNOWN:
+        if half.proven == UNKNOWN:
             half.since = time
-        elif _distance(half.proven, proven) <= 0:
+        elif distance(half.proven, proven) <= 0:
             return
         half.proven = proven
         half.orderly = False
         half.connection.sequence += 1
 
-    def _end(self, time: int, half: _Half) -> None:
+    def _end(self, time: int, half: Half) -> None:
         half.ended = True
-        half.fin = _UNKNOWN
+        half.fin = UNKNOWN
         if half.held is not None:
             self._held -= half.held.cost
             half.held = None
@@ -400,30 +317,30 @@ class Assembler:
         if half.other.ended:
             self._close(time, half.connection)
 
-    def _settle(self, time: int, half: _Half) -> None:
+    def _settle(self, time: int, half: Half) -> None:
         """Gives up on holes whose bytes the receiver has: they will not be sent again."""
         acknowledged = half.acknowledged
-        if acknowledged == _UNKNOWN or half.ended or half.connection.closed:
+        if acknowledged == UNKNOWN or half.ended or half.connection.closed:
             return
-        if half.next == _UNKNOWN:
+        if half.next == UNKNOWN:
             # After a SYN the first acknowledgement tells where the stream begins. Joined late, what
             # it acknowledges was before our time, and all that follows is ours to see.
             half.next = acknowledged
             half.orderly = True
             return
-        while half.held is not None or half.fin != _UNKNOWN:
+        while half.held is not None or half.fin != UNKNOWN:
             target = half.held.first if half.held is not None else half.fin
-            if half.position + _distance(half.next, acknowledged) < target:
+            if half.position + distance(half.next, acknowledged) < target:
                 return
             self._jump(time, half, target)
 
-    def _jump(self, time: int, half: _Half, target: int) -> None:
+    def _jump(self, time: int, half: Half, target: int) -> None:
         """Leaves a gap up to the position `target`, where there are data or the end."""
         size = target - half.position
         self.gaps += 1
         self.gap_bytes += size
         half.next = half.next + size & _MASK
-        unproven = half.proven == _UNKNOWN or _distance(half.proven, half.next) > 0
+        unproven = half.proven == UNKNOWN or distance(half.proven, half.next) > 0
         self._caught_up(half)
         if half.held is not None:
             half.connection.sequence += unproven
@@ -436,33 +353,33 @@ class Assembler:
     # -- beginnings and ends ---------------------------------------------------------------
 
     def _selected(self, key: bytes) -> bool:
-        return not self._ports or not self._ports.isdisjoint(_PORTS(key[-4:]))
+        return not self._ports or not self._ports.isdisjoint(PORTS(key[-4:]))
 
-    def _begin(self, time: int, key: bytes) -> _Half:
+    def _begin(self, time: int, key: bytes) -> Half:
         if len(self._connections) >= MAX_CONNECTIONS:
             self._make_room(time)
-        connection = self._connections[key] = _Connection(time)
-        half = connection.first = self._halves[key] = _Half(connection, key)
+        connection = self._connections[key] = TcpConnection(time)
+        half = connection.first = self._halves[key] = Half(connection, key)
         address = len(key) // 2 - 2
         reverse = key[address : 2 * address] + key[:address] + key[-2:] + key[-4:-2]
         if reverse != key:
-            half.other = self._halves[reverse] = _Half(connection, reverse)
+            half.other = self._halves[reverse] = Half(connection, reverse)
             half.other.other = half
         return half
 
-    def _synchronise(self, time: int, half: _Half, seq: int, ack: int, answer: bool) -> _Half | None:
+    def _synchronise(self, time: int, half: Half, seq: int, ack: int, answer: bool) -> Half | None:
         """A SYN: the half it opens, perhaps of a new connection on the same ports; None if bogus."""
         connection, other = half.connection, half.other
         if not connection.closed:
             if half.isn == seq:
                 return half
             begin = half.next - half.position & _MASK
-            fits = half.next == _UNKNOWN or 0 <= _distance(seq + 1 & _MASK, begin) < MAX_LATE_SYN
-            confirmed = answer and other.isn != _UNKNOWN and ack == other.isn + 1 & _MASK
-            if confirmed and half.isn != _UNKNOWN and (half.position or half.held):
+            fits = half.next == UNKNOWN or 0 <= distance(seq + 1 & _MASK, begin) < MAX_LATE_SYN
+            confirmed = answer and other.isn != UNKNOWN and ack == other.isn + 1 & _MASK
+            if confirmed and half.isn != UNKNOWN and (half.position or half.held):
                 self.skipped["bogus_syn"] += 1
                 return None
-            if confirmed or (half.isn == _UNKNOWN and fits):
+            if confirmed or (half.isn == UNKNOWN and fits):
                 self._open(half, seq, answer)
                 return half
         self._forget(time, connection)
@@ -470,80 +387,57 @@ class Assembler:
         self._open(half, seq, answer)
         return half
 
-    def _open(self, half: _Half, seq: int, answer: bool) -> None:
+    def _open(self, half: Half, seq: int, answer: bool) -> None:
         connection = half.connection
         connection.late = False
         connection.client = half.other if answer else half
         half.isn = seq
         if not half.position and not half.held:
             half.next = seq + 1 & _MASK
-            half.proven = _UNKNOWN
-            half.orderly = half.fin == _UNKNOWN and not half.ended
+            half.proven = UNKNOWN
+            half.orderly = half.fin == UNKNOWN and not half.ended
         other = half.other
-        if other.isn == _UNKNOWN and not other.position and not other.held:
+        if other.isn == UNKNOWN and not other.position and not other.held:
             # What was seen of it so far belongs to whoever had the ports before.
-            other.next = other.proven = _UNKNOWN
+            other.next = other.proven = UNKNOWN
             other.orderly = False
 
-    def _report(self, connection: _Connection) -> None:
+    def _report(self, connection: TcpConnection) -> None:
         """The connection carries something: it gets a number and is made known."""
         self._reported += 1
         connection.id = self._reported
-        client = connection.client
-        role = _CLIENT if client is not None else None
-        if client is None:
-            # A guess, and not told as more: servers have the lower port.
-            client = connection.first
-            source, destination = _PORTS(client.key[-4:])
-            if source < destination:
-                client = client.other
-            connection.client = client
-        client.other.direction = _INGRESS
-        client.direction = _EGRESS
-        local, remote = _addresses(client.key)
-        self.handler.opened(
-            Opened(
-                connection=connection.id,
-                time=connection.begun,
-                local=local,
-                remote=remote,
-                role=role,
-                pid=0,
-                late=connection.late,
-                detail=None,
-            )
-        )
+        self.handler.opened(opened_of(connection))
 
-    def _finish(self, time: int, half: _Half, seq: int) -> None:
+    def _finish(self, time: int, half: Half, seq: int) -> None:
         """A FIN, at the sequence number `seq`."""
         if half.connection.closed or half.ended:
             return
-        if half.next == _UNKNOWN:
+        if half.next == UNKNOWN:
             half.next = seq
-        ahead = _distance(half.next, seq)
+        ahead = distance(half.next, seq)
         if not 0 <= ahead <= MAX_JUMP:
             return
         half.fin = half.position + ahead
         self._drain(time, half)
         self._settle(time, half)
 
-    def _reset(self, time: int, half: _Half, seq: int) -> None:
+    def _reset(self, time: int, half: Half, seq: int) -> None:
         connection = half.connection
         if connection.closed:
             return
         # Joined late, an acknowledgement alone does not tell how much was under way.
-        known = half.next != _UNKNOWN and (half.position > 0 or not connection.late)
-        if known and abs(_distance(half.next, seq)) > MAX_RESET_JUMP:
+        known = half.next != UNKNOWN and (half.position > 0 or not connection.late)
+        if known and abs(distance(half.next, seq)) > MAX_RESET_JUMP:
             self.skipped["bogus_rst"] += 1
             return
         connection.reset = True
         self._close(time, connection)
 
-    def _close(self, time: int, connection: _Connection) -> None:
+    def _close(self, time: int, connection: TcpConnection) -> None:
         """The end of a connection; what still waits for a hole is delivered after a gap."""
         client = connection.client or connection.first
         for half in (client, client.other):
-            while not connection.closed and (half.held is not None or half.fin != _UNKNOWN):
+            while not connection.closed and (half.held is not None or half.fin != UNKNOWN):
                 self._jump(time, half, half.held.first if half.held is not None else half.fin)
         if connection.closed:
             return
@@ -554,7 +448,7 @@ class Assembler:
                 Closed(connection=connection.id, time=time, reset=connection.reset, detail=None)
             )
 
-    def _forget(self, time: int, connection: _Connection) -> None:
+    def _forget(self, time: int, connection: TcpConnection) -> None:
         self._close(time, connection)
         first = connection.first
         del self._connections[first.key]
@@ -590,28 +484,3 @@ class Assembler:
         """Nothing follows: every connection ends."""
         for connection in list(self._connections.values()):
             self._forget(time, connection)
-
-
-def _distance(here: int, there: int) -> int:
-    """How far a sequence number is ahead of another (RFC 9293 section 3.4)."""
-    ahead = there - here & _MASK
-    return ahead - (1 << 32) if ahead & 0x8000_0000 else ahead
-
-
-def _addresses(key: bytes) -> tuple[Address, Address]:
-    """(source, destination) of a key."""
-    size = len(key) // 2 - 2
-    source, destination = _PORTS(key[-4:])
-    return (
-        Address(host=_host(key[:size]), port=source),
-        Address(host=_host(key[size : 2 * size]), port=destination),
-    )
-
-
-@lru_cache(4096)
-def _host(packed: bytes) -> str:
-    if len(packed) == 4:
-        return socket.inet_ntop(socket.AF_INET, packed)
-    if packed.startswith(_MAPPED):
-        return socket.inet_ntop(socket.AF_INET, packed[12:])
-    return socket.inet_ntop(socket.AF_INET6, packed)

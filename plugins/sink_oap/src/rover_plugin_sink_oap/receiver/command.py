@@ -42,13 +42,13 @@ def register(app: typer.Typer) -> None:
         Ctrl-C or SIGTERM ends it with the totals; exit code 1 says that a rule was broken.
         """
         from rover_plugin_sink_oap.receiver.grpc_quiet import grpc
-        from rover_plugin_sink_oap.receiver.rules import Stream
+        from rover_plugin_sink_oap.receiver.rules import LogStream
         from rover_plugin_sink_oap.receiver.server import Faults, Receiver
 
         if refuse and refuse not in grpc.StatusCode.__members__:
             raise UsageError(f"--refuse {refuse!r}: {', '.join(grpc.StatusCode.__members__)}")
 
-        def print_stream(stream: Stream) -> None:
+        def print_stream(stream: LogStream) -> None:
             for line in lines(stream, as_json=as_json):
                 typer.echo(line)
             for finding in stream.findings:
@@ -75,11 +75,11 @@ def register(app: typer.Typer) -> None:
             # A signal may be taken by one of gRPC's threads: only between waits is it noticed here.
             time.sleep(PATIENCE)
         receiver.stop(grace=1.0)
-        totals = receiver.ledger.totals
+        totals = receiver.received.totals
         typer.echo(json.dumps({"totals": _figures(totals)}) if as_json else str(totals))
         if totals.broken:
             if quiet:
-                for finding in receiver.ledger.findings[:10]:
+                for finding in receiver.received.findings[:10]:
                     typer.echo(f"rover: stream {finding.stream}: {finding.rule}: {finding.what}", err=True)
             raise typer.Exit(1)
 

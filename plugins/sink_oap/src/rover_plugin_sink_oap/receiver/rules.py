@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     what: str
 
 
-class Totals:
+class Accepted:
     """What was accepted."""
 
     def __init__(self) -> None:
@@ -72,16 +72,16 @@ def _counted(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {n}" for name, n in sorted(counter.items()))
 
 
-class Ledger:
+class Received:
     """What all streams together have brought."""
 
     def __init__(self) -> None:
-        self.totals = Totals()
+        self.totals = Accepted()
         self.findings: list[Finding] = []
         self._calls = _Remembered()
         self._streams = _Remembered()
 
-    def accept(self, stream: Stream) -> bool:
+    def accept(self, stream: LogStream) -> bool:
         """Counts a stream that is answered; False when it is one that came before."""
         totals = self.totals
         totals.streams += 1
@@ -119,11 +119,11 @@ class _Remembered:
         return True
 
 
-Call = tuple[str, int, int, int, int]
+CallKey = tuple[str, int, int, int, int]
 """(operation, local port, remote port, start, end): ns of the node's clock tell calls apart."""
 
 
-class Stream:
+class LogStream:
     """One stream's messages, checked as they come."""
 
     def __init__(self, number: int) -> None:
@@ -132,7 +132,7 @@ class Stream:
         self.findings: list[Finding] = []
         self.exchanges = 0
         self.operations: Counter[str] = Counter()
-        self.calls: list[Call] = []
+        self.calls: list[CallKey] = []
         self._digest = hashlib.sha256()
         self._interfaces: set[int] = set()
         self._connected = False

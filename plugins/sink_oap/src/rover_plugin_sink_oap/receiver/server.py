@@ -11,7 +11,7 @@ from rover import RoverError
 from rover_plugin_sink_oap.backend import METHOD
 from rover_plugin_sink_oap.messages import EBPFAccessLogDownstream, EBPFAccessLogMessage
 from rover_plugin_sink_oap.receiver.grpc_quiet import grpc
-from rover_plugin_sink_oap.receiver.rules import Ledger, Stream
+from rover_plugin_sink_oap.receiver.rules import Received, LogStream
 
 MAX_MESSAGE = 50 << 20
 """Bytes of a message, as the OAP server has it."""
@@ -39,15 +39,15 @@ class Receiver:
         faults: Faults | None = None,
         authentication: str = "",
         credentials: Any = None,
-        accepted: Callable[[Stream], None] | None = None,
+        accepted: Callable[[LogStream], None] | None = None,
     ) -> None:
         """`credentials`: grpc.ServerCredentials for TLS. `accepted` is called with each answered
         stream that is not a repeated one. Raises RoverError when nothing can listen there.
         """
-        self.ledger = Ledger()
+        self.received = Received()
         self.faults = faults or Faults()
         self.changed = threading.Condition()
-        """Notified when a stream has ended; hold it to read the ledger."""
+        """Notified when a stream has ended; hold it to read `received`."""
         self._authentication = authentication
         self._accepted = accepted
         self._stopping = threading.Event()
@@ -85,7 +85,7 @@ class Receiver:
         faults = self.faults
         with self.changed:
             self._number += 1
-            stream = Stream(self._number)
+            stream = LogStream(self._number)
         answered = False
         try:
             self._refuse(faults, context)
@@ -97,11 +97,11 @@ class Receiver:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the receiver ended before its answer was due")
             with self.changed:
                 answered = context.is_active()
-                if answered and self.ledger.accept(stream) and self._accepted is not None:
+                if answered and self.received.accept(stream) and self._accepted is not None:
                     self._accepted(stream)
         finally:
             with self.changed:
-                self.ledger.totals.unanswered += not answered
+                self.received.totals.unanswered += not answered
                 self.changed.notify_all()
         return EBPFAccessLogDownstream()
 

@@ -8,7 +8,7 @@ capture paused, or goes on at another time, as captures that were put together d
 
 from __future__ import annotations
 
-from rover_source_pcap.reader import Packet
+from rover_source_pcap.capture_reader import Packet
 
 SECOND = 1_000_000_000
 MAX_STEP = 20 * SECOND
@@ -19,7 +19,7 @@ EARLIEST, LATEST = 1 << 29, 1 << 32
 2106, when pcap's 32 bits end."""
 
 
-class Clock:
+class PacketTimes:
     """Gives packets with a time to believe, in their order."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-# Types for the compiled form of reader.py.
+# Types for the compiled form of resp_reader.py.
 
 cimport cython
 
@@ -23,7 +23,7 @@ cdef int STAR
 cdef int ZERO
 
 
-cdef class Header:
+cdef class HeaderLine:
     cdef long long number
 
     @cython.locals(line=bytes, size="Py_ssize_t", at="Py_ssize_t", number="long long", digit="int")
@@ -31,7 +31,7 @@ cdef class Header:
 
 
 cdef class CommandReader:
-    cdef Header _header
+    cdef HeaderLine _header
     cdef bint _keys
     cdef public int state
     cdef public long long skip
@@ -44,14 +44,14 @@ cdef class CommandReader:
 
     cpdef reset(self)
     @cython.locals(size="Py_ssize_t", position="Py_ssize_t", long="long long", start="Py_ssize_t", past="long long",
-                   index="long long", kept="long long", text=bytes, header=Header)
+                   index="long long", kept="long long", text=bytes, header=HeaderLine)
     cpdef Py_ssize_t advance(self, object data, Py_ssize_t offset) except -1
     @cython.locals(name=bytes)
     cdef bint _wants(self) except -1
 
 
 cdef class ReplyReader:
-    cdef Header _header
+    cdef HeaderLine _header
     cdef public int state
     cdef public long long skip
     cdef public long long left
@@ -61,6 +61,6 @@ cdef class ReplyReader:
     cdef public long long number
 
     cpdef reset(self)
-    @cython.locals(size="Py_ssize_t", position="Py_ssize_t", end="Py_ssize_t", number="long long", header=Header,
+    @cython.locals(size="Py_ssize_t", position="Py_ssize_t", end="Py_ssize_t", number="long long", header=HeaderLine,
                    start="Py_ssize_t", past="long long", kept="long long", left="long long", stack=list, kind="int")
     cpdef Py_ssize_t advance(self, object data, Py_ssize_t offset) except -1

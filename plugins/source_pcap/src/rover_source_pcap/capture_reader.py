@@ -23,7 +23,7 @@ class Damage(Exception):  # noqa: N818  (what it is, not that it is an error)
         self.what = what
 
 
-class Reader(Protocol):
+class CaptureReader(Protocol):
     """One capture file. Fed whole or byte by byte, it yields the same packets."""
 
     def feed(self, chunk: bytes) -> Iterator[Packet]:
@@ -36,7 +36,7 @@ class Reader(Protocol):
         """The file is over. Raises Damage when it ends inside a packet."""
 
 
-class Backlog:
+class ChunkBuffer:
     """Chunks put together until a record is complete; each byte is joined a bounded number of times."""
 
     __slots__ = ("_chunks", "_size", "_wanted", "offset")

@@ -34,7 +34,7 @@ from rover_plugin_redis.resp import (
 )
 
 
-class Header:
+class HeaderLine:
     """A line that holds a number, such as `$5`."""
 
     __slots__ = ("number",)
@@ -80,7 +80,7 @@ class CommandReader:
 
     def __init__(self, keys: bool) -> None:
         """`keys`: whether the first argument is wanted of every command, and not only of those in ARGUED."""
-        self._header = Header()
+        self._header = HeaderLine()
         self._keys = keys
         self.state = NEED
         self.skip = 0
@@ -165,7 +165,7 @@ class ReplyReader:
     __slots__ = ("_header", "begun", "error", "left", "number", "skip", "stack", "state")
 
     def __init__(self) -> None:
-        self._header = Header()
+        self._header = HeaderLine()
         self.state = NEED
         self.skip = 0
         """Bytes to be passed over before the next one is looked at."""
