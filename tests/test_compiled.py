@@ -309,6 +309,22 @@ def test_lines_are_the_same_bytes():
         ),
         CONNECTION.replace(process=Process(pid=1, name="c", attributes={"pod": "\ud800", "n": 1 << 61})),
     ]
+    described = [{}, {"pod": "a"}, {"pod": "b", "url.path": 7}, {"tls": 0}]
+    others = [
+        CONNECTION.replace(
+            id=rng.getrandbits(64),
+            local=Address(host=rng.choice(["1.2.3.4", *TEXTS]), port=rng.choice([0, 65535, *VALUES])),
+            role=rng.choice([*Role, *Role, None]),
+            process=rng.choice([None, *([process] * 3)]),
+            tls=rng.choice([False, False, False, True, None, 0]),
+        )
+        for process in (
+            Process(pid=pid, name=name, attributes=attributes)
+            for pid in (0, 1, 2**31, True)
+            for name in ("nginx", *TEXTS)
+            for attributes in described
+        )
+    ]
     keys = ["http.request.method", "url.path", "a", "é", 'q"', "tls", "timestamp", "rover.outcome", *TEXTS]
     for syscalls in (True, False):
         plain, compiled = line.Lines(syscalls), _line.Lines(syscalls)
@@ -324,7 +340,7 @@ def test_lines_are_the_same_bytes():
                 for _ in range(rng.randrange(3))
             )
             log = AccessLog(
-                connection=rng.choice(connections),
+                connection=rng.choice(rng.choice([connections, others])),
                 start=rng.choice([0, 5, 10**9 - 1, 10**18]),
                 end=rng.choice([0, 7, 10**19]),
                 protocol=rng.choice(["", "http", 'p"']),
