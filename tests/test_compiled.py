@@ -15,6 +15,7 @@ import pytest
 from rover import AccessLog, Address, Connection, Detail, Outcome, Process, Role
 from rover.http import traceparent
 from rover_plugin_http1 import head_fields, ordinary
+from rover_plugin_http1.startline import split_request_line
 from rover_plugin_http2 import fields, header_blocks
 from rover_plugin_http2.undecodable import Undecodable
 from rover_plugin_sink_log import line
@@ -112,6 +113,23 @@ def test_heads_are_ordinary_to_both_or_to_none(name, heads):
         assert read(compiled(bytearray(head), 0, len(head))) == expected, head
         accepted += expected is not None
     assert 1_000 < accepted < 19_000
+
+
+def test_request_lines_are_ordinary_to_both_or_to_none_and_open_a_request():
+    from rover_plugin_http1 import _ordinary
+
+    rng = random.Random(6)
+    opening = 0
+    for _ in range(20_000):
+        head = mutated(rng, rng.choice(REQUESTS))[: rng.choice([0, 15, 20, 30, 200])]
+        limit = rng.choice([0, 10, 15, 20, 1000])
+        expected = ordinary.opens_ordinary_request(head, limit)
+        assert _ordinary.opens_ordinary_request(head, limit) is expected, (head, limit)
+        assert _ordinary.opens_ordinary_request(bytearray(head), limit) is expected, (head, limit)
+        if expected:
+            opening += 1
+            assert split_request_line(head[:limit].partition(b"\n")[0]), head
+    assert 1_000 < opening < 19_000
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 5), (3, 3), (0, 6), (5, 2)])
