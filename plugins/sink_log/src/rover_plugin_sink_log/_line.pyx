@@ -77,9 +77,9 @@ cdef inline long long time_of(object value) except? -1:
     return bounded(number_of(value))
 
 
-cdef inline Py_ssize_t place_of(size_t address) noexcept:
-    """Knuth's multiplicative hash: of addresses, the low bits are all alike."""
-    return <Py_ssize_t>((<uint64_t>address * <uint64_t>0x9E3779B97F4A7C15) >> (64 - PLACE_BITS))
+cdef inline Py_ssize_t place_of(uint64_t connection) noexcept:
+    """Knuth's multiplicative hash of a connection's number, whatever sources number them by."""
+    return <Py_ssize_t>((connection * <uint64_t>0x9E3779B97F4A7C15) >> (64 - PLACE_BITS))
 
 
 cdef int unlike(frozenset said, names) except -1:
@@ -94,7 +94,7 @@ cdef int unlike(frozenset said, names) except -1:
 cdef class Known:
     """A connection whose second line has been written."""
 
-    cdef Connection connection  # so that no other one can have its address
+    cdef Connection connection
     cdef bytes about  # what precedes the attributes of each line
     cdef frozenset said  # the names of what its process has; None where it has nothing
 
@@ -107,7 +107,7 @@ cdef class Lines:
     cdef bytes _stamp  # and what precedes its fraction
     cdef bint _syscalls
     cdef list _known  # by place; None where there is none
-    cdef size_t _seen[PLACES]  # the connection whose line was written last, by place: an address, not a reference
+    cdef uint64_t _seen[PLACES]  # the number of the connection whose line was written last, by place
     cdef Process _process  # the last one that plugins have described
     cdef bytes _described  # what its lines have of it, encoded
     cdef frozenset _said  # the names of that
@@ -202,21 +202,20 @@ cdef class Lines:
     cdef frozenset _introduce(self, Connection connection):
         """What all lines of a connection say of it, ahead of the exchange. Returns the names of what its
         process has. Most connections have one line: what is said is kept when there is a second one."""
-        cdef size_t address = <size_t><PyObject *>connection
-        cdef Py_ssize_t place = place_of(address), begin = self._size
+        cdef Py_ssize_t place = place_of(connection.id), begin = self._size
         cdef frozenset said
         cdef Known known = self._known[place]
         if known is not None and known.connection is connection:
             self._put(known.about)
             return known.said
         said = self._about(connection)
-        if self._seen[place] == address:
+        if self._seen[place] == connection.id:
             known = Known.__new__(Known)
             known.connection = connection
             known.about = PyBytes_FromStringAndSize(self._out + begin, self._size - begin)
             known.said = said
             self._known[place] = known
-        self._seen[place] = address
+        self._seen[place] = connection.id
         return said
 
     cdef frozenset _about(self, Connection connection):
