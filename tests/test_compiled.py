@@ -254,16 +254,21 @@ def test_packed_fields_are_found_alike():
     rng = random.Random(7)
     names = [":method", ":path", "cookie", "x-long", "x-e", "te", "nosuch", "", "a\nb", "x"]
     odd = [b"a\nb\0c", b"\0", b"x\0\n", b"x-e\0\xff\xfe", b"cookie\0", b":late\0x", b"te\0\0\0", b"x\xff\0y"]
+    odd += [
+        b":status\0" + value
+        for value in (b"200", b"099", b"", b"20", b"2000", b"2a0", b"\xd9\xa1\xd9\xa2\xd9\xa3")
+    ]
     for _ in range(5_000):
         lines = [
             f"{name}\0{value}".encode() for name, value in rng.sample(FIELDS, rng.randrange(len(FIELDS)))
         ]
         lines += rng.sample(odd, rng.choice([0, 0, 1, 3]))
         rng.shuffle(lines)
-        packed = fields.split(lines)
-        assert _fields.split(lines) == packed, lines
+        packed = fields.pack_apart(lines)
+        assert _fields.pack_apart(lines) == packed, lines
         for part in packed:
-            plain, compiled = fields.PackedHeaders(part), _fields.PackedHeaders(part)
+            plain, compiled = fields.packed_headers(part), _fields.packed_headers(part)
+            assert fields.status_of(part) == _fields.status_of(part)
             assert list(compiled) == list(plain)
             for name in names:
                 value = fields.value_of(part, name)

@@ -158,15 +158,12 @@ cdef bytes behind(const char *head, Py_ssize_t size, Block *block):
     return made
 
 
+cpdef HeaderBlocks new_blocks():
+    return HeaderBlocks()
+
+
 @cython.final
 cdef class HeaderBlocks:
-    cdef list _entries  # the oldest first; those evicted are None, until they are half of all
-    cdef Py_ssize_t _evicted
-    cdef Py_ssize_t _maximum
-    cdef Py_ssize_t _size
-    cdef Py_ssize_t _since  # entries added since the older ones are in doubt; -1 when none are
-    cdef long long _limit
-
     def __init__(self):
         self._entries = []
         self._evicted = 0
@@ -174,16 +171,12 @@ cdef class HeaderBlocks:
         self._size = 0
         self._since = -1
 
-    @property
-    def memory(self):
-        return self._size + (len(self._entries) - self._evicted) * ENTRY_OVERHEAD
-
-    def doubt(self):
+    cpdef doubt(self):
         if self._since > 0:
             self.settle(False)
         self._since = 0
 
-    def settle(self, bint nothing_added):
+    cpdef settle(self, bint nothing_added):
         cdef Py_ssize_t since = self._since
         self._since = -1
         if since < 0 or nothing_added:
@@ -192,7 +185,7 @@ cdef class HeaderBlocks:
             self._drop()
         self._tidy()
 
-    def decode(self, bytes block not None, limit):
+    cpdef list decode(self, bytes block, object limit):
         cdef Block left
         cdef unsigned char first
         cdef Py_ssize_t index, room = MAX_LIST
@@ -254,10 +247,11 @@ cdef class HeaderBlocks:
         if size > self._maximum:
             self._entries.clear()
             self._evicted = 0
-            self._size = 0
+            self._size = self.memory = 0
             return 0
         self._entries.append(line)
         self._size += size
+        self.memory += size + ENTRY_OVERHEAD
         if self._since >= 0:
             self._since += 1
         return self._evict()
@@ -281,6 +275,7 @@ cdef class HeaderBlocks:
         self._entries[self._evicted] = None
         self._evicted += 1
         self._size -= PyBytes_GET_SIZE(line) + OVERHEAD
+        self.memory -= PyBytes_GET_SIZE(line) + OVERHEAD + ENTRY_OVERHEAD
         return 0
 
     cdef int _tidy(self) except -1:

@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rover import NEED_MORE, Connection, Direction, Outcomes, ProtocolBreak, Role, StreamBuffer
+from rover import NEED_MORE, Connection, Direction, Outcomes, ProtocolBreak, Role
 from rover.http import HttpRequest, HttpStream
+from rover.streams.buffer import StreamBuffer
 from rover_plugin_http2 import frames
 from rover_plugin_http2.frames import (
     CONTINUATION,
@@ -37,12 +38,12 @@ from rover_plugin_http2.frames import (
     SETTINGS,
     STREAM_MASK,
 )
-from rover_plugin_http2.header_blocks import MAX_BLOCK, HeaderBlocks
+from rover_plugin_http2.header_blocks import MAX_BLOCK, new_blocks
 from rover_plugin_http2.streams import Streams
 from rover_plugin_http2.undecodable import Undecodable
 
 with contextlib.suppress(ImportError):  # not compiled
-    from rover_plugin_http2._header_blocks import HeaderBlocks  # type: ignore[no-redef]
+    from rover_plugin_http2._header_blocks import new_blocks  # type: ignore[no-redef]
 
 INGRESS, EGRESS = Direction
 
@@ -83,7 +84,7 @@ class Side:
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
         self.opposite = EGRESS if direction is INGRESS else INGRESS
-        self.blocks = HeaderBlocks()
+        self.blocks = new_blocks()
         self.memory = 0
         """What `blocks` takes."""
         self.max_frame_size = DEFAULT_MAX_FRAME_SIZE
