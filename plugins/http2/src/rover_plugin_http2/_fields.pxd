@@ -10,6 +10,5 @@ cdef class PackedHeaders(Headers):
 
 
 cpdef PackedHeaders packed_headers(bytes packed)
-cpdef tuple pack_apart(list lines)
 cpdef object value_of(bytes packed, str name)
 cpdef int status_of(bytes pseudo) except? -3

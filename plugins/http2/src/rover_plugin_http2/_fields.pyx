@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False
 # The compiled form of fields.py.
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp
 
 from rover.values.http cimport Headers
 
@@ -14,36 +14,6 @@ cdef enum:
     INVALID = -2
 
 assert (fields.ABSENT, fields.INVALID) == (ABSENT, INVALID)
-
-
-cpdef tuple pack_apart(list lines):
-    cdef Py_ssize_t pseudo = 0, others = 0, size, crumbs = 0
-    cdef bytes line, first, second
-    cdef const char *text
-    cdef char *at
-    for line in lines:
-        text = PyBytes_AS_STRING(line)
-        size = PyBytes_GET_SIZE(line)
-        if size >= 7 and memcmp(text, b"cookie\0", 7) == 0:
-            crumbs += 1
-        if crumbs > 1 or memchr(text, 10, size) != NULL:
-            return fields.pack_apart(lines)
-        if text[0] == 58 and not others:  # a colon
-            pseudo += size + 1
-        else:
-            others += size + 1
-    first = PyBytes_FromStringAndSize(NULL, pseudo)
-    second = PyBytes_FromStringAndSize(NULL, others)
-    at = PyBytes_AS_STRING(first)
-    for line in lines:
-        if pseudo == 0:  # once: after that it is negative
-            at = PyBytes_AS_STRING(second)
-        size = PyBytes_GET_SIZE(line)
-        at[0] = 10
-        memcpy(at + 1, PyBytes_AS_STRING(line), size)
-        at += size + 1
-        pseudo -= size + 1
-    return first, second
 
 
 cdef const char *found(bytes packed, const char *name, Py_ssize_t size, Py_ssize_t *length) noexcept:

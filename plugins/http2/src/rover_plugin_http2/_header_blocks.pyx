@@ -4,16 +4,18 @@
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcpy
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.string cimport memchr, memcmp, memcpy
 
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-from rover_plugin_http2 import frames, header_blocks
+from rover_plugin_http2 import fields, frames, header_blocks
 from rover_plugin_http2.undecodable import Undecodable
 
 cdef enum:
     OVERHEAD = 31  # a line has its NUL besides name and value; RFC 7541 counts 32
     SCRATCH = 1024  # bytes of a string that are decoded on the stack; longer ones are rare
+    PACKED = 2048  # bytes of a block's lines on the stack; longer ones are rare
     SYMBOL = 1  # in Step.found: a symbol is complete
     END_OF_STRING = 2  # in Step.found: the code that nobody sends
 
@@ -158,6 +160,33 @@ cdef bytes behind(const char *head, Py_ssize_t size, Block *block):
     return made
 
 
+cdef int append(Packed *out, const char *line, Py_ssize_t size) except -1:
+    cdef char *at
+    cdef char *made
+    if out.room - out.size <= size:
+        made = <char *>PyMem_Realloc(out.heap, 2 * (out.size + size + 1))
+        if made == NULL:
+            raise MemoryError
+        if out.heap == NULL:
+            memcpy(made, out.at, out.size)
+        out.at = out.heap = made
+        out.room = 2 * (out.size + size + 1)
+    if line[0] == 58 and out.pseudo == out.size:  # a colon
+        out.pseudo += size + 1
+    elif size >= 7 and memcmp(line, b"cookie\0", 7) == 0:
+        out.crumbs += 1
+    at = out.at + out.size
+    out.size += size + 1
+    at[0] = 10
+    at += 1
+    memcpy(at, line, size)
+    while True:  # a line feed is replaced as `fields.pack` does
+        at = <char *>memchr(at, 10, out.at + out.size - at)
+        if at == NULL:
+            return 0
+        at[0] = 32
+
+
 cpdef HeaderBlocks new_blocks():
     return HeaderBlocks()
 
@@ -185,16 +214,32 @@ cdef class HeaderBlocks:
             self._drop()
         self._tidy()
 
-    cpdef list decode(self, bytes block, object limit):
+    cpdef tuple fields(self, bytes block, object limit):
+        """`pack_apart` of the block's lines."""
+        cdef char stack[PACKED]
+        cdef Packed out
+        cdef const unsigned char *begin = <const unsigned char *>PyBytes_AS_STRING(block)
+        self._limit = UNLIMITED if limit is None else limit
+        out.at = stack
+        out.heap = NULL
+        out.room = PACKED
+        out.size = out.pseudo = out.crumbs = 0
+        try:
+            self._read(begin, begin + PyBytes_GET_SIZE(block), &out)
+            if out.crumbs > 1:
+                return fields.pack_apart(out.at[1 : out.size].split(b"\n"))
+            return out.at[: out.pseudo], out.at[out.pseudo : out.size]
+        finally:
+            PyMem_Free(out.heap)
+
+    cdef int _read(self, const unsigned char *at, const unsigned char *end, Packed *out) except -1:
         cdef Block left
         cdef unsigned char first
         cdef Py_ssize_t index, room = MAX_LIST
         cdef bytes line, name
         cdef const char *text
-        cdef list lines = []
-        self._limit = UNLIMITED if limit is None else limit
-        left.at = <const unsigned char *>PyBytes_AS_STRING(block)
-        left.end = left.at + PyBytes_GET_SIZE(block)
+        left.at = at
+        left.end = end
         while left.at < left.end:
             first = left.at[0]
             left.at += 1
@@ -204,7 +249,7 @@ cdef class HeaderBlocks:
                     raise Undecodable("hpack", "index 0")
                 line = <bytes>STATIC[index - 1] if index <= STATIC_COUNT else self._entry(index)
             elif first & 0xE0 == 0x20:  # a change of the table's size
-                if lines:
+                if out.size:
                     raise Undecodable("hpack", "a table size update after a field")
                 self._resize(integer(&left, 0x1F))
                 continue
@@ -230,8 +275,8 @@ cdef class HeaderBlocks:
             room -= PyBytes_GET_SIZE(line) + OVERHEAD
             if room < 0:
                 raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
-            lines.append(line)
-        return lines
+            append(out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+        return 0
 
     cdef bytes _entry(self, Py_ssize_t index):
         """A dynamic entry; index FIRST_DYNAMIC is the newest."""

@@ -379,17 +379,17 @@ class Http2Decoder:
             block += _continuations(data, buffer.offset + first, buffer.offset + size)
         if side.doubted:
             self._settle(side, kind, number)
-        lines = side.blocks.decode(block, side.max_table_size if self._knows_limits(side) else None)
+        pseudo, fields = side.blocks.fields(block, side.max_table_size if self._knows_limits(side) else None)
         side.memory = side.blocks.memory
         if not side.trusted:
-            _check_names(lines)
+            _check_names(pseudo + fields)
             side.trusted = True
         streams, way, since = self._streams, side.direction, buffer.since
         if kind == PUSH_PROMISE:
-            stream = streams.promised(way, promised, lines, len(block), since, now)
+            stream = streams.promised(way, promised, pseudo, fields, len(block), since, now)
         else:
             ends = bool(flags & END_STREAM)
-            stream = streams.headers(way, number, lines, len(block), since, now, ends)
+            stream = streams.headers(way, number, pseudo, fields, len(block), since, now, ends)
         if self.role is None and streams.client is not None:
             self._found_client(streams.client)
         done = None if stream is None else streams.finished(stream)
@@ -547,9 +547,9 @@ def _continuations(data: bytes | bytearray, position: int, end: int) -> bytes:
     return b"".join(fragments)
 
 
-def _check_names(lines: list[bytes]) -> None:
+def _check_names(packed: bytes) -> None:
     """The first header block of a direction joined late: do these look like fields?"""
-    for line in lines:
+    for line in packed.split(b"\n")[1:]:
         if _FIELD_NAME.match(line) is None:
             raise Undecodable("framing", f"a field named {line[: line.index(0)][:40]!r}")
 

@@ -4,7 +4,7 @@ cimport cython
 
 from rover.values.http cimport new_request, new_response, new_stream
 
-from rover_plugin_http2._fields cimport pack_apart, packed_headers, status_of, value_of
+from rover_plugin_http2._fields cimport packed_headers, status_of, value_of
 
 cdef int ABSENT
 
@@ -78,9 +78,9 @@ cdef class Streams:
     cpdef bint may_exist(self, long long number, long long missing) except -1
     @cython.locals(request=Message, response=Message)
     cdef bint _may_be_over(self, Stream stream) except -1
-    @cython.locals(stream=Stream, answered=Stream, message=Message, pseudo=bytes, fields=bytes, status=int)
+    @cython.locals(stream=Stream, answered=Stream, message=Message, status=int)
     cpdef Stream headers(
-        self, object direction, object number, list lines, long long size, long long start, object now, bint end
+        self, object direction, object number, bytes pseudo, bytes fields, long long size, long long start, object now, bint end
     )
     cdef _check_open(self, Message message)
     @cython.locals(stream=Stream)
@@ -93,7 +93,7 @@ cdef class Streams:
     )
     @cython.locals(stream=Stream)
     cpdef Stream promised(
-        self, object direction, long long number, list lines, long long size, long long start, object now
+        self, object direction, long long number, bytes pseudo, bytes fields, long long size, long long start, object now
     )
     @cython.locals(opened="bint")
     cpdef check_opened(self, object direction, long long number, object reason, object found)

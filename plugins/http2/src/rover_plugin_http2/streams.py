@@ -14,12 +14,11 @@ from rover.http import Headers, HttpRequest, HttpStream
 from rover.values.exchange import Outcome
 from rover.values.http import new_request, new_response, new_stream
 from rover.values.records import Direction
-from rover_plugin_http2.fields import ABSENT, needed, pack, pack_apart, packed_headers, status_of, value_of
+from rover_plugin_http2.fields import ABSENT, needed, pack, packed_headers, status_of, value_of
 from rover_plugin_http2.undecodable import Undecodable
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_plugin_http2._fields import (  # type: ignore[no-redef]
-        pack_apart,
         packed_headers,
         status_of,
         value_of,
@@ -312,17 +311,17 @@ class Streams:
         self,
         direction: Direction,
         number: int,
-        lines: list[bytes],
+        pseudo: bytes,
+        fields: bytes,
         size: int,
         start: int,
         now: int,
         end: bool,
     ) -> Stream | None:
-        """A header block: a request, a response or trailers, as its fields tell.
+        """A header block, packed: a request, a response or trailers, as its fields tell.
 
         Returns the stream when it is to be logged. Raises Undecodable.
         """
-        pseudo, fields = pack_apart(lines)
         if (method := value_of(pseudo, ":method")) is not None:
             self.found_client(direction)
             stream = self._requested(number, now)
@@ -408,14 +407,20 @@ class Streams:
         return stream
 
     def promised(
-        self, direction: Direction, number: int, lines: list[bytes], size: int, start: int, now: int
+        self,
+        direction: Direction,
+        number: int,
+        pseudo: bytes,
+        fields: bytes,
+        size: int,
+        start: int,
+        now: int,
     ) -> Stream | None:
         """A PUSH_PROMISE: the request that stream `number` will answer, complete."""
         self.found_client(_opposite(direction))
         if number & 1 or number <= self._last_promise:
             raise Undecodable("framing", f"stream {number} promised after stream {self._last_promise}")
         self._last_promise = number
-        pseudo, fields = pack_apart(lines)
         if not _well_formed(pseudo, value_of(pseudo, ":method")):
             return None
         if self.tight:
