@@ -624,7 +624,8 @@ def test_decoding_a_block_grows_as_its_bytes_do(case):
 
     def decode(size):
         with contextlib.suppress(Undecodable):
-            new_blocks().fields(b"\x3f\xe1\xff\x03" + BLOCKS[case][:size], None)
+            block = b"\x3f\xe1\xff\x03" + BLOCKS[case][:size]
+            new_blocks().fields(block, 0, len(block), None)
 
     sizes = (MAX_BLOCK // 16, MAX_BLOCK // 2)
     quick, long = (spent(lambda size=size: [decode(size) for _ in range(20)]) for size in sizes)

@@ -21,7 +21,7 @@ cdef class HeaderBlocks:
 
     cpdef doubt(self)
     cpdef settle(self, bint nothing_added)
-    cpdef tuple fields(self, bytes block, object limit)
+    cpdef tuple fields(self, object data, Py_ssize_t start, Py_ssize_t end, object limit)
     cdef int _read(self, const unsigned char *at, const unsigned char *end, Packed *out) except -1
     cdef bytes _entry(self, Py_ssize_t index)
     cdef int _add(self, bytes line) except -1

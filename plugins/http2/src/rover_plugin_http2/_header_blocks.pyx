@@ -5,6 +5,7 @@ cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
@@ -16,8 +17,8 @@ cdef enum:
     OVERHEAD = 31  # a line has its NUL besides name and value; RFC 7541 counts 32
     SCRATCH = 1024  # bytes of a string that are decoded on the stack; longer ones are rare
     PACKED = 2048  # bytes of a block's lines on the stack; longer ones are rare
-    SYMBOL = 1  # in Step.found: a symbol is complete
-    END_OF_STRING = 2  # in Step.found: the code that nobody sends
+    LONGEST = 30  # bits of a code
+    END_OF_STRING = 256  # the symbol that nobody sends
 
 cdef tuple STATIC = header_blocks.STATIC
 cdef tuple STATIC_NAMES = header_blocks.STATIC_NAMES
@@ -32,40 +33,38 @@ cdef long long UNLIMITED = header_blocks.UNLIMITED
 # -- Huffman -------------------------------------------------------------------------------------
 
 
-cdef struct Step:
-    unsigned char prefix  # of codes, that these four bits leave
-    unsigned char found
+cdef struct Short:
     unsigned char symbol
+    unsigned char length  # of its code; 0 where that is longer than these eight bits
 
 
-cdef Step STEPS[256][16]  # by prefix, of which there are as many as symbols less one, and four bits
-cdef bint MAY_END[256]  # by prefix: at most 7 bits, all of them 1
+# The code is canonical: codes of one length are neighbours, and longer ones are greater (RFC 7541 appendix B).
+cdef Short SHORT[256]  # by the next eight bits: most symbols have a code that short
+cdef unsigned int LIMIT[LONGEST + 1]  # by length: what is greater than all codes of it, as LONGEST bits
+cdef unsigned int FIRST[LONGEST + 1]  # by length: its first code
+cdef int PLACE[LONGEST + 1]  # by length: where the symbol of that is in SYMBOLS
+cdef unsigned short SYMBOLS[257]  # in the order of their codes
 
 
 cdef int fill() except -1:
-    cdef int at, bits, bit, found
-    prefixes = {"": 0}
-    symbols = {}
-    for symbol, (code, length) in enumerate(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)):
-        digits = format(code, f"0{length}b")
-        symbols[digits] = symbol
-        for size in range(1, length):
-            prefixes.setdefault(digits[:size], len(prefixes))
-    assert len(prefixes) == 256
-    for prefix, at in prefixes.items():
-        MAY_END[at] = len(prefix) < 8 and "0" not in prefix
-        for bits in range(16):
-            left, found, complete = prefix, 0, 0
-            for digit in format(bits, "04b"):
-                left += digit
-                if left in symbols:
-                    if symbols[left] == 256:
-                        found |= END_OF_STRING
-                    else:
-                        complete = symbols[left]
-                        found |= SYMBOL
-                    left = ""
-            STEPS[at][bits] = Step(prefixes[left], found, complete)
+    cdef int place, bits
+    cdef unsigned int following = 0
+    codes = sorted(
+        (length, code, symbol)
+        for symbol, (code, length) in enumerate(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True))
+    )
+    for place, (length, code, symbol) in enumerate(codes):
+        assert code << LONGEST - length == following
+        if not LIMIT[length]:
+            FIRST[length] = code
+            PLACE[length] = place
+        following += 1 << LONGEST - length
+        LIMIT[length] = following
+        SYMBOLS[place] = symbol
+        if length <= 8:
+            for bits in range(1 << 8 - length):
+                SHORT[code << 8 - length | bits] = Short(symbol, length)
+    assert following == 1 << LONGEST
     return 0
 
 
@@ -74,25 +73,49 @@ fill()
 
 cdef Py_ssize_t huffman(const unsigned char *coded, Py_ssize_t size, unsigned char *plain) except -1:
     """Decodes to `plain`, which takes 8/5 of the size; the shortest code has five bits. The string's size."""
+    cdef const unsigned char *end = coded + size
     cdef unsigned char *begin = plain
-    cdef unsigned char prefix = 0
-    cdef Py_ssize_t at
-    cdef Step step
-    for at in range(size):
-        step = STEPS[prefix][coded[at] >> 4]
-        if step.found:
-            if step.found & END_OF_STRING:
-                raise Undecodable("hpack", "the end-of-string code inside a string")
-            plain[0] = step.symbol
+    cdef uint64_t bits = 0  # the lowest `left` of them are to be decoded
+    cdef int left = 0, length
+    cdef unsigned int window
+    cdef unsigned short symbol
+    cdef Short short
+    while True:
+        while left <= 56 and coded < end:
+            bits = bits << 8 | coded[0]
+            coded += 1
+            left += 8
+        while left >= 8:
+            short = SHORT[bits >> (left - 8) & 0xFF]
+            if not short.length:
+                break
+            plain[0] = short.symbol
             plain += 1
-        step = STEPS[step.prefix][coded[at] & 15]
-        if step.found:
-            if step.found & END_OF_STRING:
-                raise Undecodable("hpack", "the end-of-string code inside a string")
-            plain[0] = step.symbol
-            plain += 1
-        prefix = step.prefix
-    if not MAY_END[prefix]:
+            left -= short.length
+        if left <= 56 and coded < end:
+            continue
+        # A long code is next, or the last bits, after which those of padding are thought.
+        if left >= LONGEST:
+            window = <unsigned int>(bits >> (left - LONGEST))
+        else:
+            window = <unsigned int>(bits << (LONGEST - left)) | (1 << (LONGEST - left)) - 1
+        window &= (1 << LONGEST) - 1
+        short = SHORT[window >> (LONGEST - 8)]
+        length, symbol = short.length, short.symbol
+        if not length:
+            length = 9
+            while not window < LIMIT[length]:
+                length += 1
+            symbol = SYMBOLS[PLACE[length] + <int>((window >> (LONGEST - length)) - FIRST[length])]
+        if length > left:
+            break
+        if symbol == END_OF_STRING:
+            raise Undecodable("hpack", "the end-of-string code inside a string")
+        plain[0] = <unsigned char>symbol
+        plain += 1
+        left -= length
+    # Padding is at most 7 bits, all of them 1.
+    if left > 7 or bits & ((1 << left) - 1) != (1 << left) - 1:
         raise Undecodable("hpack", "a string that ends inside a Huffman code")
     return plain - begin
 
@@ -214,18 +237,25 @@ cdef class HeaderBlocks:
             self._drop()
         self._tidy()
 
-    cpdef tuple fields(self, bytes block, object limit):
-        """`pack_apart` of the block's lines."""
+    cpdef tuple fields(self, object data, Py_ssize_t start, Py_ssize_t end, object limit):
         cdef char stack[PACKED]
         cdef Packed out
-        cdef const unsigned char *begin = <const unsigned char *>PyBytes_AS_STRING(block)
+        cdef const unsigned char *begin
+        if type(data) is bytes:
+            begin = <const unsigned char *>PyBytes_AS_STRING(data)
+        elif type(data) is bytearray:
+            begin = <const unsigned char *>PyByteArray_AS_STRING(data)
+        else:
+            raise TypeError("a header block is in bytes or in a bytearray")
+        if not 0 <= start <= end <= len(data):
+            raise ValueError("a header block outside of its bytes")
         self._limit = UNLIMITED if limit is None else limit
         out.at = stack
         out.heap = NULL
         out.room = PACKED
         out.size = out.pseudo = out.crumbs = 0
         try:
-            self._read(begin, begin + PyBytes_GET_SIZE(block), &out)
+            self._read(begin + start, begin + end, &out)
             if out.crumbs > 1:
                 return fields.pack_apart(out.at[1 : out.size].split(b"\n"))
             return out.at[: out.pseudo], out.at[out.pseudo : out.size]

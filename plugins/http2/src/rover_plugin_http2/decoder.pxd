@@ -75,7 +75,7 @@ cdef class Http2Decoder:
     cdef bint _pass(self, Side side, StreamBuffer buffer, object now) except -1
     @cython.locals(stream=Stream)
     cdef object _end_data(self, Side side)
-    @cython.locals(start="Py_ssize_t", end="Py_ssize_t", size="Py_ssize_t", first="Py_ssize_t", block=bytes,
+    @cython.locals(start="Py_ssize_t", end="Py_ssize_t", size="Py_ssize_t", first="Py_ssize_t",
                    pseudo=bytes, fields=bytes, streams=Streams, stream=Stream, ends="bint")
     cdef object _header_block(
         self, Side side, StreamBuffer buffer, object now, int kind, int flags, object number, long long length

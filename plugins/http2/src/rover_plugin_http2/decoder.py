@@ -373,23 +373,25 @@ class Http2Decoder:
             start += 5
         if start > end:
             raise Undecodable("framing", f"more padding than its {length} bytes hold")
-        block = data[start:end] if type(data) is bytes else bytes(data[start:end])
         if not flags & END_HEADERS:
             first = HEADER_SIZE + length
-            block += _continuations(data, buffer.offset + first, buffer.offset + size)
+            data = bytes(data[start:end]) + _continuations(data, buffer.offset + first, buffer.offset + size)
+            start, end = 0, len(data)
         if side.doubted:
             self._settle(side, kind, number)
-        pseudo, fields = side.blocks.fields(block, side.max_table_size if self._knows_limits(side) else None)
+        pseudo, fields = side.blocks.fields(
+            data, start, end, side.max_table_size if self._knows_limits(side) else None
+        )
         side.memory = side.blocks.memory
         if not side.trusted:
             _check_names(pseudo + fields)
             side.trusted = True
         streams, way, since = self._streams, side.direction, buffer.since
         if kind == PUSH_PROMISE:
-            stream = streams.promised(way, promised, pseudo, fields, len(block), since, now)
+            stream = streams.promised(way, promised, pseudo, fields, end - start, since, now)
         else:
             ends = bool(flags & END_STREAM)
-            stream = streams.headers(way, number, pseudo, fields, len(block), since, now, ends)
+            stream = streams.headers(way, number, pseudo, fields, end - start, since, now, ends)
         if self.role is None and streams.client is not None:
             self._found_client(streams.client)
         done = None if stream is None else streams.finished(stream)

@@ -97,9 +97,9 @@ class HeaderBlocks:
         except IndexError:
             raise Undecodable("hpack", "the block ends inside a field") from None
 
-    def fields(self, block: bytes, limit: int | None) -> tuple[bytes, bytes]:
-        """The same, packed: pseudo-header fields, and the others."""
-        return pack_apart(self.decode(block, limit))
+    def fields(self, data: bytes | bytearray, start: int, end: int, limit: int | None) -> tuple[bytes, bytes]:
+        """The same for a block between two indices, packed: pseudo-header fields, and the others."""
+        return pack_apart(self.decode(bytes(data[start:end]), limit))
 
     def _decode(self, block: bytes) -> list[bytes]:
         lines: list[bytes] = []

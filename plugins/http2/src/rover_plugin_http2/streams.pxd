@@ -7,6 +7,8 @@ from rover.values.http cimport new_request, new_response, new_stream
 from rover_plugin_http2._fields cimport packed_headers, status_of, value_of
 
 cdef int ABSENT
+cdef Py_ssize_t STREAM_MEMORY
+cdef Py_ssize_t MESSAGE_MEMORY
 
 
 cdef class Message:
@@ -59,6 +61,7 @@ cdef class Streams:
     cdef list _goaways
 
     cpdef Stream get(self, object number)
+    @cython.locals(way="Py_ssize_t")
     cpdef bint is_late(self, object direction) except -1
     cpdef found_client(self, object direction)
     @cython.locals(message=Message)

@@ -196,9 +196,10 @@ class Streams:
 
     def is_late(self, direction: Direction) -> bool:
         """Whether something may have been sent in a direction before we looked."""
-        if not self.preface or self.lost[direction]:
+        way = int(direction)
+        if not self.preface or self.lost[way]:
             return True
-        return direction is not self.client and not self.opened[direction]
+        return direction is not self.client and not self.opened[way]
 
     def found_client(self, direction: Direction) -> None:
         """The requests go this way. Raises Undecodable when it is known that they do not."""
