@@ -11,10 +11,13 @@ from pathlib import Path
 
 import hpack
 import pytest
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 from rover import AccessLog, Address, Connection, Detail, Outcome, Process, Role
 from rover.http import traceparent
 from rover_plugin_http1 import head_fields, ordinary
+from rover_plugin_http1.startline import split_request_line
 from rover_plugin_http2 import fields, header_blocks
 from rover_plugin_http2.undecodable import Undecodable
 from rover_plugin_sink_log import line
@@ -114,6 +117,23 @@ def test_heads_are_ordinary_to_both_or_to_none(name, heads):
     assert 1_000 < accepted < 19_000
 
 
+def test_request_lines_are_ordinary_to_both_or_to_none_and_open_a_request():
+    from rover_plugin_http1 import _ordinary
+
+    rng = random.Random(6)
+    opening = 0
+    for _ in range(20_000):
+        head = mutated(rng, rng.choice(REQUESTS))[: rng.choice([0, 15, 20, 30, 200])]
+        limit = rng.choice([0, 10, 15, 20, 1000])
+        expected = ordinary.opens_ordinary_request(head, limit)
+        assert _ordinary.opens_ordinary_request(head, limit) is expected, (head, limit)
+        assert _ordinary.opens_ordinary_request(bytearray(head), limit) is expected, (head, limit)
+        if expected:
+            opening += 1
+            assert split_request_line(head[:limit].partition(b"\n")[0]), head
+    assert 1_000 < opening < 19_000
+
+
 @pytest.mark.parametrize(("start", "end"), [(-1, 5), (3, 3), (0, 6), (5, 2)])
 def test_a_head_outside_its_bytes_is_refused(start, end):
     from rover_plugin_http1 import _ordinary
@@ -196,9 +216,9 @@ FIELDS = (
 def decoded(state, block, limit):
     """What a block says, or why it says nothing."""
     try:
-        return state.decode(block, limit)
+        return state.fields(b"-" + block + b"-", 1, 1 + len(block), limit)
     except Undecodable as fault:
-        return fault.reason, fault.found
+        return f"{fault.reason}: {fault.found}"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -223,11 +243,34 @@ def test_header_blocks_say_the_same_or_fail_alike(seed):
             limit = rng.choice([None, 4096, 9000])
             expected = decoded(plain, block, limit)
             assert decoded(compiled, block, limit) == expected, block
-            if isinstance(expected, tuple):
+            if isinstance(expected, str):
                 failed += 1
                 break
             assert compiled.memory == plain.memory
     assert 100 < failed < 400
+
+
+def test_huffman_codes_say_the_same_or_fail_alike():
+    from rover_plugin_http2 import _header_blocks
+
+    rng = random.Random(9)
+    encode = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode
+    failed = 0
+    for size in range(4_000):
+        coded = rng.choice(
+            [
+                rng.randbytes(rng.randrange(6)),
+                encode(rng.randbytes(rng.randrange(12))),
+                encode(bytes(rng.choices(b"0aAz~{}|\\<\xff", k=size // 50)))
+                + rng.choice([b"", b"\xff", b"\x00"]),
+                b"\xff" * (size % 6) + rng.choice([b"", b"\xfc", b"\xf8", b"\xfe", b"\xff\xff\xff\xfb"]),
+            ]
+        )[:120]
+        block = b"\0\1x" + bytes([0x80 | len(coded)]) + coded
+        expected = decoded(header_blocks.HeaderBlocks(), block, None)
+        assert decoded(_header_blocks.HeaderBlocks(), block, None) == expected, coded
+        failed += isinstance(expected, str)
+    assert 1_000 < failed < 3_500
 
 
 def test_packed_fields_are_found_alike():
@@ -236,16 +279,19 @@ def test_packed_fields_are_found_alike():
     rng = random.Random(7)
     names = [":method", ":path", "cookie", "x-long", "x-e", "te", "nosuch", "", "a\nb", "x"]
     odd = [b"a\nb\0c", b"\0", b"x\0\n", b"x-e\0\xff\xfe", b"cookie\0", b":late\0x", b"te\0\0\0", b"x\xff\0y"]
+    odd += [
+        b":status\0" + value
+        for value in (b"200", b"099", b"", b"20", b"2000", b"2a0", b"\xd9\xa1\xd9\xa2\xd9\xa3")
+    ]
     for _ in range(5_000):
         lines = [
             f"{name}\0{value}".encode() for name, value in rng.sample(FIELDS, rng.randrange(len(FIELDS)))
         ]
         lines += rng.sample(odd, rng.choice([0, 0, 1, 3]))
         rng.shuffle(lines)
-        packed = fields.split(lines)
-        assert _fields.split(lines) == packed, lines
-        for part in packed:
-            plain, compiled = fields.PackedHeaders(part), _fields.PackedHeaders(part)
+        for part in fields.pack_apart(lines):
+            plain, compiled = fields.packed_headers(part), _fields.packed_headers(part)
+            assert fields.status_of(part) == _fields.status_of(part)
             assert list(compiled) == list(plain)
             for name in names:
                 value = fields.value_of(part, name)
@@ -309,6 +355,22 @@ def test_lines_are_the_same_bytes():
         ),
         CONNECTION.replace(process=Process(pid=1, name="c", attributes={"pod": "\ud800", "n": 1 << 61})),
     ]
+    described = [{}, {"pod": "a"}, {"pod": "b", "url.path": 7}, {"tls": 0}]
+    others = [
+        CONNECTION.replace(
+            id=rng.getrandbits(64),
+            local=Address(host=rng.choice(["1.2.3.4", *TEXTS]), port=rng.choice([0, 65535, *VALUES])),
+            role=rng.choice([*Role, *Role, None]),
+            process=rng.choice([None, *([process] * 3)]),
+            tls=rng.choice([False, False, False, True, None, 0]),
+        )
+        for process in (
+            Process(pid=pid, name=name, attributes=attributes)
+            for pid in (0, 1, 2**31, True)
+            for name in ("nginx", *TEXTS)
+            for attributes in described
+        )
+    ]
     keys = ["http.request.method", "url.path", "a", "é", 'q"', "tls", "timestamp", "rover.outcome", *TEXTS]
     for syscalls in (True, False):
         plain, compiled = line.Lines(syscalls), _line.Lines(syscalls)
@@ -324,7 +386,7 @@ def test_lines_are_the_same_bytes():
                 for _ in range(rng.randrange(3))
             )
             log = AccessLog(
-                connection=rng.choice(connections),
+                connection=rng.choice(rng.choice([connections, others])),
                 start=rng.choice([0, 5, 10**9 - 1, 10**18]),
                 end=rng.choice([0, 7, 10**19]),
                 protocol=rng.choice(["", "http", 'p"']),

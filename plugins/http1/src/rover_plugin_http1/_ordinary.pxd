@@ -3,5 +3,6 @@
 from rover_plugin_http1.head cimport RequestHead, ResponseHead
 
 
+cpdef bint opens_ordinary_request(data, Py_ssize_t limit) except -1
 cpdef RequestHead ordinary_request(data, Py_ssize_t start, Py_ssize_t limit)
 cpdef ResponseHead ordinary_response(data, Py_ssize_t start, Py_ssize_t limit)

@@ -40,6 +40,12 @@ cdef int fill() except -1:
 fill()
 
 
+cdef struct Line:
+    Py_ssize_t method_size
+    const unsigned char *target
+    const unsigned char *target_end
+
+
 cdef struct Found:
     Py_ssize_t hosts
     long long content
@@ -151,32 +157,49 @@ cdef const unsigned char *bytes_of(object data, Py_ssize_t start, Py_ssize_t end
     raise ValueError("a head that is longer than its bytes")
 
 
+cdef const unsigned char *request_line(
+    const unsigned char *begin, const unsigned char *stop, Line *line
+) noexcept nogil:
+    """The end of the request line that begins there; NULL when that is none, or not before `stop`."""
+    cdef const unsigned char *at = begin
+    while at < stop and TOKEN[at[0]]:
+        at += 1
+    line.method_size = at - begin
+    if line.method_size == 0 or line.method_size > MAX_METHOD or at >= stop or at[0] != 32:
+        return NULL
+    at += 1
+    line.target = at
+    while at < stop and 0x21 <= at[0] <= 0x7E:
+        at += 1
+    line.target_end = at
+    if at == line.target or stop - at < 10 or not version(at + 1) or at[0] != 32:
+        return NULL
+    return after_line(at + 9, stop)
+
+
+cpdef bint opens_ordinary_request(data, Py_ssize_t limit) except -1:
+    """Whether the first line is an ordinary request's, and whole before `limit`."""
+    cdef Line line
+    cdef Py_ssize_t size = min(len(data), limit)
+    if size <= 0:
+        return False
+    cdef const unsigned char *begin = bytes_of(data, 0, size)
+    return request_line(begin, begin + size, &line) != NULL
+
+
 cpdef RequestHead ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
     """The head at `start`, if it is an ordinary one and whole before `limit`."""
     cdef const unsigned char *begin = bytes_of(data, start, limit) + start
     cdef const unsigned char *stop = begin + (limit - start)
     cdef const unsigned char *end
-    cdef const unsigned char *at = begin
-    cdef const unsigned char *target
-    cdef const unsigned char *target_end
-    cdef Py_ssize_t size
+    cdef const unsigned char *at
+    cdef Line line
     cdef Found found
     cdef bint expects = False
-    while at < stop and TOKEN[at[0]]:
-        at += 1
-    size = at - begin
-    if size == 0 or size > MAX_METHOD or at >= stop or at[0] != 32:
-        return None
-    at += 1
-    target = at
-    while at < stop and 0x21 <= at[0] <= 0x7E:
-        at += 1
-    target_end = at
-    if at == target or stop - at < 10 or not version(at + 1) or at[0] != 32:
-        return None
-    end = after_line(at + 9, stop)
+    end = request_line(begin, stop, &line)
     if end == NULL:
         return None
+    at = line.target_end
     end = fields(end, stop, &found)
     if end == NULL or found.hosts > 1 or found.content == UNUSUAL:
         return None
@@ -187,8 +210,8 @@ cpdef RequestHead ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
             expects = same(found.expect, b"100-continue", 12)
             found.expect += 1
     cdef RequestHead head = RequestHead.__new__(RequestHead)
-    head.method = method_of(<const char *>begin, size)
-    head.target = PyUnicode_DecodeASCII(<const char *>target, target_end - target, NULL)
+    head.method = method_of(<const char *>begin, line.method_size)
+    head.target = PyUnicode_DecodeASCII(<const char *>line.target, line.target_end - line.target, NULL)
     head.version = "1.1" if at[8] == 49 else "1.0"
     head.headers = fields_of(PyBytes_FromStringAndSize(<const char *>begin, end - begin), found.marks)
     head.size = end - begin

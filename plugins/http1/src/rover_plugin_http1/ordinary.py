@@ -18,14 +18,19 @@ from rover_plugin_http1.startline import MAX_METHOD, TOKEN_CHAR
 # A field value is what RFC 9110 section 5.5 allows, and, as for h11, the control characters that
 # are neither NUL nor white space. Possessive, so that a head that fails has failed in one pass.
 _FIELDS = rb"(?:%b++:[^\x00\n\r\x0b\x0c]*+\r?\n)*+\r?\n" % TOKEN_CHAR
-_REQUEST = re.compile(
-    rb"(%b{1,%d}+) ([\x21-\x7e]++) HTTP/(1\.[01])\r?\n%b" % (TOKEN_CHAR, MAX_METHOD, _FIELDS)
-)
+_REQUEST_LINE = rb"(%b{1,%d}+) ([\x21-\x7e]++) HTTP/(1\.[01])\r?\n" % (TOKEN_CHAR, MAX_METHOD)
+_REQUEST = re.compile(_REQUEST_LINE + _FIELDS)
+_OPENING = re.compile(_REQUEST_LINE)
 _RESPONSE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: [^\x00\n\r\x0b\x0c]*+)?\r?\n" + _FIELDS)
 
 _VERSIONS = {b"1.1": "1.1", b"1.0": "1.0"}
 _MAX_DIGITS = 18
 """Of a length that certainly fits 63 bits."""
+
+
+def opens_ordinary_request(data: bytes | bytearray, limit: int) -> bool:
+    """Whether the first line is an ordinary request's, and whole before `limit`."""
+    return _OPENING.match(data, 0, limit) is not None
 
 
 def ordinary_request(data: bytes | bytearray, start: int, limit: int) -> RequestHead | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from rover.contracts.protocol import Verdict
+from rover_plugin_http1.ordinary import opens_ordinary_request
 from rover_plugin_http1.startline import (
     KNOWN_METHODS,
     STATUS_PREFIX,
@@ -10,6 +13,9 @@ from rover_plugin_http1.startline import (
     split_doubtful_line,
     split_request_line,
 )
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_plugin_http1._ordinary import opens_ordinary_request  # type: ignore[no-redef]
 
 YES, NO, MAYBE = Verdict  # once: what an enumeration holds is slow to ask for
 ENOUGH = 16
@@ -24,6 +30,8 @@ def sniff(data: bytes | bytearray) -> Verdict:
     """YES for a status line, a request line with any method, or the beginning of one with a
     known method; MAYBE for less than that, and for a line that only its answer can show to be a
     request."""
+    if opens_ordinary_request(data, LOOK_AHEAD):
+        return YES
     opening = bytes(data[:LOOK_AHEAD]).lstrip(b"\r\n")
     if STATUS_PREFIX.startswith(opening[: len(STATUS_PREFIX)]):
         return YES if opening.startswith(STATUS_PREFIX) else MAYBE

@@ -1,80 +1,73 @@
 # cython: language_level=3, boundscheck=False
 # The compiled form of fields.py.
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp
 
-from rover.http import Headers
+from rover.values.http cimport Headers
+
 from rover_plugin_http2 import fields
 
+cdef enum:
+    ABSENT = -1
+    INVALID = -2
 
-def split(list lines not None):
-    cdef Py_ssize_t pseudo = 0, others = 0, size, crumbs = 0
-    cdef bytes line, first, second
-    cdef const char *text
-    cdef char *at
-    for line in lines:
-        text = PyBytes_AS_STRING(line)
-        size = PyBytes_GET_SIZE(line)
-        if size >= 7 and memcmp(text, b"cookie\0", 7) == 0:
-            crumbs += 1
-        if crumbs > 1 or memchr(text, 10, size) != NULL:
-            return fields.split(lines)
-        if text[0] == 58 and not others:  # a colon
-            pseudo += size + 1
-        else:
-            others += size + 1
-    first = PyBytes_FromStringAndSize(NULL, pseudo)
-    second = PyBytes_FromStringAndSize(NULL, others)
-    at = PyBytes_AS_STRING(first)
-    for line in lines:
-        if pseudo == 0:  # once: after that it is negative
-            at = PyBytes_AS_STRING(second)
-        size = PyBytes_GET_SIZE(line)
-        at[0] = 10
-        memcpy(at + 1, PyBytes_AS_STRING(line), size)
-        at += size + 1
-        pseudo -= size + 1
-    return first, second
+assert (fields.ABSENT, fields.INVALID) == (ABSENT, INVALID)
 
 
-cdef object found(bytes packed, object name):
-    cdef Py_ssize_t size
-    cdef const char *wanted = PyUnicode_AsUTF8AndSize(name, &size)
+cdef const char *found(bytes packed, const char *name, Py_ssize_t size, Py_ssize_t *length) noexcept:
+    """Where the first value of a name of `size` bytes is, and its length; NULL when it is absent."""
     cdef const char *line = PyBytes_AS_STRING(packed)
     cdef const char *end = line + PyBytes_GET_SIZE(packed)
     cdef const char *value
     while line < end:
         line = <const char *>memchr(line, 10, end - line)
         if line == NULL or end - line < size + 2:
-            return None
+            return NULL
         line += 1
-        if line[size] == 0 and memcmp(line, wanted, size) == 0:
+        if line[size] == 0 and memcmp(line, name, size) == 0:
             value = line + size + 1
             line = <const char *>memchr(value, 10, end - value)
-            if line == NULL:
-                line = end
-            try:
-                return PyUnicode_DecodeUTF8(value, line - value, NULL)
-            except UnicodeDecodeError:
-                return PyUnicode_DecodeLatin1(value, line - value, NULL)
-    return None
+            length[0] = (end if line == NULL else line) - value
+            return value
+    return NULL
 
 
-def value_of(bytes packed not None, str name not None):
-    return found(packed, name)
+cpdef object value_of(bytes packed, str name):
+    cdef Py_ssize_t size, length = 0
+    cdef const char *wanted = PyUnicode_AsUTF8AndSize(name, &size)
+    cdef const char *value = found(packed, wanted, size, &length)
+    if value == NULL:
+        return None
+    try:
+        return PyUnicode_DecodeUTF8(value, length, NULL)
+    except UnicodeDecodeError:
+        return PyUnicode_DecodeLatin1(value, length, NULL)
 
 
-class PackedHeaders(Headers):
-    __slots__ = ("_packed",)
+cpdef int status_of(bytes pseudo) except? -3:
+    cdef Py_ssize_t length = 0
+    cdef const char *value = found(pseudo, b":status", 7, &length)
+    if value == NULL:
+        return ABSENT
+    if length != 3 or not (48 <= value[0] <= 57 and 48 <= value[1] <= 57 and 48 <= value[2] <= 57):
+        return INVALID
+    return 100 * (value[0] - 48) + 10 * (value[1] - 48) + value[2] - 48
 
-    def __init__(self, packed):
-        self._fields = None
+
+cpdef PackedHeaders packed_headers(bytes packed):
+    cdef PackedHeaders made = PackedHeaders.__new__(PackedHeaders)
+    made._packed = packed
+    return made
+
+
+cdef class PackedHeaders(Headers):
+    def __init__(self, bytes packed not None):
         self._packed = packed
+
+    cpdef get(self, name):
+        return value_of(self._packed, name)
 
     def _parse(self):
         return fields.PackedHeaders(self._packed)._parse()
-
-    def get(self, name):
-        return found(self._packed, name)

@@ -4,18 +4,21 @@
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcpy
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcmp, memcpy
 
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-from rover_plugin_http2 import frames, header_blocks
+from rover_plugin_http2 import fields, frames, header_blocks
 from rover_plugin_http2.undecodable import Undecodable
 
 cdef enum:
     OVERHEAD = 31  # a line has its NUL besides name and value; RFC 7541 counts 32
     SCRATCH = 1024  # bytes of a string that are decoded on the stack; longer ones are rare
-    SYMBOL = 1  # in Step.found: a symbol is complete
-    END_OF_STRING = 2  # in Step.found: the code that nobody sends
+    PACKED = 2048  # bytes of a block's lines on the stack; longer ones are rare
+    LONGEST = 30  # bits of a code
+    END_OF_STRING = 256  # the symbol that nobody sends
 
 cdef tuple STATIC = header_blocks.STATIC
 cdef tuple STATIC_NAMES = header_blocks.STATIC_NAMES
@@ -30,40 +33,38 @@ cdef long long UNLIMITED = header_blocks.UNLIMITED
 # -- Huffman -------------------------------------------------------------------------------------
 
 
-cdef struct Step:
-    unsigned char prefix  # of codes, that these four bits leave
-    unsigned char found
+cdef struct Short:
     unsigned char symbol
+    unsigned char length  # of its code; 0 where that is longer than these eight bits
 
 
-cdef Step STEPS[256][16]  # by prefix, of which there are as many as symbols less one, and four bits
-cdef bint MAY_END[256]  # by prefix: at most 7 bits, all of them 1
+# The code is canonical: codes of one length are neighbours, and longer ones are greater (RFC 7541 appendix B).
+cdef Short SHORT[256]  # by the next eight bits: most symbols have a code that short
+cdef unsigned int LIMIT[LONGEST + 1]  # by length: what is greater than all codes of it, as LONGEST bits
+cdef unsigned int FIRST[LONGEST + 1]  # by length: its first code
+cdef int PLACE[LONGEST + 1]  # by length: where the symbol of that is in SYMBOLS
+cdef unsigned short SYMBOLS[257]  # in the order of their codes
 
 
 cdef int fill() except -1:
-    cdef int at, bits, bit, found
-    prefixes = {"": 0}
-    symbols = {}
-    for symbol, (code, length) in enumerate(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)):
-        digits = format(code, f"0{length}b")
-        symbols[digits] = symbol
-        for size in range(1, length):
-            prefixes.setdefault(digits[:size], len(prefixes))
-    assert len(prefixes) == 256
-    for prefix, at in prefixes.items():
-        MAY_END[at] = len(prefix) < 8 and "0" not in prefix
-        for bits in range(16):
-            left, found, complete = prefix, 0, 0
-            for digit in format(bits, "04b"):
-                left += digit
-                if left in symbols:
-                    if symbols[left] == 256:
-                        found |= END_OF_STRING
-                    else:
-                        complete = symbols[left]
-                        found |= SYMBOL
-                    left = ""
-            STEPS[at][bits] = Step(prefixes[left], found, complete)
+    cdef int place, bits
+    cdef unsigned int following = 0
+    codes = sorted(
+        (length, code, symbol)
+        for symbol, (code, length) in enumerate(zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True))
+    )
+    for place, (length, code, symbol) in enumerate(codes):
+        assert code << LONGEST - length == following
+        if not LIMIT[length]:
+            FIRST[length] = code
+            PLACE[length] = place
+        following += 1 << LONGEST - length
+        LIMIT[length] = following
+        SYMBOLS[place] = symbol
+        if length <= 8:
+            for bits in range(1 << 8 - length):
+                SHORT[code << 8 - length | bits] = Short(symbol, length)
+    assert following == 1 << LONGEST
     return 0
 
 
@@ -72,25 +73,49 @@ fill()
 
 cdef Py_ssize_t huffman(const unsigned char *coded, Py_ssize_t size, unsigned char *plain) except -1:
     """Decodes to `plain`, which takes 8/5 of the size; the shortest code has five bits. The string's size."""
+    cdef const unsigned char *end = coded + size
     cdef unsigned char *begin = plain
-    cdef unsigned char prefix = 0
-    cdef Py_ssize_t at
-    cdef Step step
-    for at in range(size):
-        step = STEPS[prefix][coded[at] >> 4]
-        if step.found:
-            if step.found & END_OF_STRING:
-                raise Undecodable("hpack", "the end-of-string code inside a string")
-            plain[0] = step.symbol
+    cdef uint64_t bits = 0  # the lowest `left` of them are to be decoded
+    cdef int left = 0, length
+    cdef unsigned int window
+    cdef unsigned short symbol
+    cdef Short short
+    while True:
+        while left <= 56 and coded < end:
+            bits = bits << 8 | coded[0]
+            coded += 1
+            left += 8
+        while left >= 8:
+            short = SHORT[bits >> (left - 8) & 0xFF]
+            if not short.length:
+                break
+            plain[0] = short.symbol
             plain += 1
-        step = STEPS[step.prefix][coded[at] & 15]
-        if step.found:
-            if step.found & END_OF_STRING:
-                raise Undecodable("hpack", "the end-of-string code inside a string")
-            plain[0] = step.symbol
-            plain += 1
-        prefix = step.prefix
-    if not MAY_END[prefix]:
+            left -= short.length
+        if left <= 56 and coded < end:
+            continue
+        # A long code is next, or the last bits, after which those of padding are thought.
+        if left >= LONGEST:
+            window = <unsigned int>(bits >> (left - LONGEST))
+        else:
+            window = <unsigned int>(bits << (LONGEST - left)) | (1 << (LONGEST - left)) - 1
+        window &= (1 << LONGEST) - 1
+        short = SHORT[window >> (LONGEST - 8)]
+        length, symbol = short.length, short.symbol
+        if not length:
+            length = 9
+            while not window < LIMIT[length]:
+                length += 1
+            symbol = SYMBOLS[PLACE[length] + <int>((window >> (LONGEST - length)) - FIRST[length])]
+        if length > left:
+            break
+        if symbol == END_OF_STRING:
+            raise Undecodable("hpack", "the end-of-string code inside a string")
+        plain[0] = <unsigned char>symbol
+        plain += 1
+        left -= length
+    # Padding is at most 7 bits, all of them 1.
+    if left > 7 or bits & ((1 << left) - 1) != (1 << left) - 1:
         raise Undecodable("hpack", "a string that ends inside a Huffman code")
     return plain - begin
 
@@ -158,15 +183,39 @@ cdef bytes behind(const char *head, Py_ssize_t size, Block *block):
     return made
 
 
+cdef int append(Packed *out, const char *line, Py_ssize_t size) except -1:
+    cdef char *at
+    cdef char *made
+    if out.room - out.size <= size:
+        made = <char *>PyMem_Realloc(out.heap, 2 * (out.size + size + 1))
+        if made == NULL:
+            raise MemoryError
+        if out.heap == NULL:
+            memcpy(made, out.at, out.size)
+        out.at = out.heap = made
+        out.room = 2 * (out.size + size + 1)
+    if line[0] == 58 and out.pseudo == out.size:  # a colon
+        out.pseudo += size + 1
+    elif size >= 7 and memcmp(line, b"cookie\0", 7) == 0:
+        out.crumbs += 1
+    at = out.at + out.size
+    out.size += size + 1
+    at[0] = 10
+    at += 1
+    memcpy(at, line, size)
+    while True:  # a line feed is replaced as `fields.pack` does
+        at = <char *>memchr(at, 10, out.at + out.size - at)
+        if at == NULL:
+            return 0
+        at[0] = 32
+
+
+cpdef HeaderBlocks new_blocks():
+    return HeaderBlocks()
+
+
 @cython.final
 cdef class HeaderBlocks:
-    cdef list _entries  # the oldest first; those evicted are None, until they are half of all
-    cdef Py_ssize_t _evicted
-    cdef Py_ssize_t _maximum
-    cdef Py_ssize_t _size
-    cdef Py_ssize_t _since  # entries added since the older ones are in doubt; -1 when none are
-    cdef long long _limit
-
     def __init__(self):
         self._entries = []
         self._evicted = 0
@@ -174,16 +223,12 @@ cdef class HeaderBlocks:
         self._size = 0
         self._since = -1
 
-    @property
-    def memory(self):
-        return self._size + (len(self._entries) - self._evicted) * ENTRY_OVERHEAD
-
-    def doubt(self):
+    cpdef doubt(self):
         if self._since > 0:
             self.settle(False)
         self._since = 0
 
-    def settle(self, bint nothing_added):
+    cpdef settle(self, bint nothing_added):
         cdef Py_ssize_t since = self._since
         self._since = -1
         if since < 0 or nothing_added:
@@ -192,16 +237,39 @@ cdef class HeaderBlocks:
             self._drop()
         self._tidy()
 
-    def decode(self, bytes block not None, limit):
+    cpdef tuple fields(self, object data, Py_ssize_t start, Py_ssize_t end, object limit):
+        cdef char stack[PACKED]
+        cdef Packed out
+        cdef const unsigned char *begin
+        if type(data) is bytes:
+            begin = <const unsigned char *>PyBytes_AS_STRING(data)
+        elif type(data) is bytearray:
+            begin = <const unsigned char *>PyByteArray_AS_STRING(data)
+        else:
+            raise TypeError("a header block is in bytes or in a bytearray")
+        if not 0 <= start <= end <= len(data):
+            raise ValueError("a header block outside of its bytes")
+        self._limit = UNLIMITED if limit is None else limit
+        out.at = stack
+        out.heap = NULL
+        out.room = PACKED
+        out.size = out.pseudo = out.crumbs = 0
+        try:
+            self._read(begin + start, begin + end, &out)
+            if out.crumbs > 1:
+                return fields.pack_apart(out.at[1 : out.size].split(b"\n"))
+            return out.at[: out.pseudo], out.at[out.pseudo : out.size]
+        finally:
+            PyMem_Free(out.heap)
+
+    cdef int _read(self, const unsigned char *at, const unsigned char *end, Packed *out) except -1:
         cdef Block left
         cdef unsigned char first
         cdef Py_ssize_t index, room = MAX_LIST
         cdef bytes line, name
         cdef const char *text
-        cdef list lines = []
-        self._limit = UNLIMITED if limit is None else limit
-        left.at = <const unsigned char *>PyBytes_AS_STRING(block)
-        left.end = left.at + PyBytes_GET_SIZE(block)
+        left.at = at
+        left.end = end
         while left.at < left.end:
             first = left.at[0]
             left.at += 1
@@ -211,7 +279,7 @@ cdef class HeaderBlocks:
                     raise Undecodable("hpack", "index 0")
                 line = <bytes>STATIC[index - 1] if index <= STATIC_COUNT else self._entry(index)
             elif first & 0xE0 == 0x20:  # a change of the table's size
-                if lines:
+                if out.size:
                     raise Undecodable("hpack", "a table size update after a field")
                 self._resize(integer(&left, 0x1F))
                 continue
@@ -237,8 +305,8 @@ cdef class HeaderBlocks:
             room -= PyBytes_GET_SIZE(line) + OVERHEAD
             if room < 0:
                 raise Undecodable("hpack", f"a header list of more than {MAX_LIST} bytes")
-            lines.append(line)
-        return lines
+            append(out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+        return 0
 
     cdef bytes _entry(self, Py_ssize_t index):
         """A dynamic entry; index FIRST_DYNAMIC is the newest."""
@@ -254,10 +322,11 @@ cdef class HeaderBlocks:
         if size > self._maximum:
             self._entries.clear()
             self._evicted = 0
-            self._size = 0
+            self._size = self.memory = 0
             return 0
         self._entries.append(line)
         self._size += size
+        self.memory += size + ENTRY_OVERHEAD
         if self._since >= 0:
             self._since += 1
         return self._evict()
@@ -281,6 +350,7 @@ cdef class HeaderBlocks:
         self._entries[self._evicted] = None
         self._evicted += 1
         self._size -= PyBytes_GET_SIZE(line) + OVERHEAD
+        self.memory -= PyBytes_GET_SIZE(line) + OVERHEAD + ENTRY_OVERHEAD
         return 0
 
     cdef int _tidy(self) except -1:

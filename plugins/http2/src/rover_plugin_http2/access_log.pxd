@@ -10,7 +10,8 @@ from rover.values.http cimport HttpRequest, HttpResponse, HttpStream
 from rover_plugin_http2.grpc cimport grpc_cells
 
 cdef Shape SHAPE
+cdef tuple _NO_ERROR
 
 
-@cython.locals(attributes=Attributes, request=HttpRequest, response=HttpResponse, end="long long")
+@cython.locals(cells=tuple, request=HttpRequest, response=HttpResponse, end="long long")
 cpdef access_log(connection, HttpStream stream, tuple details)

@@ -30,6 +30,7 @@ ERROR_CODES = (
     "HTTP_1_1_REQUIRED",
 )
 """By number, RFC 9113 section 7."""
+_NO_ERROR = (None,)
 SHAPE = Shape((*HTTP_NAMES, *GRPC_NAMES, "error.type"))
 
 
@@ -42,7 +43,7 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
     error = None
     if code:
         error = ERROR_CODES[code] if code < len(ERROR_CODES) else f"{code:#x}"
-    attributes = Attributes(SHAPE, (*http_cells(request, response), *grpc_cells(request, response), error))
+    cells = http_cells(request, response) + grpc_cells(request, response) + ((error,) if error else _NO_ERROR)
     end = request.end if response is None else max(request.end, response.end)
     return new_log(
         connection=connection,
@@ -50,7 +51,7 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
         end=end,
         protocol="http",
         version="2",
-        attributes=cast("Mapping[str, str | int | bool]", attributes),
+        attributes=cast("Mapping[str, str | int | bool]", Attributes(SHAPE, cells)),
         details=details,
         outcome=stream.outcome,
     )

@@ -2,6 +2,9 @@
 
 cimport cython
 
+from rover.streams.buffer cimport StreamBuffer
+
+from rover_plugin_http2._header_blocks cimport HeaderBlocks, new_blocks
 from rover_plugin_http2.streams cimport Stream, Streams
 
 cdef int DATA
@@ -23,7 +26,7 @@ cdef Py_ssize_t SMALLEST_ADDING
 cdef class Side:
     cdef object direction
     cdef object opposite
-    cdef object blocks
+    cdef HeaderBlocks blocks
     cdef Py_ssize_t memory
     cdef Py_ssize_t max_frame_size
     cdef long long max_table_size
@@ -48,14 +51,14 @@ cdef class Http2Decoder:
     cdef object _broke
 
     @cython.locals(side=Side)
-    cpdef object decode(self, object direction, object buffer, object now)
+    cpdef object decode(self, object direction, StreamBuffer buffer, object now)
     @cython.locals(offset="Py_ssize_t", at="Py_ssize_t", header=bytes, length="long long", kind="int", flags="int",
                    reserved="long long", stream="long long", word="long long")
-    cdef object _decode(self, Side side, object buffer, object now)
+    cdef object _decode(self, Side side, StreamBuffer buffer, object now)
     @cython.locals(size="long long", told="bint")
-    cdef bint _pass_gap(self, Side side, object buffer) except -1
+    cdef bint _pass_gap(self, Side side, StreamBuffer buffer) except -1
     cdef _check_after_gap(self, Side side, object stream, long long length)
-    cdef bint _begin(self, Side side, object buffer) except -1
+    cdef bint _begin(self, Side side, StreamBuffer buffer) except -1
     cdef _found_client(self, object direction)
     cdef bint _knows_limits(self, Side side) except -1
     cdef _check_maximum(self, Side side, long long length)
@@ -66,29 +69,29 @@ cdef class Http2Decoder:
     cdef object _owner(self, object stream)
     @cython.locals(size="long long", content="long long", padding="long long", hidden="bint", stream=Stream,
                    streams=Streams)
-    cdef object _data(self, Side side, object buffer, object now, int flags, object number, long long length)
+    cdef object _data(self, Side side, StreamBuffer buffer, object now, int flags, object number, long long length)
     cdef _pass_over(self, Side side, object stream, long long length)
     @cython.locals(stream=Stream, passed="long long", content="long long")
-    cdef bint _pass(self, Side side, object buffer, object now) except -1
+    cdef bint _pass(self, Side side, StreamBuffer buffer, object now) except -1
     @cython.locals(stream=Stream)
     cdef object _end_data(self, Side side)
-    @cython.locals(start="Py_ssize_t", end="Py_ssize_t", size="Py_ssize_t", first="Py_ssize_t", block=bytes,
-                   lines=list, streams=Streams, stream=Stream, ends="bint")
+    @cython.locals(start="Py_ssize_t", end="Py_ssize_t", size="Py_ssize_t", first="Py_ssize_t",
+                   pseudo=bytes, fields=bytes, streams=Streams, stream=Stream, ends="bint")
     cdef object _header_block(
-        self, Side side, object buffer, object now, int kind, int flags, object number, long long length
+        self, Side side, StreamBuffer buffer, object now, int kind, int flags, object number, long long length
     )
     cdef _settle(self, Side side, int kind, object number)
     cdef object _next_ready(self)
     @cython.locals(offset="Py_ssize_t", here="Py_ssize_t", walked="Py_ssize_t", end="Py_ssize_t")
     cdef Py_ssize_t _walk(
-        self, Side side, object buffer, int flags, object number, long long length
+        self, Side side, StreamBuffer buffer, int flags, object number, long long length
     ) except -1
     @cython.locals(here="long long")
     cdef object _other(
-        self, Side side, object buffer, object now, int kind, int flags, object stream, long long length
+        self, Side side, StreamBuffer buffer, object now, int kind, int flags, object stream, long long length
     )
-    cdef object _payload(self, object buffer, Py_ssize_t size)
-    cdef _pass_unread(self, Side side, object buffer, long long length, object owner=*)
+    cdef object _payload(self, StreamBuffer buffer, Py_ssize_t size)
+    cdef _pass_unread(self, Side side, StreamBuffer buffer, long long length, object owner=*)
     @cython.locals(other=Side)
     cdef _settings(self, object direction, bytes payload)
     cdef _upgraded(self, object request, object answered)

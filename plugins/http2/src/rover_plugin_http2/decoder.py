@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rover import NEED_MORE, Connection, Direction, Outcomes, ProtocolBreak, Role, StreamBuffer
+from rover import NEED_MORE, Connection, Direction, Outcomes, ProtocolBreak, Role
 from rover.http import HttpRequest, HttpStream
+from rover.streams.buffer import StreamBuffer
 from rover_plugin_http2 import frames
 from rover_plugin_http2.frames import (
     CONTINUATION,
@@ -37,12 +38,12 @@ from rover_plugin_http2.frames import (
     SETTINGS,
     STREAM_MASK,
 )
-from rover_plugin_http2.header_blocks import MAX_BLOCK, HeaderBlocks
+from rover_plugin_http2.header_blocks import MAX_BLOCK, new_blocks
 from rover_plugin_http2.streams import Streams
 from rover_plugin_http2.undecodable import Undecodable
 
 with contextlib.suppress(ImportError):  # not compiled
-    from rover_plugin_http2._header_blocks import HeaderBlocks  # type: ignore[no-redef]
+    from rover_plugin_http2._header_blocks import new_blocks  # type: ignore[no-redef]
 
 INGRESS, EGRESS = Direction
 
@@ -83,7 +84,7 @@ class Side:
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
         self.opposite = EGRESS if direction is INGRESS else INGRESS
-        self.blocks = HeaderBlocks()
+        self.blocks = new_blocks()
         self.memory = 0
         """What `blocks` takes."""
         self.max_frame_size = DEFAULT_MAX_FRAME_SIZE
@@ -372,23 +373,25 @@ class Http2Decoder:
             start += 5
         if start > end:
             raise Undecodable("framing", f"more padding than its {length} bytes hold")
-        block = data[start:end] if type(data) is bytes else bytes(data[start:end])
         if not flags & END_HEADERS:
             first = HEADER_SIZE + length
-            block += _continuations(data, buffer.offset + first, buffer.offset + size)
+            data = bytes(data[start:end]) + _continuations(data, buffer.offset + first, buffer.offset + size)
+            start, end = 0, len(data)
         if side.doubted:
             self._settle(side, kind, number)
-        lines = side.blocks.decode(block, side.max_table_size if self._knows_limits(side) else None)
+        pseudo, fields = side.blocks.fields(
+            data, start, end, side.max_table_size if self._knows_limits(side) else None
+        )
         side.memory = side.blocks.memory
         if not side.trusted:
-            _check_names(lines)
+            _check_names(pseudo + fields)
             side.trusted = True
         streams, way, since = self._streams, side.direction, buffer.since
         if kind == PUSH_PROMISE:
-            stream = streams.promised(way, promised, lines, len(block), since, now)
+            stream = streams.promised(way, promised, pseudo, fields, end - start, since, now)
         else:
             ends = bool(flags & END_STREAM)
-            stream = streams.headers(way, number, lines, len(block), since, now, ends)
+            stream = streams.headers(way, number, pseudo, fields, end - start, since, now, ends)
         if self.role is None and streams.client is not None:
             self._found_client(streams.client)
         done = None if stream is None else streams.finished(stream)
@@ -546,9 +549,9 @@ def _continuations(data: bytes | bytearray, position: int, end: int) -> bytes:
     return b"".join(fragments)
 
 
-def _check_names(lines: list[bytes]) -> None:
+def _check_names(packed: bytes) -> None:
     """The first header block of a direction joined late: do these look like fields?"""
-    for line in lines:
+    for line in packed.split(b"\n")[1:]:
         if _FIELD_NAME.match(line) is None:
             raise Undecodable("framing", f"a field named {line[: line.index(0)][:40]!r}")
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from rover.http import Headers, text
 
+ABSENT, INVALID = -1, -2
+"""What `status_of` says where there is no status."""
 _COOKIE = b"\ncookie\0"
 _COLON = 0x3A
 
@@ -46,7 +48,7 @@ def _join_cookies(lines: list[bytes]) -> list[bytes]:
     return [*others[:first], b"cookie\0" + b"; ".join(crumbs), *others[first:]]
 
 
-def split(lines: list[bytes]) -> tuple[bytes, bytes]:
+def pack_apart(lines: list[bytes]) -> tuple[bytes, bytes]:
     """Packed pseudo-header fields, and packed others: the former come first (RFC 9113 section 8.3)."""
     packed = pack(lines)
     end = 0
@@ -89,6 +91,14 @@ def value_of(packed: bytes, name: str) -> str | None:
     return text(packed[start:] if end < 0 else packed[start:end])
 
 
+def status_of(pseudo: bytes) -> int:
+    """The status (RFC 9110 section 15: three digits); ABSENT, or INVALID for any other value."""
+    value = value_of(pseudo, ":status")
+    if value is None:
+        return ABSENT
+    return int(value) if len(value) == 3 and value.isascii() and value.isdigit() else INVALID
+
+
 class PackedHeaders(Headers):
     """Headers over packed lines, read only when asked for.
 
@@ -110,6 +120,11 @@ class PackedHeaders(Headers):
     def get(self, name: str) -> str | None:
         """The first value of a lower-case name, None when absent."""
         return value_of(self._packed, name)
+
+
+def packed_headers(packed: bytes) -> PackedHeaders:
+    """Compiled, a call of C; else what the class does."""
+    return PackedHeaders(packed)
 
 
 @functools.lru_cache(maxsize=64)

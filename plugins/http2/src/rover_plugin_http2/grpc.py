@@ -13,7 +13,8 @@ _CONTENT_TYPE = "application/grpc"
 _VARIANTS = (_CONTENT_TYPE + "+", _CONTENT_TYPE + ";")
 _MAX_STATUS_DIGITS = 9
 """A status code is an int; codes in use have one or two digits."""
-
+_CODES = {str(code): code for code in range(17)}
+"""Those in use, as they are sent: to read a number takes five times as long."""
 
 GRPC_NAMES = ("rpc.system", "rpc.method", "rpc.grpc.status_code", "rpc.grpc.status_message")
 """Of what `grpc_cells` has the values."""
@@ -26,11 +27,13 @@ def grpc_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[str
     `rpc.method` is the fully-qualified name, "package.Service/Method" (OpenTelemetry semantic
     conventions for gRPC): the path without its first slash.
     """
-    content_type = request.headers.get("content-type") or ""
+    headers = request.headers
+    content_type = headers.get("content-type") or ""
     # application/grpc-web is another protocol: its status is in the body.
     if content_type != _CONTENT_TYPE and not content_type.startswith(_VARIANTS):
         return _NONE
-    method = request.target.removeprefix("/") or None
+    target = request.target
+    method = (target.removeprefix("/")) or None
     if response is None:
         return "grpc", method, None, None
     headers = response.trailers
@@ -41,8 +44,8 @@ def grpc_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[str
         status = headers.get("grpc-status")
     if status is None:
         return "grpc", method, None, None
-    code = None
-    if status.isascii() and status.isdigit() and len(status) <= _MAX_STATUS_DIGITS:
+    code = _CODES.get(status)
+    if code is None and status.isascii() and status.isdigit() and len(status) <= _MAX_STATUS_DIGITS:
         code = int(status)
     message = headers.get("grpc-message")
     return "grpc", method, code, urllib.parse.unquote(message) if message else None

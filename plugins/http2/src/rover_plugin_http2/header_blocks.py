@@ -13,7 +13,7 @@ After a loss. Header blocks that were lost may have added entries: every older e
 an unknown number, while those added since have the right index again. The older ones are in
 `doubt` until it is known that nothing was added.
 
-`_header_blocks.pyx` is the same, compiled, with `huffman` in it.
+`_header_blocks.pyx` is the same, compiled, with `huffman` in it; its lines are packed as they are read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import NoReturn
 from hpack.table import HeaderTable
 
 from rover_plugin_http2 import huffman
+from rover_plugin_http2.fields import pack_apart
 from rover_plugin_http2.frames import DEFAULT_TABLE_SIZE
 from rover_plugin_http2.undecodable import Undecodable
 
@@ -95,6 +96,10 @@ class HeaderBlocks:
             return self._decode(block)
         except IndexError:
             raise Undecodable("hpack", "the block ends inside a field") from None
+
+    def fields(self, data: bytes | bytearray, start: int, end: int, limit: int | None) -> tuple[bytes, bytes]:
+        """The same for a block between two indices, packed: pseudo-header fields, and the others."""
+        return pack_apart(self.decode(bytes(data[start:end]), limit))
 
     def _decode(self, block: bytes) -> list[bytes]:
         lines: list[bytes] = []
@@ -181,6 +186,11 @@ class HeaderBlocks:
     def _evict(self) -> None:
         while self._size > self._maximum:
             self._size -= len(self._entries.pop()) + 31
+
+
+def new_blocks() -> HeaderBlocks:
+    """Compiled, a call of C; else what the class does."""
+    return HeaderBlocks()
 
 
 def _integer(block: bytes, position: int, value: int) -> tuple[int, int]:

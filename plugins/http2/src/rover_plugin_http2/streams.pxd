@@ -4,20 +4,26 @@ cimport cython
 
 from rover.values.http cimport new_request, new_response, new_stream
 
+from rover_plugin_http2._fields cimport packed_headers, status_of, value_of
+
+cdef int ABSENT
+cdef Py_ssize_t STREAM_MEMORY
+cdef Py_ssize_t MESSAGE_MEMORY
+
 
 cdef class Message:
     cdef public bint known
     cdef public bytes pseudo
     cdef public bytes fields
     cdef public bytes trailers
-    cdef public object start
-    cdef public object end
-    cdef public object header_size
+    cdef public long long start
+    cdef public long long end
+    cdef public long long header_size
     cdef public object body_size
     cdef public bint ended
     cdef public long long gaps
 
-    cpdef begin(self, bytes pseudo, bytes fields, object size, object start, object now)
+    cpdef begin(self, bytes pseudo, bytes fields, long long size, long long start, long long now)
     cpdef miss(self, long long hiding)
     cpdef restart(self)
 
@@ -55,6 +61,7 @@ cdef class Streams:
     cdef list _goaways
 
     cpdef Stream get(self, object number)
+    @cython.locals(way="Py_ssize_t")
     cpdef bint is_late(self, object direction) except -1
     cpdef found_client(self, object direction)
     @cython.locals(message=Message)
@@ -74,9 +81,9 @@ cdef class Streams:
     cpdef bint may_exist(self, long long number, long long missing) except -1
     @cython.locals(request=Message, response=Message)
     cdef bint _may_be_over(self, Stream stream) except -1
-    @cython.locals(stream=Stream, answered=Stream, message=Message, pseudo=bytes, fields=bytes)
+    @cython.locals(stream=Stream, answered=Stream, message=Message, status=int)
     cpdef Stream headers(
-        self, object direction, object number, list lines, object size, object start, object now, bint end
+        self, object direction, object number, bytes pseudo, bytes fields, long long size, long long start, object now, bint end
     )
     cdef _check_open(self, Message message)
     @cython.locals(stream=Stream)
@@ -85,11 +92,11 @@ cdef class Streams:
     cdef Stream _answered(self, long long number, object now)
     @cython.locals(stream=Stream, message=Message)
     cdef Stream _trailers(
-        self, object direction, object number, bytes fields, object size, object now, bint end
+        self, object direction, object number, bytes fields, long long size, object now, bint end
     )
     @cython.locals(stream=Stream)
     cpdef Stream promised(
-        self, object direction, long long number, list lines, object size, object start, object now
+        self, object direction, long long number, bytes pseudo, bytes fields, long long size, long long start, object now
     )
     @cython.locals(opened="bint")
     cpdef check_opened(self, object direction, long long number, object reason, object found)

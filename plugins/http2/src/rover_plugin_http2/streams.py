@@ -14,13 +14,13 @@ from rover.http import Headers, HttpRequest, HttpStream
 from rover.values.exchange import Outcome
 from rover.values.http import new_request, new_response, new_stream
 from rover.values.records import Direction
-from rover_plugin_http2.fields import PackedHeaders, needed, pack, split, value_of
+from rover_plugin_http2.fields import ABSENT, needed, pack, packed_headers, status_of, value_of
 from rover_plugin_http2.undecodable import Undecodable
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_plugin_http2._fields import (  # type: ignore[no-redef]
-        PackedHeaders,
-        split,
+        packed_headers,
+        status_of,
         value_of,
     )
 
@@ -130,7 +130,7 @@ class Stream:
             method=value_of(pseudo, ":method") or "",
             target=value_of(pseudo, ":path") or authority,
             version="2",
-            headers=PackedHeaders(sent.fields),
+            headers=packed_headers(sent.fields),
             start=sent.start,
             end=sent.end,
             header_size=sent.header_size,
@@ -141,14 +141,14 @@ class Stream:
         response = None
         if answer.known:
             response = new_response(
-                status=int(value_of(answer.pseudo, ":status") or 0),
+                status=status_of(answer.pseudo),
                 version="2",
-                headers=PackedHeaders(answer.fields),
+                headers=packed_headers(answer.fields),
                 start=answer.start,
                 end=answer.end,
                 header_size=answer.header_size,
                 body_size=answer.body_size,
-                trailers=PackedHeaders(answer.trailers) if answer.trailers else _NO_HEADERS,
+                trailers=packed_headers(answer.trailers) if answer.trailers else _NO_HEADERS,
             )
         return new_stream(
             owner=self.number, request=request, response=response, outcome=outcome, error_code=error, end=end
@@ -196,9 +196,10 @@ class Streams:
 
     def is_late(self, direction: Direction) -> bool:
         """Whether something may have been sent in a direction before we looked."""
-        if not self.preface or self.lost[direction]:
+        way = int(direction)
+        if not self.preface or self.lost[way]:
             return True
-        return direction is not self.client and not self.opened[direction]
+        return direction is not self.client and not self.opened[way]
 
     def found_client(self, direction: Direction) -> None:
         """The requests go this way. Raises Undecodable when it is known that they do not."""
@@ -311,17 +312,17 @@ class Streams:
         self,
         direction: Direction,
         number: int,
-        lines: list[bytes],
+        pseudo: bytes,
+        fields: bytes,
         size: int,
         start: int,
         now: int,
         end: bool,
     ) -> Stream | None:
-        """A header block: a request, a response or trailers, as its fields tell.
+        """A header block, packed: a request, a response or trailers, as its fields tell.
 
         Returns the stream when it is to be logged. Raises Undecodable.
         """
-        pseudo, fields = split(lines)
         if (method := value_of(pseudo, ":method")) is not None:
             self.found_client(direction)
             stream = self._requested(number, now)
@@ -331,16 +332,16 @@ class Streams:
                 message.ended = end
                 self._remove(stream)
                 return None
-        elif (status := value_of(pseudo, ":status")) is not None:
+        elif (status := status_of(pseudo)) != ABSENT:
             self.found_client(_opposite(direction))
-            if len(status) != 3 or not (status.isascii() and status.isdigit()):
-                raise Undecodable("framing", f"status {status[:20]!r}")
+            if status < 0:
+                raise Undecodable("framing", f"status {(value_of(pseudo, ':status') or '')[:20]!r}")
             answered = self._answered(number, now)
             if answered is None:
                 return None
             stream, message = answered, self._message(answered, direction)
             self._check_open(message)
-            if status[0] == "1":  # 1xx is not the answer
+            if 100 <= status < 200:  # not the answer
                 message.ended = end
                 return stream
         else:
@@ -407,14 +408,20 @@ class Streams:
         return stream
 
     def promised(
-        self, direction: Direction, number: int, lines: list[bytes], size: int, start: int, now: int
+        self,
+        direction: Direction,
+        number: int,
+        pseudo: bytes,
+        fields: bytes,
+        size: int,
+        start: int,
+        now: int,
     ) -> Stream | None:
         """A PUSH_PROMISE: the request that stream `number` will answer, complete."""
         self.found_client(_opposite(direction))
         if number & 1 or number <= self._last_promise:
             raise Undecodable("framing", f"stream {number} promised after stream {self._last_promise}")
         self._last_promise = number
-        pseudo, fields = split(lines)
         if not _well_formed(pseudo, value_of(pseudo, ":method")):
             return None
         if self.tight:

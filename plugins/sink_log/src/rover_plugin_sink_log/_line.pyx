@@ -14,18 +14,21 @@ from libc.string cimport memcpy
 
 from rover.values.access_log cimport AccessLog
 from rover.values.attributes cimport Attributes, Shape
-from rover.values.records cimport Detail
+from rover.values.connection cimport Connection
+from rover.values.records cimport Address, Detail, Process
 
 import orjson
 
-from rover import SYSCALL_NAMES, Outcome, Syscall
+from rover import SYSCALL_NAMES, Outcome, Role, Syscall
 from rover_plugin_sink_log import line as plain
 from rover_plugin_sink_log.clock import Clock
 
 cdef long long SECOND = 1_000_000_000
-# Connections whose constant parts are kept, at some 2 kB with all they hold. Many will have been closed:
-# with four times as many, 7 MB were still taken when every connection had ended.
-cdef Py_ssize_t MAX_KEPT = 1024
+cdef enum:
+    # Connections whose constant part is kept, at some 2 kB with all they hold. Many will have been closed:
+    # with four times as many, 7 MB were still taken when every connection had ended.
+    PLACES = 1024
+    PLACE_BITS = 10
 cdef Py_ssize_t MAX_KEYS = 1024  # attribute names kept encoded; plugins have a few dozen
 cdef long long FAR = 1 << 61  # ns: times beyond (or before minus) this could overflow in a sum
 # For eight bytes at once: https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
@@ -36,6 +39,8 @@ cdef bytes TWO_DIGITS = b"".join([b"%02d" % number for number in range(100)])
 cdef const char *PAIRS = TWO_DIGITS
 cdef object COMPLETE = Outcome.COMPLETE
 cdef object BREAK = Outcome.BREAK
+cdef object CLIENT = Role.CLIENT
+cdef object SERVER = Role.SERVER
 cdef dict OUTCOMES = {each: b',"rover.outcome":' + orjson.dumps(each.value) for each in Outcome}
 cdef bytes COMPLETED = OUTCOMES[COMPLETE]
 # By number: what precedes the sequence number.
@@ -72,6 +77,11 @@ cdef inline long long time_of(object value) except? -1:
     return bounded(number_of(value))
 
 
+cdef inline Py_ssize_t place_of(uint64_t connection) noexcept:
+    """Knuth's multiplicative hash of a connection's number, whatever sources number them by."""
+    return <Py_ssize_t>((connection * <uint64_t>0x9E3779B97F4A7C15) >> (64 - PLACE_BITS))
+
+
 cdef int unlike(frozenset said, names) except -1:
     """An attribute that the exchange has, too, replaces that of the process: line.py does that."""
     for key in names:
@@ -81,14 +91,26 @@ cdef int unlike(frozenset said, names) except -1:
 
 
 @cython.final
+cdef class Known:
+    """A connection whose second line has been written."""
+
+    cdef Connection connection
+    cdef bytes about  # what precedes the attributes of each line
+    cdef frozenset said  # the names of what its process has; None where it has nothing
+
+
+@cython.final
 cdef class Lines:
     cdef object _plain
     cdef object _clock
     cdef long long _second  # the last one asked of the clock
     cdef bytes _stamp  # and what precedes its fraction
     cdef bint _syscalls
-    # Its address: (connection, what precedes the attributes, what follows them, epoch, what its process has).
-    cdef dict _connections
+    cdef list _known  # by place; None where there is none
+    cdef uint64_t _seen[PLACES]  # the number of the connection whose line was written last, by place
+    cdef Process _process  # the last one that plugins have described
+    cdef bytes _described  # what its lines have of it, encoded
+    cdef frozenset _said  # the names of that
     cdef dict _keys  # attribute name: encoded, with the comma before and the colon after it
     cdef dict _shapes  # shape: its names, encoded in the same way
     cdef char *_out
@@ -109,7 +131,7 @@ cdef class Lines:
         self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
         self._second = -1
         self._syscalls = syscalls
-        self._connections = {}
+        self._known = [None] * PLACES
         self._keys = {}
         self._shapes = {}
 
@@ -129,8 +151,10 @@ cdef class Lines:
         protocol, version, attributes, outcome = log.protocol, log.version, log.attributes, log.outcome
         if outcome is BREAK or type(protocol) is not str or type(version) is not str:
             overflowed()
-        cdef tuple parts = self._parts(log.connection)
-        cdef long long epoch = parts[3]
+        if type(log.connection) is not Connection:
+            overflowed()
+        cdef Connection connection = <Connection>log.connection
+        cdef long long epoch = bounded(connection.epoch)
         cdef long long began = epoch + time_of(log.start)
         if began < 0:
             overflowed()
@@ -149,23 +173,24 @@ cdef class Lines:
             if version:
                 self._put(b',"network.protocol.version":')
                 self._text(version)
-        self._put(<bytes>parts[1])
+        cdef frozenset said = self._introduce(connection)
         cdef PyObject *key
         cdef PyObject *value
         cdef Py_ssize_t place = 0
         if type(attributes) is Attributes:
-            if parts[4] is not None:
-                unlike(<frozenset>parts[4], (<Attributes>attributes).shape.names)
+            if said is not None:
+                unlike(said, (<Attributes>attributes).shape.names)
             self._cells(<Attributes>attributes)
         else:
             if type(attributes) is not dict:
                 attributes = dict(attributes)
-            if parts[4] is not None:
-                unlike(<frozenset>parts[4], attributes)
+            if said is not None:
+                unlike(said, attributes)
             while PyDict_Next(attributes, &place, &key, &value):
                 self._put(self._name(<object>key))
                 self._value(<object>value)
-        self._put(<bytes>parts[2])
+        self._put(b',"rover.connection":"')
+        self._hex(connection.id)
         if protocol:
             # Most are, and a dictionary would call the enumeration's hash function.
             self._put(COMPLETED if outcome is COMPLETE else <bytes>OUTCOMES[outcome])
@@ -174,21 +199,73 @@ cdef class Lines:
         self._put(b"}\n")
         return 0
 
-    cdef tuple _parts(self, object connection):
-        cdef object key = <size_t><PyObject *>connection
-        cdef tuple parts = self._connections.get(key)
-        if parts is not None:
-            return parts
-        ahead = b"," + plain.safe(orjson.dumps(plain.about(connection), default=str))[1:-1]
-        behind = b',"rover.connection":"%016x"' % connection.id
-        # The connection itself is kept, so that no other one can have its address.
-        process = connection.process
-        said = frozenset(process.attributes) if process is not None and process.attributes else None
-        parts = (connection, ahead, behind, time_of(connection.epoch), said)
-        if len(self._connections) >= MAX_KEPT:
-            self._connections.clear()
-        self._connections[key] = parts
-        return parts
+    cdef frozenset _introduce(self, Connection connection):
+        """What all lines of a connection say of it, ahead of the exchange. Returns the names of what its
+        process has. Most connections have one line: what is said is kept when there is a second one."""
+        cdef Py_ssize_t place = place_of(connection.id), begin = self._size
+        cdef frozenset said
+        cdef Known known = self._known[place]
+        if known is not None and known.connection is connection:
+            self._put(known.about)
+            return known.said
+        said = self._about(connection)
+        if self._seen[place] == connection.id:
+            known = Known.__new__(Known)
+            known.connection = connection
+            known.about = PyBytes_FromStringAndSize(self._out + begin, self._size - begin)
+            known.said = said
+            self._known[place] = known
+        self._seen[place] = connection.id
+        return said
+
+    cdef frozenset _about(self, Connection connection):
+        process, role = connection.process, connection.role
+        local, remote = connection.local, connection.remote
+        if (
+            connection.tls is not False
+            or connection.proxied is not None
+            or (role is not CLIENT and role is not SERVER)
+            or type(local) is not Address
+            or type(remote) is not Address
+            or (process is not None and type(process) is not Process)
+        ):
+            self._put(b",")
+            self._put(<bytes>plain.safe(orjson.dumps(plain.about(connection), default=str))[1:-1])
+            return frozenset(process.attributes) if process is not None and process.attributes else None
+        cdef Address client = <Address>(local if role is CLIENT else remote)
+        cdef Address server = <Address>(remote if role is CLIENT else local)
+        self._put(b',"network.transport":"tcp","client.address":')
+        self._value(client.host)
+        self._put(b',"client.port":')
+        self._value(client.port)
+        self._put(b',"server.address":')
+        self._value(server.host)
+        self._put(b',"server.port":')
+        self._value(server.port)
+        self._put(b',"rover.role":"client"' if role is CLIENT else b',"rover.role":"server"')
+        if process is None:
+            self._put(b',"tls":false')
+            return None
+        if (<Process>process).pid:
+            self._put(b',"process.pid":')
+            self._value((<Process>process).pid)
+            if (<Process>process).name:
+                self._put(b',"process.executable.name":')
+                self._value((<Process>process).name)
+        self._put(b',"tls":false')
+        return self._describe(<Process>process) if (<Process>process).attributes else None
+
+    cdef frozenset _describe(self, Process process):
+        """What plugins say of a process."""
+        if process is not self._process:
+            described = {key: value for key, value in process.attributes.items() if key not in OWN}
+            self._described = <bytes>plain.safe(orjson.dumps(described, default=str))[1:-1]
+            self._said = frozenset(process.attributes)
+            self._process = process
+        if self._described:
+            self._put(b",")
+            self._put(self._described)
+        return self._said
 
     cdef int _cells(self, Attributes attributes) except -1:
         cdef Shape shape = attributes.shape
@@ -309,6 +386,17 @@ cdef class Lines:
             digits[at] = <char>(48 + left)
         memcpy(self._out + self._size, digits + at, 20)
         self._size += 20 - at
+        return 0
+
+    cdef int _hex(self, unsigned long long value) except -1:
+        """Its 16 digits, and the quotation mark after them."""
+        cdef int at
+        self._reserve(17)
+        for at in range(15, -1, -1):
+            self._out[self._size + at] = HEX[value & 15]
+            value >>= 4
+        self._out[self._size + 16] = b'"'
+        self._size += 17
         return 0
 
     cdef int _fraction(self, long long nanoseconds) except -1:
