@@ -79,10 +79,12 @@ def pytest_sessionstart() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips with a reason what cannot run here, and gives properties the time to say how they fail."""
-    timeout = float(config.getini("timeout"))
+    usual = float(config.getini("timeout"))
     for item in items:
-        if item.get_closest_marker("hypothesis") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(timeout + SHRINKING))
+        if item.get_closest_marker("hypothesis"):
+            own = item.get_closest_marker("timeout")
+            timeout = (own.args[0] if own else usual) + SHRINKING
+            item.add_marker(pytest.mark.timeout(timeout), append=False)
     for marker, missing in (("live", missing_for_live), ("compiled", missing_for_compiled)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := missing()):
