@@ -5,6 +5,7 @@ VENV := .venv
 PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && echo /usr/bin/python3 || echo python3)
 FUZZ_SECONDS ?= 60
+HUNT_SECONDS ?= 600
 # pip installs what packages do not pin in these versions, also for their builds.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
@@ -21,7 +22,7 @@ TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-serve
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 
-.PHONY: run test test-distributions test-kernels test-image lint bench fuzz compile dist constraints version clean
+.PHONY: run test test-distributions test-kernels test-image lint bench fuzz hunt compile dist constraints version clean
 
 # The first start does not wait for the compiler.
 run: BESIDE := --beside
@@ -55,6 +56,10 @@ bench: $(VENV)/.test $(VENV)/.bench $(VENV)/.compiled
 
 fuzz: $(VENV)/.fuzz $(VENV)/.compiled
 	$(VENV)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
+# Every property test, at random, again and again; ARGS is for pytest.
+hunt: $(VENV)/.test $(VENV)/.compiled
+	$(VENV)/bin/python -m tests.hunt --seconds $(HUNT_SECONDS) $(ARGS)
 
 compile: $(VENV)/.compiled
 

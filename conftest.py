@@ -1,4 +1,5 @@
-"""What `live` and `compiled` mean, testing without anything compiled (ROVER_PLAIN=1), processes of a test."""
+"""What `live` and `compiled` mean, testing without anything compiled (ROVER_PLAIN=1), how properties are
+tested, processes of a test."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 import plain
 
@@ -17,8 +19,25 @@ ROOT = Path(__file__).parent
 REQUIRED = {"live": "ROVER_REQUIRE_LIVE", "compiled": "ROVER_REQUIRE_COMPILED"}
 """Set where a test with the marker must not skip."""
 
+SHRINKING = 300
+"""Seconds after which hypothesis gives up making a counterexample smaller. A property that fails takes them
+on top of pytest's `timeout`, which would else kill it, and what it says would not be what is wrong."""
+
 if os.environ.get("ROVER_PLAIN"):
     plain.install()
+
+# The same commit passes twice or fails twice: the examples follow from the test's code. `make hunt` tries
+# others. How fast this machine is at the moment is no property: there is no deadline, nor may it matter how
+# long examples take to make.
+WAYS = {
+    "phases": [phase for phase in Phase if phase is not Phase.explain],  # it runs as long as shrinking does
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+    "print_blob": True,
+}
+settings.register_profile("check", derandomize=True, **WAYS)
+settings.register_profile("hunt", derandomize=False, **WAYS)
+settings.load_profile("check")
 
 
 def missing_for_live() -> str:
@@ -60,8 +79,14 @@ def pytest_sessionstart() -> None:
                     pytest.exit(f"{source.relative_to(ROOT)} has changed: `make compile`", returncode=4)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips with a reason what cannot run here."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips with a reason what cannot run here, and gives properties the time to say how they fail."""
+    usual = float(config.getini("timeout"))
+    for item in items:
+        if item.get_closest_marker("hypothesis"):
+            own = item.get_closest_marker("timeout")
+            timeout = (own.args[0] if own else usual) + SHRINKING
+            item.add_marker(pytest.mark.timeout(timeout), append=False)
     for marker, missing in (("live", missing_for_live), ("compiled", missing_for_compiled)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := missing()):

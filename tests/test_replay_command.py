@@ -270,7 +270,7 @@ def test_a_silent_pipe_keeps_nobody_from_ending(number: int, written: bytes) -> 
         # It waits for more, whether or not its signals are its own already.
         wait_until(lambda: waits(process.pid), "the wait for the pipe")
         process.send_signal(number)
-        assert process.wait(5) == -number
+        assert process.wait(DEADLINE) == -number
         assert process.stderr is not None
         assert process.stderr.read() == b""
 

@@ -284,7 +284,7 @@ def until() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Waits for a condition, up to ten seconds, and fails if it never comes true."""
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         pause = threading.Event()
         while not condition():
             assert time.monotonic() < deadline, "it never came true"

@@ -38,7 +38,7 @@ from rover.run.configuration import Catalogue
 from rover.run.signals import Signals
 
 STOP_SECONDS = 2
-SLACK = 3.0
+SLACK = 10.0
 """Seconds beyond a deadline, on a machine that is busy."""
 
 Act = Callable[[], Any]
@@ -426,7 +426,7 @@ def test_a_storm_of_hangups_loses_nothing_and_stops_nothing(
     until(lambda: "watching" in stage.said)
     rotated = []
     end = time.monotonic() + 3
-    while time.monotonic() < end:
+    while time.monotonic() < end or not rotated:
         for _ in range(200):
             os.kill(pid, signal.SIGHUP)
         if len(stage.numbers()) > 5:

@@ -252,8 +252,10 @@ def test_a_decoder_that_finds_the_roles_swapped_knows_no_client_of_the_header(be
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)  # a factory
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # a factory
+)
 @given(
     case=st.sampled_from(sorted(HEADERS)),
     edits=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=3),

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.live
 
 ROOM = 3
-DELAY = 0.2
+DELAY = 2.0
 
 
 def test_one_connection_more_than_there_is_room_for(nginx, start_agent):

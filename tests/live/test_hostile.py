@@ -30,7 +30,7 @@ records, counted, those of ordinary connections among them."""
 EACH = 4_000
 """Of them in one process: descriptors are limited, and each connection has two."""
 LATE = 1.0
-"""Seconds after which the ordinary connection's line has to be there."""
+"""Seconds after which the ordinary line has to be there, besides those it took before, by other load."""
 LIMIT = 64
 """MiB of `limits.memory` in these tests."""
 MARGIN = 48
@@ -119,7 +119,8 @@ def test_an_ordinary_connection_beside_hostile_ones(kind, nginx, start_agent):
         agent = start_agent(*ports, "--port", str(nginx.port), "--set", f"limits.memory={LIMIT}MiB")
         ordinary = Ordinary(nginx.port, agent)
         ordinary.start()
-        wait_until(lambda: ordinary.delays, "the first ordinary line")
+        wait_until(lambda: len(ordinary.delays) > 20, "the first ordinary lines")
+        usual = max(ordinary.delays)
         before = resident(agent.pid)
         started = time.monotonic()
         for process in processes:
@@ -143,5 +144,5 @@ def test_an_ordinary_connection_beside_hostile_ones(kind, nginx, start_agent):
         assert time.monotonic() - ending < DEADLINE
         print("\n".join(agent.err[-3:]))
         assert not ordinary.missing
-        assert max(ordinary.delays) < LATE
+        assert max(ordinary.delays) < LATE + usual
         assert peak < before + LIMIT + MARGIN

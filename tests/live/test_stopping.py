@@ -69,7 +69,7 @@ WORKERS = [[], ["--workers", "2"]]
 @pytest.mark.parametrize("workers", WORKERS, ids=["alone", "workers"])
 def test_hangups_without_end_and_rotations_under_load(nginx, start_agent, start_program, workers):
     """A hundred a second: none stops it, nothing is lost, no line is torn, and it ends in time."""
-    stop_seconds = 5
+    stop_seconds = 15
     setting = f"limits.stop_seconds={stop_seconds}"
     agent = start_agent("--port", str(nginx.port), "--set", setting, *workers)
     load = start_program("wrk", "-t1", "-c4", "-d60s", nginx.url + "/?load")

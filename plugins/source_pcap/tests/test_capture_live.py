@@ -84,7 +84,7 @@ def test_loopback_traffic_is_read_back(tmp_path: Path, replay: Any, interface: s
             while some := client.recv(65536):
                 received += some
         server.join()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         # tcpdump writes what it sees a little later.
         while not both_ends_have_ended(recorded := replay(path.read_bytes())):
             assert time.monotonic() < deadline, recorded.error
