@@ -20,7 +20,7 @@ import orjson
 
 from rover import SYSCALL_NAMES, Outcome, Syscall
 from rover_plugin_sink_log import line as plain
-from rover_plugin_sink_log.clock import Clock
+from rover_plugin_sink_log.time_text import TimeText
 
 cdef long long SECOND = 1_000_000_000
 # Connections whose constant parts are kept, at some 2 kB with all they hold. Many will have been closed:
@@ -106,7 +106,7 @@ cdef class Lines:
 
     def __init__(self, bint syscalls):
         self._plain = plain.Lines(syscalls)
-        self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
+        self._clock = TimeText("%Y-%m-%dT%H:%M:%S", local=False)
         self._second = -1
         self._syscalls = syscalls
         self._connections = {}
