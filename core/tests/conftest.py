@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -207,6 +208,11 @@ class Bench:
     @property
     def exchanges(self) -> list[AccessLog]:
         return [log for log in self.logs if log.protocol]
+
+    def check_each_once(self) -> None:
+        """Each call's detail was delivered, once."""
+        in_order = attrgetter("connection", "sequence")
+        assert sorted(self.delivered, key=in_order) == sorted(self.sent, key=in_order)
 
     @property
     def delivered(self) -> list[Detail]:

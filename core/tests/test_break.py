@@ -1,7 +1,6 @@
 """The protocol break: decoding ends for good, the connection is TCP, nothing buffered is lost."""
 
 import dataclasses
-from operator import attrgetter
 
 import pytest
 
@@ -21,9 +20,6 @@ from rover import (
 )
 from rover.pipeline.table import BREAK_KEPT_FOR
 from rover.streams.buffer import MAX_SIZE
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
 
 
 @pytest.fixture
@@ -67,7 +63,7 @@ def test_the_connection_reads_tcp(broken):
 
 
 def test_everything_buffered_is_delivered_as_kernel_logs_at_once(broken):
-    assert sorted(broken.delivered, key=IN_ORDER) == broken.sent
+    broken.check_each_once()
     (log,) = break_logs(broken)
     assert [d.syscall for d in log.details] == [Syscall.READ, Syscall.READ, Syscall.WRITE]
 
@@ -82,7 +78,7 @@ def test_later_calls_go_straight_out_and_later_payload_is_dropped(broken):
     assert broken.exchanges == []
     assert [len(log.details) for log in broken.logs[-2:]] == [1, 1]
     assert broken.pipeline.totals.late_payload == 6
-    assert sorted(broken.delivered, key=IN_ORDER) == broken.sent
+    broken.check_each_once()
 
 
 def test_no_later_record_raises_the_protocol_again(broken):
@@ -108,7 +104,7 @@ def test_exchanges_that_ended_before_the_break_are_logged(bench):
     bench.write(b"!a\n#framing\n")
     assert len(bench.exchanges) == 1
     assert len(break_logs(bench)) == 1
-    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+    bench.check_each_once()
 
 
 @pytest.mark.parametrize("end", ["close", "finish"])
@@ -121,7 +117,7 @@ def test_a_break_at_the_very_end_is_a_break(bench, end):
     else:
         bench.pipeline.finish(bench.clock)
     assert len(break_logs(bench)) == 1
-    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+    bench.check_each_once()
 
 
 class TestBeforeTheConnectionIsBuilt:
@@ -152,7 +148,7 @@ class TestBeforeTheConnectionIsBuilt:
         bench.read(b"?a\n")
         bench.write(b"!a\n")
         assert len(bench.exchanges) == 1
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
 
 class TestUpgrade:
@@ -166,7 +162,7 @@ class TestUpgrade:
         bench.write(b"!b\n")
         assert [log.connection.protocol for log in bench.exchanges] == ["lines", "other"]
         assert bench.breaks == []
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_otherwise_it_is_a_break(self, bench):
         bench.open()
@@ -225,7 +221,7 @@ class TestPluginFaults:
         for _ in range(MAX_SIZE // len(chunk) + 1):
             bench.read(chunk)
         assert [b.reason for b in bench.breaks] == ["overflow"]
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_what_is_under_way_when_it_is_stopped_is_cut_first(self, bench):
         bench.open()
@@ -236,7 +232,7 @@ class TestPluginFaults:
         assert [log.outcome for log in bench.logs if log.protocol or log.outcome is Outcome.BREAK][-1] is (
             Outcome.BREAK
         )
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
 
 def test_a_connection_the_source_no_longer_knows_is_no_error(bench):

@@ -1,7 +1,6 @@
 """From records to access logs: pairing, exactly-once details, recognition, bounds, endings."""
 
 import dataclasses
-from operator import attrgetter
 
 import pytest
 
@@ -26,9 +25,6 @@ from rover.pipeline.processes import MAX_PROCESSES
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY
 from rover.pipeline.table import HELD_FOR, IDLE_CHECK
 from rover.pipeline.tracked_connection import LARGE, WORTH_TELLING
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
 
 GREETINGS = {
     "SOCKS5": (
@@ -79,7 +75,7 @@ def test_every_call_is_delivered_once_over_the_life_of_a_connection(bench):
     bench.read(b"?cut")
     bench.eof()
     bench.close()
-    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+    bench.check_each_once()
     totals = bench.pipeline.totals
     assert (totals.calls, totals.in_exchanges + totals.alone) == (len(bench.sent), len(bench.sent))
     assert totals.exchanges == 3
@@ -131,7 +127,7 @@ class TestRecognition:
         bench.read(b"?a\n")
         bench.write(b"!a\n")
         assert bench.exchanges == []
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_one_that_only_ever_speaks_one_way_stops_too(self, bench):
         bench.open()
@@ -152,7 +148,7 @@ class TestRecognition:
         bench.write(b"!a\n")
         (log,) = bench.exchanges
         assert [detail.size for detail in log.details] == [3, 3]
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_what_was_answered_by_nothing_known_is_no_part_of_a_later_message(self, make_bench, lines):
         def sniff(data: bytes | bytearray) -> Verdict:
@@ -168,7 +164,7 @@ class TestRecognition:
         bench.read(b"a\n")
         bench.write(b"!a\n")
         assert [log.attributes["request"] for log in bench.exchanges] == ["?a"]
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_a_call_that_opens_a_message_is_seen_behind_one_that_only_seemed_to(self, make_bench, lines):
         def sniff(data: bytes | bytearray) -> Verdict:
@@ -182,7 +178,7 @@ class TestRecognition:
         bench.read(b"?a\n")
         bench.write(b"!a\n")
         assert [log.attributes["request"] for log in bench.exchanges] == ["?a"]
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_a_preamble_before_the_first_message_is_passed_over(self, bench):
         bench.open()
@@ -200,7 +196,7 @@ class TestRecognition:
         bench.write(b"!a\n")
         (log,) = bench.exchanges
         assert log.connection.role is Role.SERVER
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_too_few_bytes_are_asked_about_again(self, make_bench, lines):
         def sniff(data: bytes | bytearray) -> Verdict:
@@ -257,7 +253,7 @@ def test_bytes_that_no_call_moved_are_counted_and_no_exchange_is_made_up(bench):
     totals = bench.pipeline.totals
     assert (totals.unseen_bytes, totals.unseen_connections) == (705, 2)
     assert [log.attributes for log in bench.exchanges] == [{"request": "?a"}]
-    assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+    bench.check_each_once()
 
 
 class TestHooks:
@@ -333,7 +329,7 @@ class TestHooks:
         bench.read(b"?a\n")
         assert bench.exchanges == []
         assert bench.pipeline.totals.unhandled == 1
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
 
 class TestUnbuilt:
@@ -423,7 +419,7 @@ class TestBounds:
         totals = bench.pipeline.totals
         assert (totals.connections, totals.evicted, totals.returned, totals.missing) == (3, 13, 12, 0)
         bench.pipeline.finish(bench.clock)
-        assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
+        bench.check_each_once()
 
     def test_and_its_streams_begin_where_they_go_on(self, make_bench):
         """In the direction that comes second as well, unless a record is missing between."""
@@ -455,7 +451,7 @@ class TestBounds:
         bench.gone.add(1)
         bench.pipeline.tick(bench.clock + IDLE_CHECK + 1)
         assert [log.attributes for log in bench.exchanges] == [{"request": "?a"}]
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_one_that_is_merely_idle_stays(self, bench):
         bench.open()
@@ -526,7 +522,7 @@ class TestBounds:
             bench.pipeline.finish(bench.clock)
         by_close = ["complete"] if ending == "close" else []
         assert [log.outcome.value for log in bench.exchanges] == ["complete", *by_close, outcome]
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_the_end_of_the_run_delivers_everything(self, bench):
         bench.open()
@@ -534,7 +530,7 @@ class TestBounds:
         bench.read(b"?half")
         bench.open(2)
         bench.pipeline.finish(bench.clock)
-        assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
+        bench.check_each_once()
         assert len(bench.exchanges) == 1
 
 
@@ -581,7 +577,7 @@ class TestLargeBodies:
         assert [found.reason for found in bench.breaks] == ["plugin"]
         assert bench.uploads[-1] == (1, UPLOAD_NONE)
         bench.close()
-        assert sorted(bench.delivered, key=IN_ORDER) == bench.sent
+        bench.check_each_once()
 
     def test_a_decoder_without_it_needs_everything(self, bench):
         bench.open()

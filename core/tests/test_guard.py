@@ -16,7 +16,6 @@ import textwrap
 import types
 from collections.abc import Iterator
 from http import HTTPMethod, HTTPStatus
-from operator import attrgetter
 
 import pytest
 import typer
@@ -50,9 +49,6 @@ from rover.plugins.manager import MAX_KINDS, OTHERS, PluginManager
 from rover.run.configuration import CORE, Catalogue
 from rover.run.report import failures_of
 from rover.values.records import MAX_NUMBER
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
 
 
 class UnreadableError(BaseException):
@@ -173,7 +169,7 @@ def play(make_bench, lines, bad, *plugins):
     bench.close(1)
     bench.pipeline.finish(bench.clock)
     assert [log.attributes["reply"] for log in bench.exchanges if log.connection.id == 1] == ["!a"]
-    assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER), "each call once"
+    bench.check_each_once()
     return bench
 
 
@@ -1025,7 +1021,7 @@ def opened_by(make_bench, lines, source):
     bench.write(b"?")
     bench.pipeline.finish(bench.clock)
     assert len(bench.exchanges) == 3, "a source that cannot say whether it is open has it open"
-    assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
+    bench.check_each_once()
     return {failure.rpartition(": ")[0] for failure in failures(bench)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from operator import attrgetter
 
 import pytest
 
@@ -11,9 +10,6 @@ from rover import NEED_MORE, Direction, Outcome, Role, Settings, Syscall, UsageE
 from rover.pipeline.memory import CONNECTION_MEMORY
 from rover.pipeline.outbox import MAX_HELD
 from rover.run.configuration import CORE
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
 
 LIMIT = 1 << 20
 PIECE = 20_000
@@ -39,7 +35,7 @@ def test_the_largest_breaks_and_no_other(make_bench):
         bench.write(b"!a\n", identity)
     assert [log.connection.id for log in bench.exchanges] == [1, 2, 3]
     bench.pipeline.finish(bench.clock)
-    assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
+    bench.check_each_once()
 
 
 def test_what_was_freed_can_be_taken_again(make_bench):
@@ -131,7 +127,7 @@ def test_openings_that_nobody_has_recognised_count(make_bench, lines):
     assert overflows(bench) > 0
     assert bench.breaks == [], "they had no protocol that could break"
     bench.pipeline.finish(bench.clock)
-    assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
+    bench.check_each_once()
 
 
 def test_missing_bytes_take_no_memory(make_bench):

@@ -3,17 +3,20 @@
 import dataclasses
 import itertools
 import struct
-from operator import attrgetter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rover import Address, Direction, Opened, Role, Syscall, Verdict
-from rover.pipeline.proxy_header import INCOMPLETE, V1_LONGEST, V2_SIGNATURE, Header, Incomplete, read_header
-
-IN_ORDER = attrgetter("connection", "sequence")
-"""Of details."""
+from rover.pipeline.proxy_header import (
+    INCOMPLETE,
+    V1_LONGEST,
+    V2_SIGNATURE,
+    Incomplete,
+    ProxyHeader,
+    read_header,
+)
 
 
 def v2(command: int, family: int, content: bytes, length: int | None = None) -> bytes:
@@ -94,7 +97,7 @@ OTHERS = {
 @pytest.mark.parametrize("rest", [b"", b"?a\n"])
 def test_headers(case, rest):
     data, client = HEADERS[case]
-    assert read_header(data + rest) == Header(len(data), client)
+    assert read_header(data + rest) == ProxyHeader(len(data), client)
 
 
 @pytest.mark.parametrize("case", HEADERS)
@@ -103,7 +106,7 @@ def test_a_header_cut_anywhere_is_incomplete_until_it_names_the_client(case):
     answers = [read_header(data[:size]) for size in range(1, min(len(data), 300))]
     told = [answer for answer in answers if answer is not INCOMPLETE]
     assert answers[0] is INCOMPLETE
-    assert all(answer == Header(len(data), client) for answer in told)
+    assert all(answer == ProxyHeader(len(data), client) for answer in told)
 
 
 @pytest.mark.parametrize("case", OTHERS)
@@ -123,7 +126,7 @@ def test_more_bytes_never_change_an_answer(data, cut):
     part, whole = read_header(data[:cut]), read_header(data)
     if not isinstance(part, Incomplete) and data[:cut]:
         assert part == whole
-    if isinstance(whole, Header):
+    if isinstance(whole, ProxyHeader):
         assert 8 <= whole.size <= 16 + 65535
 
 
@@ -135,7 +138,7 @@ def pieces(data: bytes, step: int) -> list[bytes]:
 
 
 def assert_once(bench):
-    assert sorted(bench.delivered, key=IN_ORDER) == sorted(bench.sent, key=IN_ORDER)
+    bench.check_each_once()
 
 
 @pytest.mark.parametrize("step", [1, 5, 100_000])

@@ -3,27 +3,14 @@
 What a plugin author needs is here, in one place: `rover.api` lists it. docs/plugins.md tells how to use it.
 """
 
-# Whoever imports a part of rover imports this first. So it imports nothing until a name of `rover.api` is
-# asked for (PEP 562): the command has taken its signals some milliseconds after its start, not a hundred.
+# Whoever imports a part of rover imports this first. So it imports nothing that takes time until a name of
+# `rover.api` is asked for (PEP 562): the command has taken its signals some milliseconds after its start, not
+# a hundred.
 import sys
 
+from rover.abi import FittingFinder
 
-class _BeforeAny:
-    """Finds nothing. The first import of what may be compiled has `rover.abi` find that, and all after it."""
-
-    @classmethod
-    def find_spec(cls, name: str, path: object = None, target: object = None) -> object:
-        """See `importlib.abc.MetaPathFinder`."""
-        if not name.startswith("rover") or name in ("rover.cli", "rover.__main__", "rover.abi"):
-            return None
-        if cls in sys.meta_path:  # type: ignore[comparison-overlap]  # else another thread was faster
-            sys.meta_path.remove(cls)  # type: ignore[arg-type]
-        from rover.abi import watch
-
-        return watch().find_spec(name, path, target)  # type: ignore[arg-type]
-
-
-sys.meta_path.insert(0, _BeforeAny)  # type: ignore[arg-type]
+sys.meta_path.insert(0, FittingFinder())
 TYPE_CHECKING = False  # as type checkers know it; to import it from `typing` takes milliseconds
 if TYPE_CHECKING:
     from rover.api import *  # noqa: F403

@@ -9,19 +9,19 @@ Python runs in its stead, and one line says how to compile it again.
 from __future__ import annotations
 
 # Nothing that takes time to import: whatever imports rover imports this.
-import importlib.machinery
 import sys
 
 TYPE_CHECKING = False  # as type checkers know it
 if TYPE_CHECKING:
+    import importlib.machinery
     from collections.abc import Sequence
     from types import ModuleType
 
 ABI = 1
 """Of this core: `_abi.pxd` has the same number, and tells when it goes up."""
 
-_EXTENSION = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
-_SOURCE = (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES)
+_FIRST = frozenset(("rover.cli", "rover.__main__", "rover.abi"))
+"""What the command imports before it takes its signals: nothing compiled."""
 
 
 class FittingFinder:
@@ -36,7 +36,7 @@ class FittingFinder:
     ) -> importlib.machinery.ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder`."""
         package, _, module = name.partition(".")
-        if path is None or module == "_abi" or not package.startswith("rover"):
+        if path is None or module == "_abi" or not package.startswith("rover") or name in _FIRST:
             return None
         plain = self._plain.get(package)
         if plain is None:
@@ -44,8 +44,10 @@ class FittingFinder:
             plain = self._plain[package] = not self._fits(package, path)
         if not plain:
             return None
+        from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+
         for entry in path:
-            if spec := importlib.machinery.FileFinder(entry, _SOURCE).find_spec(name, target):
+            if spec := FileFinder(entry, (SourceFileLoader, SOURCE_SUFFIXES)).find_spec(name, target):
                 return spec
         raise ModuleNotFoundError(f"no source of {name}", name=name)
 
@@ -78,20 +80,14 @@ class FittingFinder:
 
 def number(package: str, path: Sequence[str]) -> int | None:
     """What a package was compiled with; None when it has nothing compiled."""
-    for entry in path:
-        spec = importlib.machinery.FileFinder(entry, _EXTENSION).find_spec(f"{package}._abi")
-        if spec is not None and spec.loader is not None:
-            from importlib.util import module_from_spec
+    from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
+    from importlib.util import module_from_spec
 
+    for entry in path:
+        spec = FileFinder(entry, (ExtensionFileLoader, EXTENSION_SUFFIXES)).find_spec(f"{package}._abi")
+        if spec is not None and spec.loader is not None:
             module = module_from_spec(spec)
             spec.loader.exec_module(module)
             found: int = module.ABI
             return found
     return None
-
-
-def watch() -> FittingFinder:
-    """From here on, imports of rover's packages find what fits."""
-    finder = FittingFinder()
-    sys.meta_path.insert(0, finder)
-    return finder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any
 
 import h2.config
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from rover import Direction, Outcome
 from rover.testing import check_delivery
 
-IN_ORDER = attrgetter("connection", "sequence")
 """Of details."""
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS

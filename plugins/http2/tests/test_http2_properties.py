@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from rover import Direction, Outcome, Role
 from rover.testing import check_delivery
 
-IN_ORDER = attrgetter("connection", "sequence")
 """Of details."""
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rover_plugin_sink_oap.messages import EBPFAccessLogMessage
-from rover_plugin_sink_oap.receiver.rules import RULES, Received, LogStream
+from rover_plugin_sink_oap.receiver.rules import RULES, LogStream, Received
 
 
 def good() -> Any:

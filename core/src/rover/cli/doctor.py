@@ -121,7 +121,7 @@ def priority_check(nice: int) -> Check:
     """Whether the agent may run before what it watches (run.nice)."""
     finding = f"run.nice = {nice} {'may' if (may := may_set(nice)) else 'cannot'} be set"
     if may and nice and by_session():
-        finding += "; it counts within the agent's session, or among sessions if that has no other programs"
+        finding += "; it counts within the agent's session, or among sessions where it has one of its own"
     fix = "give it CAP_SYS_NICE or Nice= in its unit, else it loses more when the processor is short"
     return Check("priority", may, finding, fix, required=False)
 

@@ -7,8 +7,13 @@ import logging
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from rover.plugins.manager import class_name, first_line
+from rover.run.signals import Signals, end_by_sigpipe
+
+if TYPE_CHECKING:
+    from rover.run.report import Report
 
 logger = logging.getLogger("rover")
 
@@ -35,6 +40,16 @@ def clear_line() -> None:
     if os.isatty(2) and os.environ.get("TERM") != "dumb":
         with contextlib.suppress(OSError):
             os.write(2, b"\r\x1b[K")
+
+
+def say_totals(report: Report, signals: Signals) -> None:
+    """The end of a run: its totals, and which plugins failed. Nothing of that after a reader that left, as in
+    `rover replay FILE | head`: the process ends by SIGPIPE, as others do. Who asks for the end is told."""
+    if report.read_by_nobody and not signals.stopping:
+        end_by_sigpipe()
+    clear_line()
+    for line in report.lines():
+        say(line)
 
 
 def say_what_nobody_catches() -> None:

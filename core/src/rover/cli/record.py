@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rover.cli.messages import say
+from rover.cli.messages import say, say_totals
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
 from rover.cli.run import live_source
-from rover.cli.totals import show
 from rover.errors import UsageError
 from rover.plugins.manager import PluginManager
 from rover.recording.recorder import Recorder
@@ -71,7 +70,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
             name = settings["run.source"]
             say(f"recording through {name} to {writer.name}; Ctrl-C ends")
             failure = agent.run() or writer.failure
-            show(agent.report(), signals)
+            say_totals(agent.report(), signals)
         say(f"{amount(writer.records, 'records')}, {amount(writer.size, 'bytes')} in {writer.name}")
         if failure:
             say(failure)

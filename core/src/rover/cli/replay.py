@@ -10,11 +10,10 @@ from typing import Annotated
 
 import typer
 
-from rover.cli.messages import say
-from rover.cli.opening import opening_of
+from rover.cli.first_bytes import opening_of
+from rover.cli.messages import say, say_totals
 from rover.cli.options import Config, Sets, Sinks
 from rover.cli.run import make_source
-from rover.cli.totals import show
 from rover.contracts.settings import Settings
 from rover.contracts.source import Source, SourceSpec
 from rover.errors import RoverError, UsageError
@@ -64,7 +63,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
             # Where access logs go to the terminal, they are the progress.
             shown = os.isatty(2) and not os.isatty(1)
             failure = agent.run((lambda: show_progress(agent.report())) if shown else None)
-            show(agent.report(), signals)
+            say_totals(agent.report(), signals)
         for message in agent.failures or ([failure] if failure else []):
             say(message)
         if code := max(reading.code, bool(failure)):

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rover.cli.messages import say
+from rover.cli.messages import say, say_totals
 from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
-from rover.cli.totals import show
 from rover.contracts.settings import Settings
 from rover.contracts.source import InformedSource, Source, SourceSpec
 from rover.errors import NotInstalledError, RoverError
@@ -72,13 +71,13 @@ def register(app: typer.Typer, signals: Signals) -> None:
 
             count = settings["run.workers"]
             report, failure = workers.run(catalogue, settings, live, count, ready=ready, signals=signals)
-            show(report, signals)
+            say_totals(report, signals)
         else:
             agent = Agent(catalogue, settings, live, signals=signals)
             with signals.watch(agent.stop_seconds, agent.last_words):
                 ready()
                 failure = agent.run()
-                show(agent.report(), signals)
+                say_totals(agent.report(), signals)
         if failure:
             say(failure)
             raise typer.Exit(1)

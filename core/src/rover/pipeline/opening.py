@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rover.contracts.protocol import ProtocolSpec, Verdict
-from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, SECOND_V1, Header, read_header
+from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, SECOND_V1, ProxyHeader, read_header
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
 from rover.streams.buffer import StreamBuffer
 from rover.values.connection import Connection
@@ -21,7 +21,7 @@ class Opening:
         """Its beginning was not seen: recognition never gives up on it."""
         self.pinned: ProtocolSpec | None = None
         """The protocol that the user pinned to its port."""
-        self.header: Header | None = None
+        self.header: ProxyHeader | None = None
         """The PROXY protocol header that it began with."""
         self.given_up = False
         """Whether nothing that it could still say would be recognised."""
@@ -75,7 +75,7 @@ class Opening:
             header = read_header(buffer.data)
             if header is None:
                 return True
-            if not isinstance(header, Header):
+            if not isinstance(header, ProxyHeader):
                 return buffer.gap > 0 or buffer.ended  # no more of it will come
             self.header = header
             self._header_end = header.size

@@ -31,7 +31,7 @@ MAX_PORT = 65535
 V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
-class Header(NamedTuple):
+class ProxyHeader(NamedTuple):
     """A whole header."""
 
     size: int
@@ -48,7 +48,7 @@ INCOMPLETE = Incomplete()
 """These bytes may become a header."""
 
 
-def read_header(data: bytes | bytearray) -> Header | Incomplete | None:
+def read_header(data: bytes | bytearray) -> ProxyHeader | Incomplete | None:
     """The header that a connection's first bytes are; None when they are something else.
 
     Whatever the bytes, it raises nothing, and looks at no more than the first 107.
@@ -62,7 +62,7 @@ def read_header(data: bytes | bytearray) -> Header | Incomplete | None:
     return None
 
 
-def _read_v1(data: bytes) -> Header | Incomplete | None:
+def _read_v1(data: bytes) -> ProxyHeader | Incomplete | None:
     line, end, _ = data.partition(b"\n")
     if not end:
         return INCOMPLETE if len(data) < V1_LONGEST else None
@@ -71,7 +71,7 @@ def _read_v1(data: bytes) -> Header | Incomplete | None:
     size = len(line) + 1
     words = line[:-1].split(b" ")[1:]
     if words[0] == b"UNKNOWN":
-        return Header(size, None)
+        return ProxyHeader(size, None)
     if len(words) != 5 or words[0] not in (b"TCP4", b"TCP6"):
         return None
     family = socket.AF_INET if words[0] == b"TCP4" else socket.AF_INET6
@@ -79,7 +79,7 @@ def _read_v1(data: bytes) -> Header | Incomplete | None:
     port, destination_port = _port(words[3]), _port(words[4])
     if source is None or destination is None or port is None or destination_port is None:
         return None
-    return Header(size, _client(source, port))
+    return ProxyHeader(size, _client(source, port))
 
 
 def _packed(family: socket.AddressFamily, word: bytes) -> bytes | None:
@@ -97,21 +97,21 @@ def _port(word: bytes) -> int | None:
     return port if port <= MAX_PORT else None
 
 
-def _read_v2(data: bytes) -> Header | Incomplete | None:
+def _read_v2(data: bytes) -> ProxyHeader | Incomplete | None:
     if len(data) < V2_FIXED:
         return INCOMPLETE
     command, family, length = struct.unpack_from(">BBH", data, len(V2_SIGNATURE))
     if command == LOCAL:
-        return Header(V2_FIXED + length, None)
+        return ProxyHeader(V2_FIXED + length, None)
     if command != PROXY or length < ADDRESSES.get(family, 0):
         return None
     if family not in (TCP4, TCP6):
-        return Header(V2_FIXED + length, None)
+        return ProxyHeader(V2_FIXED + length, None)
     if len(data) < V2_FIXED + ADDRESSES[family]:
         return INCOMPLETE
     width = 4 if family == TCP4 else 16
     (port,) = struct.unpack_from(">H", data, V2_FIXED + 2 * width)
-    return Header(V2_FIXED + length, _client(data[V2_FIXED : V2_FIXED + width], port))
+    return ProxyHeader(V2_FIXED + length, _client(data[V2_FIXED : V2_FIXED + width], port))
 
 
 def _client(packed: bytes, port: int) -> Address | None:

@@ -21,7 +21,7 @@ import orjson
 
 from rover import SYSCALL_NAMES, Outcome, Role, Syscall
 from rover_plugin_sink_log import line as plain
-from rover_plugin_sink_log.clock import Clock
+from rover_plugin_sink_log.time_text import TimeText
 
 cdef long long SECOND = 1_000_000_000
 cdef enum:
@@ -128,7 +128,7 @@ cdef class Lines:
 
     def __init__(self, bint syscalls):
         self._plain = plain.Lines(syscalls)
-        self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
+        self._clock = TimeText("%Y-%m-%dT%H:%M:%S", local=False)
         self._second = -1
         self._syscalls = syscalls
         self._known = [None] * PLACES

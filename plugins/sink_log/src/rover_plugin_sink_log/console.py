@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rover import AccessLog, Outcome, Role
-from rover_plugin_sink_log.clock import SECOND, Clock
 from rover_plugin_sink_log.columns import columns, cut, pad, pad_left
 from rover_plugin_sink_log.layout import WHOLE, Layout, layout_of
 from rover_plugin_sink_log.output import Output
+from rover_plugin_sink_log.time_text import SECOND, TimeText
 
 RED, GREEN, YELLOW, CYAN, BOLD, DIM, RESET = (f"\x1b[{n}m" for n in (31, 32, 33, 36, 1, 2, 0))
 STATUS_COLORS = {2: GREEN, 3: CYAN, 4: YELLOW, 5: RED}
@@ -34,7 +34,7 @@ class ConsoleSink:
             and not os.environ.get("NO_COLOR")
             and os.environ.get("TERM") != "dumb"
         )
-        self._clock = Clock("%H:%M:%S", local=True)
+        self._clock = TimeText("%H:%M:%S", local=True)
         self._header = header
         self._layout = WHOLE
         self._titled: Layout | None = None

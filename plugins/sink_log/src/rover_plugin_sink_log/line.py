@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from rover import SYSCALL_NAMES, AccessLog, Address, Connection, Detail, Outcome, Role, Syscall
-from rover_plugin_sink_log.clock import SECOND, Clock
+from rover_plugin_sink_log.time_text import SECOND, TimeText
 
 _UNSAFE = (0x7F, *range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _ESCAPED = {code: f"\\u{code:04x}" for code in _UNSAFE}
@@ -41,7 +41,7 @@ class Lines:
     def __init__(self, syscalls: bool) -> None:
         """`syscalls`: whether to tell of each socket call of an exchange."""
         self._syscalls = syscalls
-        self._clock = Clock("%Y-%m-%dT%H:%M:%S", local=False)
+        self._clock = TimeText("%Y-%m-%dT%H:%M:%S", local=False)
 
     def prepare(self, log: AccessLog) -> tuple[bytes, bool]:
         """Its line, and whether it tells of an exchange."""

@@ -11,7 +11,7 @@ from rover import RoverError
 from rover_plugin_sink_oap.backend import METHOD
 from rover_plugin_sink_oap.messages import EBPFAccessLogDownstream, EBPFAccessLogMessage
 from rover_plugin_sink_oap.receiver.grpc_quiet import grpc
-from rover_plugin_sink_oap.receiver.rules import Received, LogStream
+from rover_plugin_sink_oap.receiver.rules import LogStream, Received
 
 MAX_MESSAGE = 50 << 20
 """Bytes of a message, as the OAP server has it."""

@@ -7,7 +7,7 @@ import time
 SECOND = 1_000_000_000
 
 
-class Clock:
+class TimeText:
     """Formats Unix times; the part up to the second is kept, since most logs share it."""
 
     def __init__(self, form: str, *, local: bool) -> None:
