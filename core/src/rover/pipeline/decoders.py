@@ -10,7 +10,8 @@ from rover.plugins.guard import check_decoder
 from rover.plugins.manager import PluginManager
 from rover.values.connection import Connection, ProtocolBreak
 
-NONE: tuple[type | None, bool, bool] = (None, False, False)
+Made = tuple[type | None, Mapping[str, Any], bool, bool]
+"""The class of a protocol's newest decoder, the settings it was made from, and which optional parts it has."""
 
 
 class Decoders:
@@ -20,7 +21,7 @@ class Decoders:
         """`settings`: by protocol name."""
         self._manager = manager
         self._settings = settings
-        self._newest: dict[str, tuple[type, bool, bool]] = {}  # of each protocol, what it made last
+        self._made: dict[str, Made] = {}  # by protocol name
 
     def make(
         self, spec: ProtocolSpec, connection: Connection, upgrade: ProtocolBreak | None
@@ -30,12 +31,16 @@ class Decoders:
         Raises whatever the plugin does, and TypeError for what is no decoder. It is looked at where its class
         is not that of the protocol's last one.
         """
-        decoder = spec.make(connection, self._settings.get(spec.name, {}), upgrade)
-        kind, weighed, skipping = self._newest.get(spec.name, NONE)
+        name = spec.name
+        made = self._made.get(name)
+        if made is None:
+            made = (None, self._settings.get(name, {}), False, False)
+        kind, settings, weighed, skipping = made
+        decoder = spec.make(connection, settings, upgrade)
         if type(decoder) is not kind:
             check_decoder(decoder)
             weighed, skipping = isinstance(decoder, WeighedDecoder), isinstance(decoder, SkippingDecoder)
-            self._newest[spec.name] = type(decoder), weighed, skipping
+            self._made[name] = type(decoder), settings, weighed, skipping
         return decoder, weighed, skipping
 
     def failed(self, protocol: str, where: str, error: BaseException) -> None:

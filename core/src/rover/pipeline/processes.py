@@ -17,7 +17,7 @@ class Processes:
     """By number. Each is described once by the plugins that have something to say of it, when it is
     first asked for: a process that has no connection is never asked for."""
 
-    __slots__ = ("_describers", "_known", "_live", "_undescribed")
+    __slots__ = ("_describers", "_known", "_live", "_newest", "_undescribed")
 
     def __init__(self, describers: Sequence[Implementation], *, live: bool) -> None:
         """`describers`: of the hook `describe_process`. `live`: whether they run here and now."""
@@ -25,9 +25,11 @@ class Processes:
         self._live = live
         self._known: dict[int, Process] = {}
         self._undescribed: set[int] = set()
+        self._newest: Process | None = None  # what was asked for last: a server's connections ask for one
 
     def learn(self, process: Process) -> None:
         """A process as it is from now on."""
+        self._newest = None
         self._known.pop(process.pid, None)
         self._keep(process)
         if self._describers:
@@ -35,6 +37,9 @@ class Processes:
 
     def get(self, pid: int) -> Process:
         """The process of this number, from now on the most recently used one."""
+        newest = self._newest
+        if newest is not None and newest.pid == pid:
+            return newest
         process = self._known.pop(pid, None)
         if process is None:
             process = Process(pid=pid, name="")
@@ -44,6 +49,7 @@ class Processes:
             self._undescribed.discard(pid)
             process = self._described(process)
         self._keep(process)
+        self._newest = process
         return process
 
     def _keep(self, process: Process) -> None:

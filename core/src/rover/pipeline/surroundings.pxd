@@ -3,6 +3,7 @@
 from rover.pipeline.decoders cimport Decoders
 from rover.pipeline.delivery cimport Delivery
 from rover.pipeline.memory cimport MemoryBudget
+from rover.pipeline.outbox cimport Outbox
 from rover.pipeline.processes cimport Processes
 from rover.pipeline.recognition cimport Recogniser
 from rover.pipeline.source_side cimport SourceSide
@@ -13,6 +14,7 @@ cdef class Surroundings:
     cdef readonly Recogniser recogniser
     cdef readonly Decoders decoders
     cdef readonly Delivery delivery
+    cdef readonly Outbox outbox
     cdef readonly SourceSide source
     cdef readonly MemoryBudget budget
     cdef readonly Processes processes

@@ -72,7 +72,10 @@ class TrackedConnection:
         """`late`: its beginning was not seen. `built`: the record that opens it has come."""
         self.connection = connection
         self._surroundings = surroundings
-        self.outbox = Outbox(self._surroundings.delivery, self._surroundings.totals, not built)
+        if built:
+            self.outbox = self._surroundings.outbox
+        else:
+            self.outbox = Outbox(self._surroundings.delivery, self._surroundings.totals, True)
         self.listed = False
         """Whether it is in the pipeline's table."""
         self.memory = 0
@@ -258,7 +261,7 @@ class TrackedConnection:
             )
             return
         self._send_free()
-        if self._weighed:
+        if self._weighed and self.listed:
             self._poll_memory(now)
 
     def _leave_out(self, direction: int) -> None:
