@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from rover.streams.buffer import StreamBuffer
 from rover_plugin_http1.framing import CHUNKED, NOTHING
 from rover_plugin_http1.head import HeadFields, RequestHead, ResponseHead
 from rover_plugin_http1.startline import MAX_METHOD, TOKEN_CHAR
@@ -26,6 +27,16 @@ _RESPONSE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: [^\x00\n\r\x0b\x0c]*
 _VERSIONS = {b"1.1": "1.1", b"1.0": "1.0"}
 _MAX_DIGITS = 18
 """Of a length that certainly fits 63 bits."""
+
+
+def next_request(buffer: StreamBuffer, limit: int) -> RequestHead | None:
+    """The head that is next, if it is an ordinary one, whole, and has at most `limit` bytes."""
+    return ordinary_request(buffer.data, buffer.offset, buffer.offset + min(buffer.here, limit))
+
+
+def next_response(buffer: StreamBuffer, limit: int) -> ResponseHead | None:
+    """The same of a response."""
+    return ordinary_response(buffer.data, buffer.offset, buffer.offset + min(buffer.here, limit))
 
 
 def ordinary_request(data: bytes | bytearray, start: int, limit: int) -> RequestHead | None:
