@@ -35,10 +35,14 @@ if sys.argv[2] == "plain":
 from rover.streams import buffer
 assert buffer.__file__.endswith(".py") == (sys.argv[2] == "plain"), buffer.__file__
 from bench import decode, traffic
+from cutting import cut
 rng = random.Random(int(sys.argv[3]))
 if sys.argv[4] == "http1":
     exchanges = [traffic.http1(rng) for _ in range(400)]
     records = traffic.http1_records(exchanges, 7, 30)
+elif sys.argv[4] == "cut":  # calls that bring a part of a message, and are captured in part
+    exchanges = [traffic.http1(rng) for _ in range(400)]
+    records = cut(rng, traffic.http1_records(exchanges, 3, 60))
 else:
     records = traffic.grpc_records(rng, 1200, 60)
 for _ in range(40):  # losses, so that the rare ways are gone as well
@@ -52,7 +56,7 @@ def run(form: str, seed: int, traffic: str) -> bytes:
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
 
 
-@pytest.mark.parametrize("traffic", ["http1", "grpc"])
+@pytest.mark.parametrize("traffic", ["http1", "cut", "grpc"])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_lines_for_the_same_records(seed, traffic):
     compiled = run("compiled", seed, traffic)

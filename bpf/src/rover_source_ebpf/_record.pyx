@@ -7,6 +7,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.string cimport memcmp, memcpy
 
+from rover.pipeline.table cimport Pipeline
 from rover.values.records cimport Address, Closed, Detail, Opened
 from rover_source_ebpf import record
 
@@ -85,6 +86,7 @@ cdef class Decoder:
         cdef Header header
         cdef Ends ends
         cdef unsigned long long unseen
+        cdef Pipeline pipeline = <Pipeline>handler if type(handler) is Pipeline else None
         plain = self._plain.deliver
         data = handler.data
         PyObject_GetBuffer(memory, &view, PyBUF_SIMPLE)
@@ -95,6 +97,9 @@ cdef class Decoder:
                     memcpy(&header, start, sizeof(Header))
                     room = length - sizeof(Header)
                     if header.kind == DATA and regular(&header, room):
+                        if pipeline is not None:
+                            pipeline.lend(detail_of(&header), start + sizeof(Header), header.captured)
+                            continue
                         data(
                             detail_of(&header),
                             PyBytes_FromStringAndSize(start + sizeof(Header), header.captured),

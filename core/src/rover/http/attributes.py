@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rover.http.trace import trace_context
+from rover.http.trace import trace_fields
 from rover.values.attributes import Cell
 from rover.values.http import HttpRequest, HttpResponse
 
@@ -58,6 +58,8 @@ def http_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[Cel
     """The same for a `Shape` that begins with HTTP_NAMES: a value for each, None where it is absent."""
     headers = request.headers
     path, query = split_target(request.target)
+    host = request.authority or headers.get("host")
+    agent = headers.get("user-agent")
     status: int | None = None
     size: int | None = None
     body: int | None = None
@@ -67,17 +69,16 @@ def http_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[Cel
     trace_id: str | None = None
     span_id: str | None = None
     segment_id: str | None = None
-    trace = trace_context(headers)
+    trace = trace_fields(headers)
     if trace is not None:
-        provider, trace_id, span_id = trace.provider, trace.trace_id, trace.span_id
-        segment_id = trace.segment_id or None
+        provider, trace_id, span_id, segment_id = trace
     return (
         request.method,
         request.target,
         path or None,
         query or None,
-        request.authority or headers.get("host") or None,
-        headers.get("user-agent") or None,
+        host or None,
+        agent or None,
         request.header_size,
         request.body_size,
         status,
@@ -86,5 +87,5 @@ def http_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[Cel
         provider,
         trace_id,
         span_id,
-        segment_id,
+        segment_id or None,
     )

@@ -1,5 +1,8 @@
 # Types for the compiled form of trace.py.
 
+cimport cython
+
+from rover.http._traceparent cimport traceparent
 from rover.values.http cimport Headers
 from rover.values.value cimport Value
 
@@ -12,4 +15,6 @@ cdef class TraceContext(Value):
 
 
 cpdef trace_context(Headers headers)
-cdef _sw8(value)
+@cython.locals(ids=tuple, fields=tuple)
+cpdef tuple trace_fields(Headers headers)
+cdef tuple _sw8(value)

@@ -50,20 +50,29 @@ class TraceContext(Value):
 
 def trace_context(headers: Headers) -> TraceContext | None:
     """The trace context of a request's headers, None when it has none that is well-formed."""
-    if (value := headers.get("sw8")) and (context := _sw8(value)):
-        return context
+    fields = trace_fields(headers)
+    if fields is None:
+        return None
+    provider, trace_id, span_id, segment_id = fields
+    return TraceContext(provider=provider, trace_id=trace_id, span_id=span_id, segment_id=segment_id)
+
+
+def trace_fields(headers: Headers) -> tuple[str, str, str, str] | None:
+    """The same as the fields of a TraceContext, in the order of its documentation."""
+    if (value := headers.get("sw8")) and (fields := _sw8(value)):
+        return fields
     if (value := headers.get("traceparent")) and (ids := traceparent(value)):
-        return TraceContext(provider="w3c", trace_id=ids[0], span_id=ids[1])
+        return "w3c", ids[0], ids[1], ""
     if (value := headers.get("b3")) and (match := _B3_SINGLE.fullmatch(value.lower())):
-        return TraceContext(provider="zipkin", trace_id=match[1], span_id=match[2])
+        return "zipkin", match[1], match[2], ""
     if (value := headers.get("x-b3-traceid")) and _B3_TRACE_ID.fullmatch(value.lower()):
         span = (headers.get("x-b3-spanid") or "").lower()
         if _B3_SPAN_ID.fullmatch(span):
-            return TraceContext(provider="zipkin", trace_id=value.lower(), span_id=span)
+            return "zipkin", value.lower(), span, ""
     return None
 
 
-def _sw8(value: str) -> TraceContext | None:
+def _sw8(value: str) -> tuple[str, str, str, str] | None:
     """sample-traceId-segmentId-spanId-service-instance-endpoint-peer, text fields in base64."""
     fields = value[:_MAX_SW8].split("-")
     if len(fields) != 8 or fields[0] not in ("0", "1") or not (fields[3].isascii() and fields[3].isdigit()):
@@ -75,4 +84,4 @@ def _sw8(value: str) -> TraceContext | None:
         return None
     if not trace_id or not segment_id:
         return None
-    return TraceContext(provider="skywalking", trace_id=trace_id, span_id=fields[3], segment_id=segment_id)
+    return "skywalking", trace_id, fields[3], segment_id

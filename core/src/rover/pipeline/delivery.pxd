@@ -2,7 +2,9 @@
 
 cimport cython
 
+from rover.plugins._guard cimport checked_log
 from rover.values.access_log cimport AccessLog
+from rover.values.http cimport HttpExchange
 
 
 cdef class Delivery:
@@ -14,8 +16,10 @@ cdef class Delivery:
     cdef object _filters
     cdef dict _hooks
 
+    @cython.locals(outlets=tuple)
     cpdef put(self, AccessLog log)
-    @cython.locals(log=AccessLog)
+    @cython.locals(log=AccessLog, http=HttpExchange, arguments=tuple)
     cpdef object log_of(self, object connection, object exchange, tuple details)
+    @cython.locals(implementation=tuple)
     cdef object _ask(self, list implementations, tuple arguments)
     cdef object _own_log(self, object connection, object exchange)

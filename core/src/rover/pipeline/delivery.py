@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from rover.contracts.protocol import AnyExchange
 from rover.pipeline.filters import Filters
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.totals import Totals
 from rover.plugins.guard import checked_log
-from rover.plugins.manager import Implementation, PluginManager
+from rover.plugins.manager import PluginManager
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
+from rover.values.http import HttpExchange
 from rover.values.records import Detail
 
 
@@ -28,7 +29,11 @@ class Delivery:
         self.takes_kernel_logs = bool(self._kernel_outlets)
         """Whether any sink wants logs without an exchange."""
         self._filters = Filters(manager, totals) or None
-        self._hooks = {kind: manager.first_result(kind.hook()) for kind in get_args(AnyExchange)}
+        # Plain tuples: compiled, they are taken apart without an iterator.
+        self._hooks: dict[type, list[tuple[Any, Any, Any]]] = {
+            kind: [tuple(each) for each in manager.first_result(kind.hook())]  # type: ignore[misc]
+            for kind in get_args(AnyExchange)
+        }
 
     def put(self, log: AccessLog) -> None:
         """Gives a log to the sinks: that of an exchange or a break to all, others to those that want them."""
@@ -37,8 +42,10 @@ class Delivery:
             if filtered is None:
                 return
             log = filtered
-        everyone = log.protocol or log.outcome is Outcome.BREAK
-        for outlet in self._outlets if everyone else self._kernel_outlets:
+        outlets = self._outlets
+        if not log.protocol and log.outcome is not Outcome.BREAK:
+            outlets = self._kernel_outlets
+        for outlet in outlets:
             outlet.put(log)
 
     def announce(self, connection: Connection, protocol_break: ProtocolBreak) -> None:
@@ -49,23 +56,32 @@ class Delivery:
         self, connection: Connection, exchange: AnyExchange, details: tuple[Detail, ...]
     ) -> AccessLog | None:
         """The access log of an exchange; None where no plugin and nothing in it makes one."""
-        log = self._ask(self._hooks[type(exchange)], exchange.arguments(connection, details))
+        if type(exchange) is HttpExchange:  # the same, read in C
+            http = exchange
+            arguments = http.arguments(connection, details)
+            outcome, end, assumed = http.outcome, http.end, http.assumed
+        else:
+            arguments = exchange.arguments(connection, details)
+            outcome, end, assumed = exchange.outcome, exchange.end, exchange.assumed
+        log = self._ask(self._hooks[type(exchange)], arguments)
         if log is None:
             log = self._own_log(connection, exchange)
             if log is None:
                 return None
-        outcome, end = exchange.outcome, exchange.end
         if log.details is not details or log.outcome is not outcome or log.connection is not connection:
             log = log.replace(connection=connection, details=details, outcome=outcome)
         if end and end > log.end:
             log = log.replace(end=end)
-        if exchange.assumed:
+        if assumed:
             log = log.replace(attributes={**log.attributes, "rover.pairing": "assumed"})
         return log
 
-    def _ask(self, implementations: list[Implementation], arguments: tuple[object, ...]) -> AccessLog | None:
-        """The first access log any of them returns."""
-        for function, chosen, failed in implementations:
+    def _ask(
+        self, implementations: list[tuple[Any, Any, Any]], arguments: tuple[object, ...]
+    ) -> AccessLog | None:
+        """The first access log any of these returns (`rover.plugins.manager.Implementation`)."""
+        for implementation in implementations:
+            function, chosen, failed = implementation
             try:
                 if chosen is None:
                     log = function(*arguments)

@@ -2,6 +2,7 @@
 
 from rover.pipeline.delivery cimport Delivery
 from rover.pipeline.totals cimport Totals
+from rover.values.access_log cimport AccessLog
 
 
 cdef class Outbox:
@@ -11,7 +12,7 @@ cdef class Outbox:
     cdef Delivery _delivery
     cdef Totals _totals
 
-    cpdef put(self, object log)
+    cpdef put(self, AccessLog log)
     cpdef put_alone(self, object connection, tuple details)
     cpdef send_held(self, object facts)
     cpdef release(self, object facts)

@@ -1,5 +1,7 @@
 # Types for the compiled form of outlet.py.
 
+from rover.values.access_log cimport AccessLog
+
 
 cdef class Outlet:
     cdef readonly object name
@@ -29,6 +31,6 @@ cdef class Outlet:
     cdef double _reported
     cdef object _thread
 
-    cpdef put(self, object log)
+    cpdef put(self, AccessLog log)
     cpdef wake(self)
     cdef list _take(self)

@@ -155,14 +155,15 @@ class Outlet:
                 self.lost["closed" if self.closed else "unfinished"] += bool(log.protocol)
                 return
         form: object = log
+        counts = bool(log.protocol)
         if self._prepare is not None:
             try:
                 form = self._prepare(log)
             except BaseException as error:
-                self.lost["unprepared"] += bool(log.protocol)
+                self.lost["unprepared"] += counts
                 self._fail("prepare", error)
                 return
-        queue.append((form, bool(log.protocol)))
+        queue.append((form, counts))
         if self._waiting and len(queue) >= self._many:
             self.wake()
 

@@ -26,11 +26,17 @@ cdef class Pipeline:
     cdef list _idlest
     cdef dict _connections
     cdef list _sweep
+    cdef TrackedConnection _newest
+    cdef unsigned long long _newest_id
 
     @cython.locals(connection=TrackedConnection)
     cpdef opened(self, Opened opened)
     @cython.locals(connection=TrackedConnection, budget=MemoryBudget)
     cpdef data(self, Detail detail, object payload)
+    @cython.locals(connection=TrackedConnection, budget=MemoryBudget)
+    cdef lend(self, Detail detail, const char *memory, Py_ssize_t captured)
+    @cython.locals(newest=TrackedConnection, connection=TrackedConnection)
+    cdef TrackedConnection _connection_of(self, Detail detail)
     @cython.locals(connection=TrackedConnection)
     cpdef closed(self, Closed closed)
     @cython.locals(connection=TrackedConnection)

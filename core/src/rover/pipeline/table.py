@@ -83,6 +83,9 @@ class Pipeline:
         self._idlest: list[tuple[int, int]] = []  # (when last seen, which), the idlest last
         self._connections: dict[int, TrackedConnection] = {}
         self._sweep: list[int] = []
+        # Of the newest call: the next one is often of the same connection.
+        self._newest: TrackedConnection | None = None
+        self._newest_id = 0
 
     # -- records -----------------------------------------------------------------------------
 
@@ -106,12 +109,28 @@ class Pipeline:
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """One socket call."""
-        connection = self._connections.get(detail.connection)
-        if connection is None:
-            connection = self._add_unbuilt(detail)
+        connection = self._connection_of(detail)
         budget = self._budget
         if connection.data(detail, payload) and budget.taken > budget.limit:
             self._relieve(detail.end)
+
+    def lend(self, detail: Detail, memory: bytes, captured: int) -> None:
+        """The same, for a source that is compiled, too: the payload is the first `captured` bytes of memory
+        that is the source's again when this returns."""
+        connection = self._connection_of(detail)
+        budget = self._budget
+        if connection.lend(detail, memory, captured) and budget.taken > budget.limit:
+            self._relieve(detail.end)
+
+    def _connection_of(self, detail: Detail) -> TrackedConnection:
+        newest = self._newest
+        if newest is not None and detail.connection == self._newest_id:
+            return newest
+        connection = self._connections.get(detail.connection)
+        if connection is None:
+            connection = self._add_unbuilt(detail)
+        self._newest, self._newest_id = connection, detail.connection
+        return connection
 
     def closed(self, closed: Closed) -> None:
         """The end of a connection."""
@@ -174,6 +193,7 @@ class Pipeline:
 
     def _remove(self, identity: int) -> TrackedConnection | None:
         connection = self._connections.pop(identity, None)
+        self._newest = None
         if connection is not None:
             self._budget.taken -= CONNECTION_MEMORY + connection.memory
             connection.memory = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rover.contracts.in_place import InPlaceDecoder
 from rover.contracts.protocol import (
     NEED_MORE,
     RESYNCHRONISED,
@@ -23,16 +24,18 @@ from rover.plugins.guard import (
     role_of,
     yielded,
 )
-from rover.streams.buffer import MAX_SIZE
+from rover.streams.buffer import MAX_SIZE, StreamBuffer
 from rover.streams.pair import StreamPair
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak, speaking
 from rover.values.exchange import Outcome
+from rover.values.http import HttpExchange
 from rover.values.records import MAX_NUMBER, Detail, Direction, Role
 
 LARGE = 8192
 """Bytes of a call after which the decoder is asked what it needs: bodies that are worth it come in
 pieces of this size and more, heads do not."""
+_LARGE = LARGE  # compiled, a number of C
 WORTH_TELLING = 1 << 18
 """Bytes to come from which on the source is told that they are unneeded: to copy fewer costs less than
 to tell it."""
@@ -55,6 +58,7 @@ class TrackedConnection:
     __slots__ = (
         "_claims",
         "_decoder",
+        "_in_place",
         "_kept",
         "_opening",
         "_skipping",
@@ -84,6 +88,7 @@ class TrackedConnection:
         # It is opening, or decoded; with neither it is plain: every detail goes straight out.
         self._opening: Opening | None = Opening(late)
         self._decoder: Decoder | None = None
+        self._in_place: InPlaceDecoder | None = None  # the same, where it is one
         self._weighed = self._skipping = False  # which optional parts the decoder has
         self._kept = 0  # bytes that the decoder keeps, as far as it tells
         self._spec: ProtocolSpec | None = None  # the protocol it speaks, or spoke
@@ -141,32 +146,59 @@ class TrackedConnection:
 
     def data(self, detail: Detail, payload: bytes) -> bool:
         """One socket call. Returns whether the budget may have been charged for it."""
-        size, direction, now = detail.size, detail.direction, detail.end
-        streams = self._streams
+        if not self._enter(detail, len(payload)):
+            return self._pass_by(detail)
+        buffer = self._streams.append(detail, payload)
+        self._read(buffer, detail, len(payload))
+        return self._settle(buffer)
+
+    def lend(self, detail: Detail, memory: bytes, captured: int) -> bool:
+        """The same, of a payload that stays the source's: it is the first `captured` bytes of this memory."""
+        if not self._enter(detail, captured):
+            return self._pass_by(detail)
+        buffer = self._streams.lend(detail, memory, captured)
+        try:
+            self._read(buffer, detail, captured)
+        finally:
+            buffer.keep()
+        return self._settle(buffer)
+
+    def _enter(self, detail: Detail, captured: int) -> bool:
+        """Takes account of a call. Returns whether anybody reads its bytes; so many were captured."""
         self._count(detail.sequence)
-        streams.time(detail.start, now)
-        decoder = self._decoder
-        if decoder is None and self._opening is None:
-            if payload and self.connection.protocol_break is not None:
-                self._surroundings.totals.late_payload += len(payload)
-            self.outbox.put_alone(self.connection, (detail,))
-            if self.outbox.memory or self.memory:
-                self._weigh()
-                return True
-            return False
-        streams.append(direction, size, detail, payload)
-        if decoder is None:
+        self._streams.time(detail.start, detail.end)
+        if self._decoder is not None or self._opening is not None:
+            return True
+        if captured and self.connection.protocol_break is not None:
+            self._surroundings.totals.late_payload += captured
+        return False
+
+    def _pass_by(self, detail: Detail) -> bool:
+        """Nobody reads them."""
+        self.outbox.put_alone(self.connection, (detail,))
+        if self.outbox.memory or self.memory:
+            self._weigh()
+            return True
+        return False
+
+    def _read(self, buffer: StreamBuffer, detail: Detail, captured: int) -> None:
+        """The bytes of a call are in their buffer."""
+        direction, now = detail.direction, detail.end
+        if self._decoder is None:
+            buffer.keep()
             self._recognise(direction, now)
-        else:
-            self._decode(direction, now)
-            if len(payload) >= LARGE:
-                self._leave_out(direction)
-        buffer = streams.buffers[direction]
+            return
+        self._decode(buffer, direction, now)
+        if captured >= _LARGE:
+            self._leave_out(direction)
+
+    def _settle(self, buffer: StreamBuffer) -> bool:
+        """They have been read. Returns whether anything is left to be charged for."""
         if (
             buffer.size
             or self.memory
             or self._kept > GRAIN
-            or streams.ledger.waiting > FEW_DETAILS
+            or self._streams.ledger.waiting > FEW_DETAILS
             or self.outbox.memory
         ):
             self._weigh()
@@ -179,7 +211,7 @@ class TrackedConnection:
         opening, connection = self._opening, self.connection
         if opening is None:
             return
-        buffer, other = self._streams.buffers[direction], self._streams.buffers[1 - direction]
+        buffer, other = self._streams.of(direction), self._streams.of(1 - direction)
         requests = direction == (connection.role is CLIENT)
         spec = opening.recognise(self._surroundings.recogniser, self.connection, buffer, other, requests)
         header = opening.header
@@ -206,33 +238,38 @@ class TrackedConnection:
             self._fail("make", error, now)
             return
         self._decoder, self._weighed, self._skipping = made
+        self._in_place = self._decoder if isinstance(self._decoder, InPlaceDecoder) else None
         self._set_upload(spec.upload)
         first = self._streams.older
         for direction in (first, 1 - first):
-            buffer = self._streams.buffers[direction]
+            buffer = self._streams.of(direction)
             if self._decoder is not None and (len(buffer) or buffer.gap):
-                self._decode(direction, now)
+                self._decode(buffer, direction, now)
 
     def _make_plain(self) -> None:
         """Nothing of this connection is decoded from here on; what was buffered goes out."""
-        self._opening = self._decoder = None
+        self._opening = self._decoder = self._in_place = None
         self._weighed = self._skipping = False
         self._kept = 0
         self._streams.clear()
 
     # -- decoding ----------------------------------------------------------------------------
 
-    def _decode(self, direction: int, now: int) -> None:
-        buffer = self._streams.buffers[direction]
-        decoder = self._decoder
+    def _decode(self, buffer: StreamBuffer, direction: int, now: int) -> None:
+        decoder, in_place = self._decoder, self._in_place
         if decoder is None:
             return
+        if buffer.lent and (in_place is None or not in_place.reads_in_place()):
+            buffer.keep()
         way = WAYS[direction]
         steps = buffer.size + SPARE_STEPS
         for _ in range(steps):
             before = buffer.position
             try:
-                result = decoder.decode(way, buffer, now)
+                if in_place is not None:
+                    result = in_place.decode(way, buffer, now)
+                else:
+                    result = decoder.decode(way, buffer, now)
                 if result is NEED_MORE:
                     break
                 check_result(result)
@@ -277,7 +314,7 @@ class TrackedConnection:
             self._fail("unneeded", error, self.seen)
             return
         if size >= WORTH_TELLING:
-            end = min(self._streams.buffers[direction].end + size, MAX_NUMBER)
+            end = min(self._streams.of(direction).end + size, MAX_NUMBER)
             source.set_unneeded(self.connection.id, WAYS[direction], end)
 
     def _collect(self, method: str, now: int, cut: Outcome) -> None:
@@ -292,7 +329,11 @@ class TrackedConnection:
             self._fail(method, error, now)
 
     def _exchange(self, exchange: AnyExchange) -> None:
-        details = self._streams.ledger.take(exchange.owner)
+        if type(exchange) is HttpExchange:  # the same, read in C
+            http = exchange
+            details = self._streams.ledger.take(http.owner)
+        else:
+            details = self._streams.ledger.take(exchange.owner)
         connection = self.connection
         surroundings = self._surroundings
         if self._decoder is not None:
@@ -317,6 +358,8 @@ class TrackedConnection:
 
     def _role(self) -> Role | None:
         """The end that is watched, as the decoder sees it."""
+        if self._in_place is not None and self._in_place.role is self.connection.role:
+            return self.connection.role
         try:
             return role_of(self._decoder)
         except BaseException as error:
@@ -333,7 +376,7 @@ class TrackedConnection:
             self._fail("decode", error, now)
             return
         if protocol_break.direction is None:
-            position = self._streams.buffers[way].position
+            position = self._streams.of(way).position
             protocol_break = protocol_break.replace(direction=way, position=position)
         upgrade = protocol_break.upgrade
         spec = self._surroundings.recogniser.upgrade(upgrade) if upgrade else None
@@ -349,7 +392,7 @@ class TrackedConnection:
         protocol_break = protocol_break.replace(protocol=before.protocol)
         totals = self._surroundings.totals
         totals.broke(protocol_break.reason)
-        self._decoder = None
+        self._decoder = self._in_place = None
         self._surroundings.delivery.announce(before, protocol_break)
         told = protocol_break.replace(request=None, response=None)  # every later log carries it
         self.connection = before.replace(protocol="", protocol_break=told)
@@ -384,7 +427,7 @@ class TrackedConnection:
     def _poll_memory(self, now: int) -> None:
         """Asks the decoder what it keeps."""
         try:
-            self._kept = memory_of(self._decoder)
+            self._kept = memory_of(self._decoder) if self._in_place is None else self._in_place.kept()
         except BaseException as error:
             self._fail("memory", error, now)
 
@@ -426,10 +469,10 @@ class TrackedConnection:
         """Nothing follows: messages ended by close are complete, unless it was a reset (RFC 9112
         section 8); others are cut."""
         for direction in (0, 1):
-            buffer = self._streams.buffers[direction]
+            buffer = self._streams.of(direction)
             if self._decoder is not None and not buffer.ended and not reset:
                 buffer.ended = True
-                self._decode(direction, now)
+                self._decode(buffer, direction, now)
         self.cut(now, ABORTED)
 
     def cut(self, now: int, outcome: Outcome) -> None:

@@ -28,7 +28,7 @@ cdef inline bint is_bounded(object number):
     return overflow == 0 and -MAX <= value <= MAX
 
 
-def check_result(result):
+cpdef check_result(result):
     cdef HttpExchange exchange
     cdef HttpStream stream
     if type(result) is HttpExchange:
@@ -55,7 +55,7 @@ def check_result(result):
     thorough_result(result)
 
 
-def checked_log(found):
+cpdef checked_log(found):
     cdef Py_ssize_t position = 0
     cdef PyObject *name
     cdef PyObject *value

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import functools
 import importlib.metadata
+import inspect
 import itertools
 import logging
 import time
@@ -164,7 +165,7 @@ class PluginManager:
         for name in dir(module):
             if name.startswith("__"):
                 continue
-            options = self._manager.parse_hookimpl_opts(module, name)
+            options = self._manager.parse_hookimpl_opts(module, name) or compiled_options(module, name)
             if options is None:
                 continue
             if name not in HOOKS:
@@ -335,6 +336,14 @@ def guard(function: Callable[..., Any], plugin: Plugin, hook: str) -> Callable[.
 def _without(function: Callable[[], object], _argument: object) -> object:
     """A hook that leaves its argument out."""
     return function()
+
+
+def compiled_options(module: object, name: str) -> pluggy.HookimplOpts | None:
+    """The mark of a hook that Cython has compiled: pluggy takes none for hooks but functions of Python."""
+    function = inspect.getattr_static(module, name, None)
+    if type(function).__name__ != "cython_function_or_method":
+        return None
+    return cast("pluggy.HookimplOpts | None", getattr(function, "rover_impl", None))
 
 
 def marker_options(options: Any) -> dict[str, Any]:

@@ -4,6 +4,9 @@ The unread bytes up to the first gap lie in one object, `data`, from index `offs
 decoder parses in place. A message that arrives in one call is never copied: `data` is then the
 captured payload itself. After the first gap everything waits in a list until the gap has been
 dealt with. Each call's detail travels along with its bytes and leaves as they are consumed.
+
+A source that has the payload in memory of its own may *lend* it, for as long as the call is handled: most
+bytes are passed over at once, and what is left then is copied. None but an `InPlaceDecoder` meets lent bytes.
 """
 
 from __future__ import annotations
@@ -32,10 +35,9 @@ class StreamBuffer:
     __slots__ = (
         "_assigned",
         "_behind",
-        "_calls",
-        "_first",
-        "_first_end",
+        "_call",
         "_incoming",
+        "_later",
         "_ledger",
         "_missed",
         "data",
@@ -45,12 +47,17 @@ class StreamBuffer:
         "gap",
         "gap_moved",
         "gap_records",
+        "here",
         "hidden",
         "hidden_moved",
         "hidden_records",
         "late",
+        "lent",
+        "loan",
         "offset",
         "position",
+        "sequence",
+        "since",
         "size",
     )
 
@@ -59,6 +66,12 @@ class StreamBuffer:
         self.data: bytes | bytearray = EMPTY
         """Holds the unread bytes, from `offset` to its end. Read it, never keep or change it."""
         self.offset = 0
+        self.here = 0
+        """Unread contiguous bytes: those up to the first gap."""
+        self.lent = False
+        """Whether the unread bytes up to the first gap lie in the source's memory: until `keep`, `data` is
+        empty, and they are in `loan`, from `offset` on."""
+        self.loan = b""
         self.gap = 0
         """Bytes missing right after `data`; 0 when nothing is known to be missing there."""
         self.gap_moved = 0
@@ -81,17 +94,25 @@ class StreamBuffer:
         """Captured bytes held, also those after gaps."""
         self.ended = False
         """True when no byte will follow `end`."""
-        self._behind: list[tuple[bytearray, int, int, int]] = []  # payload; the gap after it, as above
+        self.since = 0
+        """When the next unread byte moved: a read's return, a write's entry (ns); 0 if unknown.
+
+        A read may have waited long for its bytes, so what counts is when it returned.
+        """
+        self.sequence = 0
+        """The number of the call that moved the next unread byte; 0 if unknown."""
+        # What is rare is made when it comes: an empty list is memory, too, that each call would look at.
+        # Payload, and the gap after it, as above.
+        self._behind: list[tuple[bytearray, int, int, int]] | None = None
         self._ledger = ledger
         self._incoming = not direction  # which is INGRESS's number
-        self._calls: list[Detail] = []  # whose bytes are not all consumed, oldest first
-        self._assigned = False  # whether _calls[0] has its owner already
+        self._call: Detail | None = None  # the oldest whose bytes are not all consumed
+        self._later: list[Detail] | None = None  # those after it
+        self._assigned = False  # whether the oldest has its owner already
         self._missed = 0  # the ledger's, when the newest call was added
-        self._first = self._first_end = 0  # the positions between which _calls[0] moved its bytes
 
     def __len__(self) -> int:
-        """Unread contiguous bytes."""
-        return len(self.data) - self.offset
+        return self.here
 
     @property
     def unread(self) -> int:
@@ -101,33 +122,21 @@ class StreamBuffer:
     def memory(self) -> int:
         """Bytes of memory it takes: also those already consumed that the first piece still holds, what a
         growing one has in reserve (an eighth), and the details."""
+        calls = 0
+        if self._call is not None:
+            calls = 1 if self._later is None else 1 + len(self._later)
         if not self.size:
-            return len(self._calls) * DETAIL_MEMORY
+            return calls * DETAIL_MEMORY
         here = len(self.data)
-        behind = self.size - (here - self.offset)
+        behind = self.size - self.here
         reserve = (here + behind) >> 3 if behind or isinstance(self.data, bytearray) else 0
-        return here + behind + reserve + len(self._behind) * PIECE_MEMORY + len(self._calls) * DETAIL_MEMORY
+        pieces = 0 if self._behind is None else len(self._behind)
+        return here + behind + reserve + pieces * PIECE_MEMORY + calls * DETAIL_MEMORY
 
     @property
     def at_gap(self) -> bool:
         """True when the next byte is a missing one."""
-        return self.gap > 0 and self.offset >= len(self.data)
-
-    @property
-    def since(self) -> int:
-        """When the next unread byte moved: a read's return, a write's entry (ns); 0 if unknown.
-
-        A read may have waited long for its bytes, so what counts is when it returned.
-        """
-        if not self._calls:
-            return 0
-        call = self._calls[0]
-        return call.end if self._incoming else call.start
-
-    @property
-    def sequence(self) -> int:
-        """The number of the call that moved the next unread byte; 0 if unknown."""
-        return self._calls[0].sequence if self._calls else 0
+        return self.gap > 0 and not self.here
 
     @property
     def missed(self) -> int:
@@ -153,36 +162,81 @@ class StreamBuffer:
 
     def append(self, detail: Detail, payload: bytes) -> bool:
         """Adds one call. False, and the detail set free, when its position was passed already."""
+        if not self._add(detail):
+            return detail.size <= 0
+        captured = len(payload)
+        if captured:
+            self._hold(payload, captured, detail.sequence)
+        if captured < detail.size:
+            self._miss(detail.size - captured, detail.sequence, 1)
+        return True
+
+    def lend(self, detail: Detail, memory: bytes, captured: int) -> bool:
+        """The same, with the first `captured` bytes of memory that is the source's: it holds until `keep`,
+        which is to be called before the source has it back."""
+        if not self._add(detail):
+            return detail.size <= 0
+        if self.gap or self.here:
+            if captured:
+                self._hold(memory[:captured], captured, detail.sequence)
+        elif captured:
+            self.size += captured
+            self.here = captured
+            self.offset = 0
+            self.loan = memory
+            self.lent = True
+        if captured < detail.size:
+            self._miss(detail.size - captured, detail.sequence, 1)
+        return True
+
+    def keep(self) -> None:
+        """Copies what is left of lent bytes: from here on it lies in `data`, from `offset` on, as ever."""
+        if self.lent:
+            self.lent = False
+            self.data = self.loan[self.offset : self.offset + self.here]
+            self.offset = 0
+
+    def _hold(self, payload: bytes, captured: int, sequence: int) -> None:
+        """Bytes that come after all that there are."""
+        self.size += captured
+        if self.gap:
+            self._append_behind(payload, sequence)
+            return
+        if self.here:
+            self._grow(payload)
+        else:
+            self.data = payload
+            self.offset = 0
+        self.here += captured
+
+    def _add(self, detail: Detail) -> bool:
+        """The account of a call. False, and the detail set free, when it brings nothing new."""
         position, size = detail.position, detail.size
         end = self.end
         if position < end or size <= 0:
             self._ledger.free(detail)
-            return size <= 0
+            return False
         if position > end:
             self._lose(position - end, detail)
         self._missed = self._ledger.missed
         self.end = position + size
-        calls = self._calls
-        if len(calls) >= MAX_WAITING:
-            if not self._assigned:
-                self._ledger.free(calls[0])
-            self._next_call()
-        if not calls:
-            self._first, self._first_end = position, position + size
-        calls.append(detail)
-        captured = len(payload)
-        if captured:
-            self.size += captured
-            if self.gap:
-                self._append_behind(payload, detail.sequence)
-            elif self.offset >= len(self.data):
-                self.data = payload
-                self.offset = 0
-            else:
-                self._grow(payload)
-        if captured < size:
-            self._miss(size - captured, detail.sequence, 1)
+        if self._call is None:
+            self._begin_call(detail)
+        elif self._later is None:
+            self._later = [detail]
+        else:
+            if len(self._later) >= MAX_WAITING - 1:
+                if not self._assigned:
+                    self._ledger.free(self._call)
+                self._next_call()
+            self._later.append(detail)
         return True
+
+    def _begin_call(self, call: Detail) -> None:
+        """It is the oldest from here on."""
+        self._call = call
+        self.since = call.end if self._incoming else call.start
+        self.sequence = call.sequence
 
     def _lose(self, size: int, detail: Detail) -> None:
         """Bytes are missing before the call `detail`.
@@ -211,13 +265,16 @@ class StreamBuffer:
         data += payload
 
     def _append_behind(self, payload: bytes, sequence: int) -> None:
-        if self._behind and not self._behind[-1][1]:
-            self._behind[-1][0].extend(payload)
-        elif len(self._behind) >= MAX_PIECES:
+        behind = self._behind
+        if behind is None:
+            behind = self._behind = []
+        if behind and not behind[-1][1]:
+            behind[-1][0].extend(payload)
+        elif len(behind) >= MAX_PIECES:
             self.size -= len(payload)
             self._miss(len(payload), sequence, 1)
         else:
-            self._behind.append((bytearray(payload), 0, 0, 0))
+            behind.append((bytearray(payload), 0, 0, 0))
 
     def _miss(self, size: int, moved: int, records: int) -> None:
         if self._behind:
@@ -237,64 +294,75 @@ class StreamBuffer:
         wait for the first owner that took any of them; a call all of whose bytes belong to
         nobody is delivered alone.
         """
-        here = len(self.data)
-        if size < 0 or size > here - self.offset:
+        if size < 0 or size > self.here:
             raise ValueError(f"cannot consume {size} of {len(self)} bytes")
-        taken = size  # of C from here on: what was asked for may have been any number
-        offset = self.offset + taken
-        self.size -= taken
-        if offset == here:
-            self.data = EMPTY
-            self.offset = 0
-        else:
-            self.offset = offset
-        if taken:
-            self._advance(taken, owner)
+        self.pass_over(size, owner)
 
     def skip(self, size: int, owner: int | None = None) -> int:
         """Passes over up to `size` bytes, captured or missing; returns how many there were."""
-        left = asked = min(size, self.end - self.position)
+        return self.pass_over(min(size, self.end - self.position), owner)
+
+    def pass_over(self, size: int, owner: int | None) -> int:
+        """What `skip` does, for a size of at most 62 bits: compiled, it is a number of C."""
+        left = size
         while left > 0:
-            here = len(self.data) - self.offset
+            here = self.here
+            if here > left:
+                self.here = here - left
+                self.offset += left
+                self.size -= left
+                left = 0
+                break
             if here:
-                taken = min(here, left)
-                self.offset += taken
-                self.size -= taken
+                left -= here
+                self.size -= here
             elif self.gap:
                 taken = min(self.gap, left)
                 self.gap -= taken
+                left -= taken
             else:
                 break
-            left -= taken
-            if self.offset >= len(self.data):
-                self.data, self.offset = EMPTY, 0
-                if not self.gap and self._behind:
-                    self.data, self.gap, self.gap_moved, self.gap_records = self._behind.pop(0)
-        if left < asked:
-            self._advance(asked - left, owner)
-        return asked - left
+            self._go_on()
+        if left < size:
+            self._advance(size - left, owner)
+            return size - left
+        return 0
+
+    def _go_on(self) -> None:
+        """All bytes before the gap are consumed; where there is none any more, those after it are next."""
+        self.data = EMPTY
+        self.lent = False
+        self.offset = 0
+        self.here = 0
+        if not self.gap and self._behind:
+            self.data, self.gap, self.gap_moved, self.gap_records = self._behind.pop(0)
+            self.here = len(self.data)
 
     def _advance(self, size: int, owner: int | None) -> None:
         self.position = position = self.position + size
-        calls = self._calls
-        while calls:
-            if self._first >= position:
+        call = self._call
+        while call is not None:
+            if call.position >= position:
                 return
             if owner is not None and not self._assigned:
-                self._ledger.assign(owner, calls[0])
+                self._ledger.assign(owner, call)
                 self._assigned = True
-            if self._first_end > position:
+            if call.position + call.size > position:
                 return
             if not self._assigned:
-                self._ledger.free(calls[0])
+                self._ledger.free(call)
             self._next_call()
+            call = self._call
 
     def _next_call(self) -> None:
-        del self._calls[0]
         self._assigned = False
-        if self._calls:
-            call = self._calls[0]
-            self._first, self._first_end = call.position, call.position + call.size
+        later = self._later
+        if later:
+            self._begin_call(later[0])
+            del later[0]
+        else:
+            self._call = None
+            self.since = self.sequence = 0
 
     def hide(self, size: int) -> int:
         """Passes over up to `size` bytes that no decoder was shown, and remembers what is missing of
@@ -302,7 +370,7 @@ class StreamBuffer:
         before = self.position
         end = before + size
         while self.position < end:
-            here = len(self)
+            here = self.here
             step = min(here + self.gap, end - self.position)
             if step > here:
                 self.hidden += step - here
@@ -314,7 +382,8 @@ class StreamBuffer:
 
     def hide_call(self) -> None:
         """The same with what is left of the oldest call's bytes."""
-        self.hide((self._first_end if self._calls else self.end) - self.position)
+        call = self._call
+        self.hide((self.end if call is None else call.position + call.size) - self.position)
 
     def clear(self) -> None:
         """Forgets every byte; details not yet assigned go free. Positions go on from `end`."""

@@ -21,11 +21,28 @@ DETAIL_MEMORY = 400
 class Ledger:
     """The details of one connection that wait for their exchange."""
 
-    __slots__ = ("_free", "_owned", "missed", "missing", "overlapping", "waiting")
+    __slots__ = (
+        "_first",
+        "_free",
+        "_more",
+        "_others",
+        "_owner",
+        "_second",
+        "missed",
+        "missing",
+        "overlapping",
+        "waiting",
+    )
 
     def __init__(self) -> None:
-        self._owned: dict[int, list[Detail]] = {}
-        self._free: list[Detail] = []
+        # Of the exchange that began last, which on most connections is the only one, and in most has two
+        # calls. Lists and dictionaries are made where there are more.
+        self._owner: int | None = None
+        self._first: Detail | None = None
+        self._second: Detail | None = None
+        self._more: list[Detail] | None = None
+        self._others: dict[int, list[Detail]] | None = None  # those before it, the oldest first
+        self._free: list[Detail] | None = None
         self.waiting = 0
         """How many wait for their exchange."""
         self.missing = 0
@@ -43,47 +60,84 @@ class Ledger:
 
     def assign(self, owner: int, detail: Detail) -> None:
         """The detail waits for the exchange `owner`; beyond MAX_WAITING the oldest go free."""
-        owned = self._owned.get(owner)
-        if owned is None:
-            self._owned[owner] = [detail]
-        else:
-            owned.append(detail)
         self.waiting += 1
+        if owner is self._owner or owner == self._owner:
+            if self._second is None:
+                self._second = detail
+                return
+            if self._more is None:
+                self._more = [detail]
+            else:
+                self._more.append(detail)
+        elif self._others is not None and owner in self._others:
+            self._others[owner].append(detail)
+        else:
+            before = self._owner
+            if before is None:
+                self._owner, self._first = owner, detail
+                if self._others is None:
+                    return
+            else:
+                if self._others is None:
+                    self._others = {}
+                self._others[before] = list(self._own())
+                self._owner, self._first = owner, detail
         if self.waiting > MAX_WAITING:
-            oldest = next(iter(self._owned))
-            released = self._owned.pop(oldest)
-            self.waiting -= len(released)
+            self._release()
+
+    def _own(self) -> tuple[Detail, ...]:
+        """The details of the exchange that began last; there is none from here on."""
+        first, second, more = self._first, self._second, self._more
+        self._owner = self._first = self._second = self._more = None
+        if first is None:
+            return ()
+        if second is None:
+            return (first,)
+        return (first, second) if more is None else (first, second, *more)
+
+    def _release(self) -> None:
+        """Those of the oldest exchange go free."""
+        others = self._others
+        released = others.pop(next(iter(others))) if others else list(self._own())
+        self.waiting -= len(released)
+        if self._free is None:
+            self._free = released
+        else:
             self._free += released
 
     def free(self, detail: Detail) -> None:
         """The detail belongs to no exchange."""
-        self._free.append(detail)
+        if self._free is None:
+            self._free = [detail]
+        else:
+            self._free.append(detail)
 
     def take(self, owner: int) -> tuple[Detail, ...]:
         """Everything that waits for an exchange, in the order it arrived; at most once."""
-        owned = self._owned.pop(owner, None)
-        if owned is None:
+        if owner is self._owner or owner == self._owner:
+            details = self._own()
+        elif self._others is not None and owner in self._others:
+            details = tuple(self._others.pop(owner))
+        else:
             return ()
-        self.waiting -= len(owned)
-        return tuple(owned)
+        self.waiting -= len(details)
+        return details
 
     def take_free(self) -> tuple[Detail, ...]:
         """What is to be sent alone now."""
-        if not self._free:
+        if self._free is None:
             return ()
-        free = tuple(self._free)
-        self._free.clear()
-        return free
+        free, self._free = self._free, None
+        return tuple(free)
 
     def drain(self) -> tuple[Detail, ...]:
         """Everything, owned or free, in the order of its sequence numbers."""
-        if not self.waiting and not self._free:
+        if not self.waiting and self._free is None:
             return ()
-        everything = list(self._free)
-        for owned in self._owned.values():
+        everything = [*(self._free or ()), *self._own()]
+        for owned in (self._others or {}).values():
             everything += owned
-        self._owned.clear()
-        self._free.clear()
+        self._others = self._free = None
         self.waiting = 0
         everything.sort(key=operator.attrgetter("sequence"))
         return tuple(everything)

@@ -11,7 +11,8 @@ cdef long long DETAIL_MEMORY
 
 
 cdef class StreamPair:
-    cdef readonly tuple buffers
+    cdef readonly StreamBuffer ingress
+    cdef readonly StreamBuffer egress
     cdef readonly Ledger ledger
     cdef readonly long long seen
     cdef long long _due
@@ -22,8 +23,11 @@ cdef class StreamPair:
     cpdef long long count(self, long long sequence) except -1
     cpdef time(self, long long start, long long end)
     @cython.locals(buffer=StreamBuffer)
-    cpdef append(self, int direction, long long size, Detail detail, object payload)
-    @cython.locals(ingress=StreamBuffer, egress=StreamBuffer)
-    cpdef long long memory(self) except -1
+    cpdef StreamBuffer append(self, Detail detail, object payload)
     @cython.locals(buffer=StreamBuffer)
+    cdef StreamBuffer lend(self, Detail detail, const char *memory, Py_ssize_t captured)
+    @cython.locals(buffer=StreamBuffer, direction="long long")
+    cdef StreamBuffer _place(self, Detail detail)
+    cpdef StreamBuffer of(self, int direction)
+    cpdef long long memory(self) except -1
     cpdef clear(self)

@@ -12,15 +12,14 @@ INGRESS, EGRESS = Direction  # once: what an enumeration holds is slow to ask fo
 class StreamPair:
     """The buffers, their ledger, and which call is due next."""
 
-    __slots__ = ("_due", "_first", "_joined", "buffers", "ledger", "seen")
+    __slots__ = ("_due", "_first", "_joined", "egress", "ingress", "ledger", "seen")
 
     def __init__(self, opened: int, late: bool) -> None:
         """`opened`: when it began (ns). `late`: its beginning was not seen."""
         self.ledger = Ledger()
-        ingress, egress = StreamBuffer(INGRESS, self.ledger), StreamBuffer(EGRESS, self.ledger)
-        ingress.late = egress.late = late
-        self.buffers = (ingress, egress)
-        """By direction."""
+        self.ingress = StreamBuffer(INGRESS, self.ledger)
+        self.egress = StreamBuffer(EGRESS, self.ledger)
+        self.ingress.late = self.egress.late = late
         self.seen = opened
         """When the newest call ended (ns)."""
         self._due = 0  # a sequence number
@@ -34,7 +33,11 @@ class StreamPair:
         self.seen = detail.start  # nothing is known of a call that it overlaps
         self._joined, self._first = True, detail.direction
         # Nothing is missing that was never ours to see: the stream begins here.
-        self.buffers[detail.direction].begin(detail.position)
+        self.of(detail.direction).begin(detail.position)
+
+    def of(self, direction: int) -> StreamBuffer:
+        """The buffer of a direction."""
+        return self.egress if direction else self.ingress
 
     def count(self, sequence: int) -> int:
         """A call of this number came; returns how many are missing before it, as far as is known.
@@ -58,30 +61,41 @@ class StreamPair:
             self.ledger.overlapping = True
         self.seen = end
 
-    def append(self, direction: int, size: int, detail: Detail, payload: bytes) -> None:
-        """What it moved: `direction` and `size` are the detail's."""
-        buffer = self.buffers[direction]
+    def append(self, detail: Detail, payload: bytes) -> StreamBuffer:
+        """What it moved; returns where that is."""
+        buffer = self._place(detail)
+        buffer.append(detail, payload)
+        return buffer
+
+    def lend(self, detail: Detail, memory: bytes, captured: int) -> StreamBuffer:
+        """The same, of memory that is the source's: see `StreamBuffer.lend`."""
+        buffer = self._place(detail)
+        buffer.lend(detail, memory, captured)
+        return buffer
+
+    def _place(self, detail: Detail) -> StreamBuffer:
+        direction = detail.direction
+        buffer = self.egress if direction else self.ingress
         if self._joined and direction != self._first:
             # No call is missing since the first one, so its stream begins here.
             self._joined = False
             buffer.begin(detail.position)
-        buffer.append(detail, payload)
-        if size == 0:
+        if detail.size == 0:
             buffer.ended = True
+        return buffer
 
     @property
     def older(self) -> int:
         """The direction whose next unread byte moved first."""
-        ingress, egress = self.buffers
+        ingress, egress = self.ingress, self.egress
         since = egress.since
         return int(since > 0 and not 0 < ingress.since <= since)
 
     def memory(self) -> int:
         """Bytes of memory that the buffers take, and the details that wait for their exchange."""
-        ingress, egress = self.buffers
-        return ingress.memory() + egress.memory() + self.ledger.waiting * DETAIL_MEMORY
+        return self.ingress.memory() + self.egress.memory() + self.ledger.waiting * DETAIL_MEMORY
 
     def clear(self) -> None:
         """Forgets every byte; details not yet assigned go free."""
-        for buffer in self.buffers:
-            buffer.clear()
+        self.ingress.clear()
+        self.egress.clear()

@@ -1,5 +1,7 @@
 # Types for the compiled form of attributes.py. A change to a class here raises the ABI (`_abi.pxd`).
 
+cimport cython
+
 
 cdef class Shape:
     cdef readonly tuple names
@@ -11,3 +13,7 @@ cdef class Attributes:
     cdef dict _made
 
     cpdef dict _dict(self)
+
+
+@cython.locals(made=Attributes)
+cpdef Attributes attributes_of(Shape shape, tuple cells)

@@ -89,3 +89,12 @@ class Attributes:
 
 
 Mapping.register(Attributes)
+
+
+def attributes_of(shape: Shape, cells: tuple[Cell, ...]) -> Attributes:
+    """Compiled, a call of C; else what the class does. There is a cell for each name."""
+    made = Attributes.__new__(Attributes)
+    made.shape = shape
+    made.cells = cells
+    made._made = None
+    return made

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover import AccessLog, Connection, Detail, ProtocolBreak, hookimpl
+from rover import Connection, ProtocolBreak, hookimpl
 from rover.contracts.protocol import ProtocolSpec
 from rover.contracts.settings import Setting
-from rover.http import HttpRequest, HttpResponse
-from rover_plugin_http1.access_log import access_log
+from rover_plugin_http1.access_log import handle_http_data
 from rover_plugin_http1.decoder import Http1Decoder
 from rover_plugin_http1.sniff import sniff
+
+__all__ = ["MAX_HEAD", "SETTINGS", "TIMEOUT", "handle_http_data", "make", "register_protocols"]
 
 # Four times what nginx and Node.js take by default (32 and 16 KiB), above Tomcat and IIS;
 # curl reads up to 300 KiB of response heads, which nobody sends.
@@ -42,14 +43,3 @@ def make(
 def register_protocols() -> Sequence[ProtocolSpec]:
     """HTTP/1.x, as `http1`."""
     return [ProtocolSpec("http1", sniff, make, SETTINGS)]
-
-
-@hookimpl
-def handle_http_data(
-    connection: Connection,
-    request: HttpRequest,
-    response: HttpResponse | None,
-    details: tuple[Detail, ...],
-) -> AccessLog:
-    """The access log of an exchange; the core adds how it ended."""
-    return access_log(connection, request, response, details)

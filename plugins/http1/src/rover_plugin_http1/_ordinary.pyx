@@ -7,10 +7,16 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
+from rover.streams.buffer cimport StreamBuffer
 from rover_plugin_http1._head_fields cimport fields_of, mark
 from rover_plugin_http1.head cimport RequestHead, ResponseHead
 
+import sys
+
 from rover_plugin_http1 import framing, startline
+
+cdef extern from *:
+    int ctz "__builtin_ctzll"(uint64_t bits) nogil
 
 cdef enum:
     NOTHING = -1
@@ -20,6 +26,7 @@ cdef enum:
 
 # For eight bytes at once: https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
 cdef uint64_t EACH = 0x0101010101010101
+cdef bint LITTLE = sys.byteorder == "little"
 cdef uint64_t HIGHEST = 0x8080808080808080
 cdef Py_ssize_t MAX_METHOD = startline.MAX_METHOD
 cdef dict METHODS = {name: name.decode() for name in (b"PUT", b"DELETE", b"HEAD", b"PATCH")}
@@ -80,6 +87,8 @@ cdef const unsigned char *fields(
     found.expect = NULL
     while at < end and at[0] != 13 and at[0] != 10:
         name = at
+        while end - at >= 4 and TOKEN[at[0]] & TOKEN[at[1]] & TOKEN[at[2]] & TOKEN[at[3]]:
+            at += 4
         while at < end and TOKEN[at[0]]:
             at += 1
         size = at - name
@@ -90,7 +99,10 @@ cdef const unsigned char *fields(
         value = at
         while end - at >= 8:
             memcpy(&eight, at, 8)
-            if (eight - 0x20 * EACH) & ~eight & HIGHEST:  # a control character is among them
+            eight = (eight - 0x20 * EACH) & ~eight & HIGHEST
+            if eight:  # a control character is among them
+                if LITTLE:
+                    at += ctz(eight) >> 3  # the first
                 break
             at += 8
         while at < end and FIELD[at[0]]:
@@ -187,10 +199,37 @@ cpdef bint opens_ordinary_request(data, Py_ssize_t limit) except -1:
     return request_line(begin, begin + size, &line) != NULL
 
 
+cdef const unsigned char *next_of(StreamBuffer buffer) except NULL:
+    """Where the unread bytes are, if there are any."""
+    if buffer.lent:
+        return <const unsigned char *>buffer.loan + buffer.offset
+    return bytes_of(buffer.data, buffer.offset, buffer.offset + buffer.here) + buffer.offset
+
+
+cpdef RequestHead next_request(StreamBuffer buffer, Py_ssize_t limit):
+    """The head that is next, if it is an ordinary one, whole, and has at most `limit` bytes."""
+    cdef const unsigned char *begin = next_of(buffer)
+    return request_at(begin, begin + min(buffer.here, limit))
+
+
+cpdef ResponseHead next_response(StreamBuffer buffer, Py_ssize_t limit):
+    cdef const unsigned char *begin = next_of(buffer)
+    return response_at(begin, begin + min(buffer.here, limit))
+
+
 cpdef RequestHead ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
     """The head at `start`, if it is an ordinary one and whole before `limit`."""
     cdef const unsigned char *begin = bytes_of(data, start, limit) + start
-    cdef const unsigned char *stop = begin + (limit - start)
+    return request_at(begin, begin + (limit - start))
+
+
+cpdef ResponseHead ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
+    """The head at `start`, if it is an ordinary one and whole before `limit`."""
+    cdef const unsigned char *begin = bytes_of(data, start, limit) + start
+    return response_at(begin, begin + (limit - start))
+
+
+cdef RequestHead request_at(const unsigned char *begin, const unsigned char *stop):
     cdef const unsigned char *end
     cdef const unsigned char *at
     cdef Line line
@@ -217,6 +256,7 @@ cpdef RequestHead ordinary_request(data, Py_ssize_t start, Py_ssize_t limit):
     head.size = end - begin
     head.content = found.content
     head.expects = expects
+    head.special = size == 4 and memcmp(begin, b"HEAD", 4) == 0 or size == 7 and memcmp(begin, b"CONNECT", 7) == 0
     return head
 
 
@@ -229,10 +269,7 @@ cdef str method_of(const char *method, Py_ssize_t size):
     return METHODS.get(found) or found.decode("ascii")
 
 
-cpdef ResponseHead ordinary_response(data, Py_ssize_t start, Py_ssize_t limit):
-    """The head at `start`, if it is an ordinary one and whole before `limit`."""
-    cdef const unsigned char *begin = bytes_of(data, start, limit) + start
-    cdef const unsigned char *stop = begin + (limit - start)
+cdef ResponseHead response_at(const unsigned char *begin, const unsigned char *stop):
     cdef const unsigned char *end
     cdef const unsigned char *at = begin + 12
     cdef Found found

@@ -4,7 +4,7 @@ cimport cython
 
 from rover.values.access_log cimport new_log
 from rover.http.attributes cimport http_cells
-from rover.values.attributes cimport Attributes, Shape
+from rover.values.attributes cimport Shape, attributes_of
 from rover.values.http cimport HttpRequest, HttpResponse
 
 cdef Shape SHAPE

@@ -71,7 +71,7 @@ class ContentReader(Search):
         self._end()
 
     def _read_length(self) -> Event | None:
-        passed = self.buffer.skip(self._left, self.owner)
+        passed = self.buffer.pass_over(self._left, self.owner)
         self.content += passed
         self._left -= passed
         if not self._left:
@@ -122,7 +122,7 @@ class ContentReader(Search):
             here = end + 2
 
     def _read_chunk(self) -> Event | None:
-        passed = self.buffer.skip(self._left, self.owner)
+        passed = self.buffer.pass_over(self._left, self.owner)
         self.content += passed
         self._left -= passed
         if self._left:

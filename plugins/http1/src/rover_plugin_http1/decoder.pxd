@@ -3,12 +3,13 @@
 cimport cython
 
 from rover.streams.buffer cimport StreamBuffer
-from rover.values.http cimport new_response
 
-from rover_plugin_http1.exchange cimport Request
+from rover_plugin_http1.exchange cimport Request, begun
+from rover_plugin_http1.framing cimport request_content, response_content
 from rover_plugin_http1.head cimport RequestHead, ResponseHead
 from rover_plugin_http1.pairing cimport Pairing
 from rover_plugin_http1.heads cimport MessageReader
+from rover_plugin_http1.reporting cimport Reporting
 
 cdef Py_ssize_t MAX_WAITING
 cdef Py_ssize_t MAX_WAITING_SIZE
@@ -16,27 +17,20 @@ cdef Py_ssize_t REQUEST_SIZE
 cdef long long HOLD
 
 
-cdef class Http1Decoder:
-    cdef public object role
+cdef class Http1Decoder(Reporting):
     cdef Py_ssize_t _max_head
     cdef long long _timeout
-    cdef list _readers
-    cdef MessageReader _requests
-    cdef MessageReader _responses
-    cdef Pairing _pairing
-    cdef list _out
-    cdef Request _asking
-    cdef Request _answering
-    cdef Request _tunnel
+    cdef MessageReader _ingress
+    cdef MessageReader _egress
     cdef object _owners
-    cdef long long _headed
     cdef long long _explained
-    cdef long long _now
-    cdef long long _active
 
-    @cython.locals(reader=MessageReader, other=MessageReader, here="Py_ssize_t")
-    cpdef object decode(self, object direction, StreamBuffer buffer, object now)
-    @cython.locals(reader=MessageReader, other=MessageReader)
+    @cython.locals(reader=MessageReader, other=MessageReader, egress="bint")
+    cpdef object decode(self, object direction, StreamBuffer buffer, long long now)
+    cpdef long long kept(self) except -1
+    cdef bint reads_in_place(self)
+    cdef MessageReader _reader(self, bint egress)
+    @cython.locals(reader=MessageReader, other=MessageReader, egress="bint")
     cdef MessageReader _add(self, object direction, StreamBuffer buffer)
     cdef _assign(self, MessageReader reader)
     @cython.locals(other=MessageReader)
@@ -45,7 +39,8 @@ cdef class Http1Decoder:
     cdef _run(self, MessageReader reader)
     cdef bint _is_early(self, MessageReader reader) except -1
     cdef _pause(self, MessageReader reader)
-    @cython.locals(pairing=Pairing, responses=MessageReader, request=Request, waiting="Py_ssize_t")
+    @cython.locals(head=RequestHead, pairing=Pairing, responses=MessageReader, request=Request,
+                   waiting="Py_ssize_t", content="long long")
     cdef bint _begin_request(self, MessageReader reader) except -1
     @cython.locals(request=Request)
     cdef _end_request(self, MessageReader reader, object event)
@@ -56,20 +51,10 @@ cdef class Http1Decoder:
     cdef long long _begun(self, MessageReader reader) except -1
     cdef bint _may_hide_requests(self) except -1
     cdef bint _may_be_early(self, MessageReader reader) except -1
-    @cython.locals(optional="bint")
+    @cython.locals(head=ResponseHead, status="long long", optional="bint", content="long long")
     cdef _accept_response(self, MessageReader reader, Request request)
     cdef bint _may_overtake(self, MessageReader reader) except -1
     cdef bint _release(self, MessageReader responses, MessageReader requests) except -1
-    @cython.locals(request=Request)
+    @cython.locals(request=Request, head=ResponseHead)
     cdef _end_response(self, MessageReader reader, object event)
     cdef _switch(self, MessageReader reader, ResponseHead head, Request request)
-    cdef _note_loss(self, MessageReader reader)
-    cdef object _response(self, MessageReader reader)
-    cdef _report(self, Request request)
-    @cython.locals(pairing=Pairing)
-    cdef object _over(self, MessageReader reader)
-    @cython.locals(request=Request)
-    cdef list _abandon(self)
-    @cython.locals(request=Request)
-    cdef list _unfinished(self)
-    cdef object _abort(self, Request request)

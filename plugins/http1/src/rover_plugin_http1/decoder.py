@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rover.contracts.protocol import NEED_MORE, RESYNCHRONISED, Outcomes
-from rover.http import HttpExchange, HttpRequest, HttpResponse
+from rover.http import HttpExchange
 from rover.streams.buffer import StreamBuffer
 from rover.values.connection import ProtocolBreak
-from rover.values.exchange import Outcome
-from rover.values.http import new_response
 from rover.values.records import Direction, Role
 from rover_plugin_http1.events import (
     CUT,
@@ -24,7 +22,7 @@ from rover_plugin_http1.events import (
     START,
     Event,
 )
-from rover_plugin_http1.exchange import Request
+from rover_plugin_http1.exchange import Request, begun
 from rover_plugin_http1.framing import (
     INVALID,
     NOTHING,
@@ -35,10 +33,9 @@ from rover_plugin_http1.framing import (
 )
 from rover_plugin_http1.head import ResponseHead
 from rover_plugin_http1.heads import MessageReader
-from rover_plugin_http1.pairing import Pairing
+from rover_plugin_http1.reporting import Reporting
 from rover_plugin_http1.startline import MAX_METHOD, may_open_request
 
-COMPLETE = Outcome.COMPLETE
 _, EGRESS = Direction
 CLIENT, SERVER = Role
 SECOND = 1_000_000_000
@@ -56,7 +53,7 @@ the read may come before that of the write: by the time a call takes to return, 
 below this even on a crowded machine."""
 
 
-class Http1Decoder:
+class Http1Decoder(Reporting):
     """Implements `rover.contracts.protocol.Decoder`.
 
     A response that is complete before its request is (an early refusal) waits for the rest of
@@ -66,22 +63,13 @@ class Http1Decoder:
 
     def __init__(self, max_head: int, exchange_timeout: int) -> None:
         """`max_head` in bytes; `exchange_timeout` in seconds, 0 for none."""
-        self.role: Role | None = None
+        self._begin()
         self._max_head = max_head
         self._timeout = exchange_timeout * SECOND
-        self._readers: list[MessageReader | None] = [None, None]  # by direction
-        self._requests: MessageReader | None = None
-        self._responses: MessageReader | None = None
-        self._pairing = Pairing()
-        self._out: list[HttpExchange | Outcomes | ProtocolBreak] = []
-        self._asking: Request | None = None  # whose content is coming
-        self._answering: Request | None = None  # whose response is coming
-        self._tunnel: Request | None = None  # a CONNECT without answer
-        self._headed = 0  # ns, when the head came of a response that may be without its content
+        self._ingress: MessageReader | None = None  # of one direction, and of the other
+        self._egress: MessageReader | None = None
         self._explained = -1  # the number of a record that was lost, and was a response's
         self._owners = 0
-        self._now = 0
-        self._active = 0  # ns, when anything was last seen
 
     # -- what the core calls -----------------------------------------------------------------
 
@@ -92,14 +80,14 @@ class Http1Decoder:
         out = self._out
         if not out:
             self._now = self._active = now
-            here: int = direction  # compiled, a plain number: to reckon with an enumeration is slow
-            reader = self._readers[here]
+            egress = direction is EGRESS or direction == EGRESS
+            reader = self._reader(egress)
             if reader is None:
                 reader = self._add(direction, buffer)
             if buffer.position < buffer.end or buffer.ended:
                 self._run(reader)
             # What this direction has brought may be what the other one waits for.
-            other = self._readers[1 - here]
+            other = self._reader(not egress)
             if not out and other is not None and other.buffer.position < other.buffer.end:
                 self._run(other)
                 while out and out[0] is RESYNCHRONISED:  # the core looks for it in this direction
@@ -113,7 +101,7 @@ class Http1Decoder:
 
     def unneeded(self, direction: Direction) -> int:
         """What is to come of content whose length is known."""
-        reader = self._readers[direction]
+        reader = self._reader(direction == EGRESS)
         return reader.unneeded if reader is not None and not self._out else 0
 
     def expire(self, now: int) -> Iterable[HttpExchange]:
@@ -131,9 +119,12 @@ class Http1Decoder:
                 reader.owner = None
         return expired
 
-    @property
-    def memory(self) -> int:
-        """Bytes kept besides those of the stream buffers, about: requests that wait."""
+    def reads_in_place(self) -> bool:
+        """Heads that are ordinary and whole; all else is passed over, or kept first."""
+        return True
+
+    def kept(self) -> int:
+        """Bytes besides those of the stream buffers, about: requests that wait."""
         return 2 * self._pairing.size + REQUEST_SIZE * len(self._pairing.waiting)
 
     def close(self, now: int) -> Iterable[HttpExchange]:
@@ -144,12 +135,20 @@ class Http1Decoder:
 
     # -- reading -----------------------------------------------------------------------------
 
+    def _reader(self, egress: bool) -> MessageReader | None:
+        return self._egress if egress else self._ingress
+
     def _add(self, direction: Direction, buffer: StreamBuffer) -> MessageReader:
-        other = self._readers[1 - direction]
+        egress = direction == EGRESS
+        other = self._reader(not egress)
         kind = None
         if other is not None and other.kind is not None:
             kind = RESPONSES if other.kind is REQUESTS else REQUESTS
-        reader = self._readers[direction] = MessageReader(buffer, kind, self._max_head)
+        reader = MessageReader(buffer, kind, self._max_head)
+        if egress:
+            self._egress = reader
+        else:
+            self._ingress = reader
         self._pairing.unknown |= buffer.late
         if kind is not None:
             self._assign(reader)
@@ -168,7 +167,7 @@ class Http1Decoder:
         self._assign(reader)
         if reader.skipped:  # it may be content, and the directions the other way round
             self._pairing.unknown = self._pairing.gapped = True
-        other = self._readers[1 - reader.buffer.direction]
+        other = self._reader(reader is self._ingress)
         if other is not None:
             other.kind = RESPONSES if reader.kind is REQUESTS else REQUESTS
             self._assign(other)
@@ -218,6 +217,7 @@ class Http1Decoder:
             return False
         if self._tunnel is not None:
             return True
+        reader.buffer.keep()
         data, offset = reader.buffer.data, reader.buffer.offset
         if data[offset : offset + 2].isalnum() or reader.state is not START:
             return False
@@ -254,17 +254,17 @@ class Http1Decoder:
             found = f"{len(pairing.waiting)} requests wait for a response"
             self._break(reader, "overflow", found)
             return False
-        request = Request(self._owners, head, reader.start, reader.buffer.sequence, reader.skipped > 0)
+        request = begun(self._owners, head, reader.start, reader.buffer.sequence, reader.skipped > 0)
         if request.follows:
             reader.note()
         reader.forget()
         self._owners += 1
         request.paired = pairing.begin(request)
         self._asking = request
-        if request.paired and head.method == "CONNECT":
+        if head.special and request.paired and head.method == "CONNECT":
             self._tunnel = request
         content = request_content(head.content)
-        if content == UNTIL_CLOSE:
+        if content < 0 and content == UNTIL_CLOSE:
             # RFC 9112 section 6.3: the server answers and closes. So does decoding.
             request.last = True
             reader.accept(request.owner, content)
@@ -360,13 +360,14 @@ class Http1Decoder:
             self._pairing.answer()
             if request is self._tunnel:
                 self._tunnel = None
-            method = request.head.method
+            if request.head.special:
+                method = request.head.method
             if request.assumed and (head.content or method == "CONNECT"):
                 method, optional = self._guess_method(method, head.content)
         self._answering = request
         content = response_content(head.content, status, method)
         self._headed = self._now if optional else 0
-        if content == INVALID:
+        if content < 0 and content == INVALID:
             reader.refuse(owner)
             self._break(reader, "framing", "a response whose Content-Length cannot be trusted")
             return
@@ -374,7 +375,7 @@ class Http1Decoder:
         if event is END or event is CUT:
             self._end_response(reader, event)
 
-    def _guess_method(self, method: str, content: int) -> tuple[str | None, bool]:
+    def _guess_method(self, method: str | None, content: int) -> tuple[str | None, bool]:
         """What a response of an assumed pair is read as an answer to, and whether the bytes that follow
         are to tell if it has the `content` it declares: a body read as messages, or messages as a body,
         cost more than the pair.
@@ -442,7 +443,9 @@ class Http1Decoder:
                 self._requests.optional = not self._requests.content
                 self._pairing.gapped |= request.assumed  # what comes then may be content all the same
         whole = event is END or head.content == UNSEEN
-        if whole and (head.status == 101 or (request and request.head.method == "CONNECT")):
+        if whole and (
+            head.status == 101 or (request and request.head.special and request.head.method == "CONNECT")
+        ):
             self._switch(reader, head, request)
         reader.forget()
 
@@ -457,116 +460,3 @@ class Http1Decoder:
             self._break(reader, "upgrade", found, upgrade=token, request=asked, response=granted)
         elif request is not None and head.status < 300:
             self._break(reader, "tunnel", f"to {request.head.target}", request=asked, response=granted)
-
-    # -- losses and endings ------------------------------------------------------------------
-
-    def _note_loss(self, reader: MessageReader) -> None:
-        """Bytes were passed over that may have held responses."""
-        lost = []
-        if reader.moved:
-            until = self._now if reader.buffer.overlapping else 0
-            lost = self._pairing.lose(
-                reader.moved,
-                reader.lost,
-                reader.records,
-                until,
-                boundary=reader.boundary,
-                passed=reader.skipped,
-                reached=reader.reached,
-            )
-        else:
-            self._pairing.pass_over(reader.reached)
-        reader.note()
-        self._give_up(lost)
-
-    def _give_up(self, requests: Iterable[Request], over: int = 0) -> None:
-        """No response to them will be seen. `over`: when that was clear, if none was sent."""
-        for request in requests:
-            request.paired = False
-            request.over = over
-            if request is self._tunnel:
-                self._tunnel = None
-            if request.ended and not request.reported:
-                self._report(request)
-
-    def _over(self, reader: MessageReader | None) -> int:
-        """Now, unless a response may have been lost; 0 then. `reader`: of the newest bytes there are."""
-        pairing = self._pairing
-        if reader is None or reader.buffer.missed or pairing.low or pairing.high:
-            return 0
-        return self._now
-
-    def _abandon(self) -> list[HttpExchange]:
-        """What is unfinished is over."""
-        unfinished = self._unfinished()
-        if unfinished:
-            over = self._over(self._responses or self._requests)
-            for request in self._pairing.waiting:
-                request.over = over
-        return [self._abort(request) for request in unfinished]
-
-    def _response(self, reader: MessageReader) -> HttpResponse:
-        head = reader.response
-        content = reader.content if reader.known else None
-        end = self._headed if self._headed and not reader.content else self._active
-        return new_response(
-            status=head.status,
-            version=head.version,
-            headers=head.headers,
-            start=reader.start,
-            end=end,
-            header_size=head.size,
-            body_size=content,
-            trailers=reader.trailers,
-        )
-
-    def _report(self, request: Request) -> None:
-        complete = request.complete and request.paired
-        self._out.append(request.exchange(COMPLETE if complete else Outcome.ABORTED))
-        if request.last and self._requests is not None:
-            self._break(self._requests, "framing", "where the content of a request ends cannot be told")
-
-    def _unfinished(self) -> list[Request]:
-        """What was not reported yet, oldest first."""
-        if not self._pairing.waiting and self._asking is None and self._answering is None:
-            return []
-        found = {request.owner: request for request in self._pairing.waiting}
-        for request in (self._asking, self._answering):
-            if request is not None:
-                found[request.owner] = request
-        return [found[owner] for owner in sorted(found) if not found[owner].reported]
-
-    def _abort(self, request: Request) -> HttpExchange:
-        """Reports what is known by now."""
-        if request is self._asking and self._requests is not None:
-            request.content = self._requests.content if self._requests.known else None
-            request.end = self._active
-        responses = self._responses
-        if request is self._answering and responses is not None:
-            request.response = self._response(responses)
-        return request.exchange(Outcome.ABORTED)
-
-    def _break(
-        self,
-        reader: MessageReader,
-        reason: str,
-        found: str,
-        *,
-        upgrade: str = "",
-        request: HttpRequest | None = None,
-        response: HttpResponse | None = None,
-    ) -> None:
-        """Reports what is unfinished; then decoding ends."""
-        for unfinished in self._unfinished():
-            self._out.append(self._abort(unfinished))
-        self._out.append(
-            ProtocolBreak(
-                reason=reason,
-                detail=found,
-                direction=reader.buffer.direction,
-                position=reader.buffer.position,
-                upgrade=upgrade,
-                request=request,
-                response=response,
-            )
-        )

@@ -1,5 +1,7 @@
 # Types for the compiled form of exchange.py.
 
+cimport cython
+
 from rover.values.http cimport new_exchange, new_request
 
 from rover_plugin_http1.head cimport RequestHead
@@ -25,3 +27,7 @@ cdef class Request:
 
     cpdef object value(self)
     cpdef object exchange(self, object outcome)
+
+
+@cython.locals(made=Request)
+cpdef Request begun(object owner, RequestHead head, long long start, long long sequence, bint follows)

@@ -30,38 +30,37 @@ class Request:
         "start",
     )
 
-    def __init__(self, owner: int, head: RequestHead, start: int, sequence: int, follows: bool) -> None:
-        self.owner = owner
-        """Its ordinal on the connection: request and response are consumed under it."""
-        self.head = head
-        self.start = start
-        """ns, first byte."""
-        self.sequence = sequence
-        """Number of the call that moved it."""
-        self.follows = follows
-        """Whether bytes before it are missing, or were not understood, that may have been requests."""
-        self.end = start
-        """ns, last byte seen."""
-        self.content: int | None = None
-        """Bytes; None when they could not be counted."""
-        self.ended = False
-        """Whether nothing of it follows."""
-        self.complete = True
-        """False when request or response was cut."""
-        self.continued = False
-        """Whether 100 (Continue) was sent."""
-        self.paired = True
-        """False when its response was lost, or will not come."""
-        self.assumed = False
-        """Whether nothing proves that the response is its."""
-        self.over = 0
-        """ns, when it was given up; 0 when it was not, or its response was lost."""
-        self.last = False
-        """Whether nothing that follows it can be read, for its end cannot be told."""
-        self.reported = False
-        """Whether its exchange went out already, before its response came."""
-        self.response: HttpResponse | None = None
-        """As soon as it has ended, or was cut."""
+    owner: int
+    """Its ordinal on the connection: request and response are consumed under it."""
+    head: RequestHead
+    start: int
+    """ns, first byte."""
+    sequence: int
+    """Number of the call that moved it."""
+    follows: bool
+    """Whether bytes before it are missing, or were not understood, that may have been requests."""
+    end: int
+    """ns, last byte seen."""
+    content: int | None
+    """Bytes; None when they could not be counted."""
+    ended: bool
+    """Whether nothing of it follows."""
+    complete: bool
+    """False when request or response was cut."""
+    continued: bool
+    """Whether 100 (Continue) was sent."""
+    paired: bool
+    """False when its response was lost, or will not come."""
+    assumed: bool
+    """Whether nothing proves that the response is its."""
+    over: int
+    """ns, when it was given up; 0 when it was not, or its response was lost."""
+    last: bool
+    """Whether nothing that follows it can be read, for its end cannot be told."""
+    reported: bool
+    """Whether its exchange went out already, before its response came."""
+    response: HttpResponse | None
+    """As soon as it has ended, or was cut."""
 
     def value(self) -> HttpRequest:
         """What is known of it by now."""
@@ -90,3 +89,18 @@ class Request:
             end=self.over,
             assumed=self.assumed,
         )
+
+
+def begun(owner: int, head: RequestHead, start: int, sequence: int, follows: bool) -> Request:
+    """One that begins: compiled, a call of C."""
+    made = Request.__new__(Request)
+    made.owner = owner
+    made.head = head
+    made.start = made.end = start
+    made.sequence = sequence
+    made.follows = follows
+    made.complete = made.paired = True
+    made.ended = made.continued = made.assumed = made.last = made.reported = False
+    made.over = 0
+    made.content = made.response = None
+    return made

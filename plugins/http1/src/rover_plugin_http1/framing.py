@@ -57,6 +57,8 @@ def declared(codings: Iterable[bytes], lengths: Iterable[bytes]) -> int:
 
 def request_content(declaration: int) -> int:
     """Length, CHUNKED, UNTIL_CLOSE or UNSEEN of a request's content."""
+    if declaration >= 0:
+        return declaration
     if declaration == NOTHING:
         return 0
     return UNTIL_CLOSE if declaration in (CODED, INVALID) else declaration
@@ -67,10 +69,12 @@ def response_content(declaration: int, status: int, method: str | None) -> int:
 
     `method` of the request it answers; None when that is not known.
     """
-    if declaration == UNSEEN:
+    if declaration < 0 and declaration == UNSEEN:
         return UNSEEN
-    if status < 200 or status == 204 or status == 304 or method == "HEAD":
+    if status < 200 or status == 204 or status == 304:
         return 0
-    if method == "CONNECT" and status < 300:
+    if method is not None and (method == "HEAD" or (method == "CONNECT" and status < 300)):
         return 0
+    if declaration >= 0:
+        return declaration
     return UNTIL_CLOSE if declaration in (NOTHING, CODED) else declaration

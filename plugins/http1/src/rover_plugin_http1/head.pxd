@@ -9,6 +9,7 @@ cdef class RequestHead:
     cdef readonly long long size
     cdef readonly long long content
     cdef readonly bint expects
+    cdef readonly bint special
 
 
 cdef class ResponseHead:

@@ -16,12 +16,14 @@ __all__ = ["NO_REQUEST", "NO_RESPONSE", "HeadFields", "RequestHead", "ResponseHe
 class RequestHead:
     """A request up to its blank line. Nobody changes it: once compiled, it is read-only."""
 
-    __slots__ = ("content", "expects", "headers", "method", "size", "target", "version")
+    __slots__ = ("content", "expects", "headers", "method", "size", "special", "target", "version")
 
     def __init__(
         self, method: str, target: str, version: str, headers: Headers, size: int, content: int, expects: bool
     ) -> None:
         self.method = method
+        self.special = method in ("HEAD", "CONNECT")
+        """Whether the content of what answers it depends on the method."""
         self.target = target
         self.version = version
         self.headers = headers

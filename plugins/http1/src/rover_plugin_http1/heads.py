@@ -43,7 +43,12 @@ from rover_plugin_http1.judge import (
     judged_request,
     judged_response,
 )
-from rover_plugin_http1.ordinary import ordinary_request, ordinary_response
+from rover_plugin_http1.ordinary import (
+    next_request,
+    next_response,
+    ordinary_request,
+    ordinary_response,
+)
 from rover_plugin_http1.startline import (
     MAX_METHOD,
     STATUS_PREFIX,
@@ -56,6 +61,8 @@ from rover_plugin_http1.startline import (
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_plugin_http1._ordinary import (  # type: ignore[no-redef]
+        next_request,
+        next_response,
         ordinary_request,
         ordinary_response,
     )
@@ -84,35 +91,41 @@ class MessageReader(ContentReader):
     def read(self) -> Event:
         """Goes on to the next event."""
         while True:
-            if self.optional and (left_out := self._is_left_out()) is not None:
-                return left_out
+            if self.optional:
+                self.buffer.keep()
+                if (left_out := self._is_left_out()) is not None:
+                    return left_out
             state = self.state
             if state is START:
                 event = self._read_head()
             elif state is LENGTH:
                 event = self._read_length()
-            elif state is CHUNK_LINE:
-                event = self._read_chunks()
-            elif state is CHUNK:
-                event = self._read_chunk()
-            elif state is CHUNK_END:
-                event = self._read_chunk_end()
-            elif state is TRAILERS:
-                event = self._read_trailers()
-            elif state is CLOSE:
-                event = self._read_to_close()
-            elif state is SURPLUS:
-                event = self._read_surplus()
-            elif state is SEARCH:
-                event = self._search()
             elif state is HELD:
                 event = HEAD
-            elif state is DOUBTED:
-                event = self._doubt()
             else:
-                event = FAILED
+                self.buffer.keep()
+                event = self._go_on()
             if event is not None:
                 return event
+
+    def _go_on(self) -> Event | None:
+        """In a state that most messages never come to."""
+        state = self.state
+        if state is CHUNK_LINE:
+            return self._read_chunks()
+        if state is CHUNK:
+            return self._read_chunk()
+        if state is CHUNK_END:
+            return self._read_chunk_end()
+        if state is TRAILERS:
+            return self._read_trailers()
+        if state is CLOSE:
+            return self._read_to_close()
+        if state is SURPLUS:
+            return self._read_surplus()
+        if state is SEARCH:
+            return self._search()
+        return self._doubt() if state is DOUBTED else FAILED
 
     def accept(self, owner: int | None, content: int, *, optional: bool = False) -> Event:
         """Takes the head, on behalf of `owner`. END when the message is complete with it, CUT
@@ -121,13 +134,13 @@ class MessageReader(ContentReader):
         `content` is a length, CHUNKED, UNTIL_CLOSE or UNSEEN. With `optional` the next bytes tell
         whether there is any.
         """
-        size = self._size
+        size, buffer = self._size, self.buffer
         self.owner = owner
         self.content = 0
         self.known = True
         self.trailers = NO_TRAILERS
         if content == 0:
-            self.buffer.consume(size, owner)
+            buffer.pass_over(size, owner)
             self._end()
             if self.kind is RESPONSES and self.response.content != 0:
                 self._left = self.response.content
@@ -136,17 +149,18 @@ class MessageReader(ContentReader):
             return END
         self.optional = optional
         if content > 0 and not optional:
-            left = size + content
-            left -= self.buffer.skip(left, owner)
-            if not left:
+            here = buffer.end - buffer.position - size
+            if content <= here:
+                buffer.pass_over(size + content, owner)
                 self.content = content
                 self._end()
                 return END
-            self.content = content - left
-            self._left = left
+            buffer.pass_over(size + here, owner)
+            self.content = here
+            self._left = content - here
             self.state = LENGTH
             return NEED_MORE
-        self.buffer.consume(size, owner)
+        buffer.pass_over(size, owner)
         if content == UNSEEN:
             self.known = self.optional = False
             self._begin_search(missing=True)
@@ -160,7 +174,7 @@ class MessageReader(ContentReader):
 
     def refuse(self, owner: int | None) -> None:
         """Takes the head, on behalf of `owner`; where its content ends cannot be told."""
-        self.buffer.consume(self._size, owner)
+        self.buffer.pass_over(self._size, owner)
         self.owner = owner
         self.content = 0
         self.known = False
@@ -175,9 +189,30 @@ class MessageReader(ContentReader):
     # -- heads -------------------------------------------------------------------------------
 
     def _read_head(self) -> Event | None:
+        if not self._examined and self.buffer.here >= SHORTEST:
+            # Most heads are ordinary, and come in one piece.
+            kind = self.kind
+            if kind is not RESPONSES:
+                request = next_request(self.buffer, self._max_head)
+                if request is not None:
+                    self.request = request
+                    self.kind = REQUESTS
+                    self._found(request.size)
+                    return HEAD
+            if kind is not REQUESTS:
+                response = next_response(self.buffer, self._max_head)
+                if response is not None:
+                    self.response = response
+                    self.kind = RESPONSES
+                    self._found(response.size)
+                    return HEAD
+        return self._read_odd_head()
+
+    def _read_odd_head(self) -> Event | None:
+        """One that is not ordinary, or comes in pieces, or none."""
         buffer = self.buffer
-        data, offset = buffer.data, buffer.offset
-        size = len(data) - offset
+        buffer.keep()
+        data, offset, size = buffer.data, buffer.offset, buffer.here
         if not size:
             return self._wait_or_search()
         examined = self._examined
@@ -196,38 +231,35 @@ class MessageReader(ContentReader):
                 return self._wait_or_search()
         requests = kind is REQUESTS
         limit = min(len(data), offset + self._max_head)
-        end = offset
-        if examined:  # it comes in pieces: it is read once, when it is whole
-            blank_line = BLANK_LINE.search(data, offset + max(0, examined - 3), limit)
-            if blank_line is None:
-                return self._await_head(size, requests=requests)
-            limit = end = blank_line.end()
-        if limit - offset >= SHORTEST:
-            if requests:
-                request = ordinary_request(data, offset, limit)
-                if request is not None:
-                    self.request = request
-                    self.kind = kind
-                    self._found(request.size)
-                    return HEAD
-            else:
-                response = ordinary_response(data, offset, limit)
-                if response is not None:
-                    self.response = response
-                    self.kind = kind
-                    self._found(response.size)
-                    return HEAD
-        if not examined:
-            blank_line = BLANK_LINE.search(data, offset, limit)
-            if blank_line is None:
-                return self._await_head(size, requests=requests)
-            end = blank_line.end()
-        if not self._judge(bytes(data[offset:end]), requests=requests):
-            self._begin_doubt(requests=requests)
-            return None
+        blank_line = BLANK_LINE.search(data, offset + max(0, examined - 3), limit)
+        if blank_line is None:
+            return self._await_head(size, requests=requests)
+        end = blank_line.end()
+        if not (examined and self._read_whole(data, offset, end, requests=requests)):
+            if not self._judge(bytes(data[offset:end]), requests=requests):
+                self._begin_doubt(requests=requests)
+                return None
+            self._found(end - offset)
         self.kind = kind
-        self._found(end - offset)
         return HEAD
+
+    def _read_whole(self, data: bytes | bytearray, start: int, end: int, *, requests: bool) -> bool:
+        """Reads a head that came in pieces, once it is whole; False when it is not ordinary."""
+        if end - start < SHORTEST:
+            return False
+        if requests:
+            request = ordinary_request(data, start, end)
+            if request is None:
+                return False
+            self.request = request
+            self._found(request.size)
+        else:
+            response = ordinary_response(data, start, end)
+            if response is None:
+                return False
+            self.response = response
+            self._found(response.size)
+        return True
 
     def _found(self, size: int) -> None:
         """A head of `size` bytes is next."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from rover.streams.buffer import StreamBuffer
 from rover_plugin_http1.framing import CHUNKED, NOTHING
 from rover_plugin_http1.head import HeadFields, RequestHead, ResponseHead
 from rover_plugin_http1.startline import MAX_METHOD, TOKEN_CHAR
@@ -31,6 +32,16 @@ _MAX_DIGITS = 18
 def opens_ordinary_request(data: bytes | bytearray, limit: int) -> bool:
     """Whether the first line is an ordinary request's, and whole before `limit`."""
     return _OPENING.match(data, 0, limit) is not None
+
+
+def next_request(buffer: StreamBuffer, limit: int) -> RequestHead | None:
+    """The head that is next, if it is an ordinary one, whole, and has at most `limit` bytes."""
+    return ordinary_request(buffer.data, buffer.offset, buffer.offset + min(buffer.here, limit))
+
+
+def next_response(buffer: StreamBuffer, limit: int) -> ResponseHead | None:
+    """The same of a response."""
+    return ordinary_response(buffer.data, buffer.offset, buffer.offset + min(buffer.here, limit))
 
 
 def ordinary_request(data: bytes | bytearray, start: int, limit: int) -> RequestHead | None:

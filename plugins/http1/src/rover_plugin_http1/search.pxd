@@ -8,18 +8,18 @@ cdef class Search:
     cdef public object kind
     cdef public object state
     cdef public bint fresh
-    cdef public object skipped
+    cdef public long long skipped
     cdef public long long moved
     cdef public long long reached
-    cdef public object lost
-    cdef public object records
+    cdef public long long lost
+    cdef public long long records
     cdef public bint boundary
     cdef Py_ssize_t _examined
     cdef bint _line_seen
     cdef bint _missing
     cdef bint _ragged
     cdef bint _searched
-    cdef object _scanned
+    cdef long long _scanned
     cdef bint _surplus
     cdef Py_ssize_t _max_head
 

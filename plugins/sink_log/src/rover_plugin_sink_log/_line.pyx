@@ -44,9 +44,9 @@ cdef object SERVER = Role.SERVER
 cdef dict OUTCOMES = {each: b',"rover.outcome":' + orjson.dumps(each.value) for each in Outcome}
 cdef bytes COMPLETED = OUTCOMES[COMPLETE]
 # By number: what precedes the sequence number.
-cdef dict CALLS = {
-    number: b'{"name":' + orjson.dumps(name) + b',"sequence":' for number, name in SYSCALL_NAMES.items()
-}
+cdef list CALLS = [None] * (max(SYSCALL_NAMES) + 1)
+for number, name in SYSCALL_NAMES.items():
+    CALLS[number] = b'{"name":' + orjson.dumps(name) + b',"sequence":'
 cdef long long NO_CALL = Syscall.NONE
 cdef frozenset OWN = plain.OWN  # an attribute of such a name would replace what line.py writes before it
 
@@ -82,6 +82,27 @@ cdef inline Py_ssize_t place_of(uint64_t connection) noexcept:
     return <Py_ssize_t>((connection * <uint64_t>0x9E3779B97F4A7C15) >> (64 - PLACE_BITS))
 
 
+cdef inline bint ordinary(uint64_t eight) noexcept nogil:
+    """Whether eight bytes are ASCII, and none to be escaped: one with its highest bit set is looked at alone."""
+    return not (
+        (
+            eight - 0x20 * EACH
+            | (eight ^ 0x22 * EACH) - EACH
+            | (eight ^ 0x5C * EACH) - EACH
+            | (eight ^ 0x7F * EACH) - EACH
+            | eight
+        )
+        & HIGHEST
+    )
+
+
+cdef bytes spoken(protocol, version):
+    if not protocol:
+        return b""
+    written = b',"network.protocol.name":' + orjson.dumps(protocol)
+    return written + b',"network.protocol.version":' + orjson.dumps(version) if version else written
+
+
 cdef int unlike(frozenset said, names) except -1:
     """An attribute that the exchange has, too, replaces that of the process: line.py does that."""
     for key in names:
@@ -113,6 +134,12 @@ cdef class Lines:
     cdef frozenset _said  # the names of that
     cdef dict _keys  # attribute name: encoded, with the comma before and the colon after it
     cdef dict _shapes  # shape: its names, encoded in the same way
+    # Of the last log: what the next one's is often the same as.
+    cdef Shape _shape
+    cdef tuple _names
+    cdef object _protocol
+    cdef object _version
+    cdef bytes _spoken
     cdef char *_out
     cdef Py_ssize_t _size
     cdef Py_ssize_t _room
@@ -136,7 +163,8 @@ cdef class Lines:
         self._shapes = {}
 
     def prepare(self, log):
-        return self.line(log), True if log.protocol else False
+        protocol = (<AccessLog>log).protocol if type(log) is AccessLog else log.protocol
+        return self.line(log), True if protocol else False
 
     cpdef bytes line(self, log):
         if type(log) is not AccessLog:
@@ -167,12 +195,10 @@ cdef class Lines:
         self._fraction(began % SECOND)
         self._put(b'Z","duration_ns":')
         self._number(time_of(log.end) - time_of(log.start))
-        if protocol:
-            self._put(b',"network.protocol.name":')
-            self._text(protocol)
-            if version:
-                self._put(b',"network.protocol.version":')
-                self._text(version)
+        if protocol is not self._protocol or version is not self._version:
+            self._spoken = plain.safe(spoken(protocol, version))
+            self._protocol, self._version = protocol, version
+        self._put(self._spoken)
         cdef frozenset said = self._introduce(connection)
         cdef PyObject *key
         cdef PyObject *value
@@ -269,12 +295,17 @@ cdef class Lines:
 
     cdef int _cells(self, Attributes attributes) except -1:
         cdef Shape shape = attributes.shape
-        cdef tuple names = self._shapes.get(shape)
+        cdef tuple names
         cdef Py_ssize_t at
-        if names is None:
-            names = tuple([self._name(name) for name in shape.names])
-            if len(self._shapes) < MAX_KEYS:
-                self._shapes[shape] = names
+        if shape is self._shape:
+            names = self._names
+        else:
+            names = self._shapes.get(shape)
+            if names is None:
+                names = tuple([self._name(name) for name in shape.names])
+                if len(self._shapes) < MAX_KEYS:
+                    self._shapes[shape] = names
+            self._shape, self._names = shape, names
         for at in range(len(names)):
             cell = attributes.cells[at]
             if cell is not None:
@@ -309,6 +340,8 @@ cdef class Lines:
         cdef Detail detail
         cdef bytes opening
         cdef bint first = True
+        cdef Py_ssize_t at = 0, size = 0  # where the last one's process and descriptor are
+        cdef long long pid = 0, fd = 0
         for each in details:
             if type(each) is not Detail:
                 overflowed()
@@ -317,7 +350,7 @@ cdef class Lines:
                 continue
             self._put(b',"rover.syscalls":[' if first else b",")
             first = False
-            opening = CALLS.get(detail.syscall)
+            opening = <bytes>CALLS[detail.syscall] if 0 <= detail.syscall < len(CALLS) else None
             if opening is None:
                 overflowed()
             self._put(opening)
@@ -328,10 +361,17 @@ cdef class Lines:
             self._number(bounded(detail.end) - detail.start)
             self._put(b',"size":')
             self._number(detail.size)
-            self._put(b',"pid":')
-            self._number(detail.pid)
-            self._put(b',"fd":')
-            self._number(detail.fd)
+            if at and detail.pid == pid and detail.fd == fd:  # most calls of an exchange have the same
+                self._reserve(size)
+                memcpy(self._out + self._size, self._out + at, size)
+                self._size += size
+            else:
+                pid, fd, at = detail.pid, detail.fd, self._size
+                self._put(b',"pid":')
+                self._number(pid)
+                self._put(b',"fd":')
+                self._number(fd)
+                size = self._size - at
             if detail.error:
                 self._put(b',"errno":')
                 self._number(detail.error)
@@ -367,6 +407,7 @@ cdef class Lines:
         cdef char digits[40]  # 20 are copied, whatever there are: it is faster
         cdef int at = 20
         cdef unsigned long long left
+        cdef unsigned int rest
         self._reserve(21)
         if value < 0:
             self._out[self._size] = b"-"
@@ -374,16 +415,21 @@ cdef class Lines:
             left = <unsigned long long>0 - <unsigned long long>value
         else:
             left = <unsigned long long>value
-        while left >= 100:
+        while left >> 32:  # what fits 32 bits is divided in less time
             at -= 2
             memcpy(digits + at, PAIRS + 2 * (left % 100), 2)
             left //= 100
-        if left >= 10:
+        rest = <unsigned int>left
+        while rest >= 100:
             at -= 2
-            memcpy(digits + at, PAIRS + 2 * left, 2)
+            memcpy(digits + at, PAIRS + 2 * (rest % 100), 2)
+            rest //= 100
+        if rest >= 10:
+            at -= 2
+            memcpy(digits + at, PAIRS + 2 * rest, 2)
         else:
             at -= 1
-            digits[at] = <char>(48 + left)
+            digits[at] = <char>(48 + rest)
         memcpy(self._out + self._size, digits + at, 20)
         self._size += 20 - at
         return 0
@@ -416,30 +462,29 @@ cdef class Lines:
         cdef const unsigned char *text = <const unsigned char *>PyUnicode_AsUTF8AndSize(value, &length)
         cdef unsigned char c, low
         cdef int taken
-        cdef uint64_t eight, quote, backslash, delete
+        cdef uint64_t eight
         cdef char *out
         self._reserve(6 * length + 2)
         out = self._out + self._size
         out[0] = b'"'
         out += 1
         at = 0
+        if length >= 8:  # most have nothing to escape: their last bytes are looked at twice, not one by one
+            while True:
+                memcpy(&eight, text + at, 8)
+                if not ordinary(eight):
+                    out += at
+                    break
+                memcpy(out + at, &eight, 8)
+                if at == length - 8:
+                    out[length] = b'"'
+                    self._size = out + length + 1 - self._out
+                    return 0
+                at = min(at + 8, length - 8)
         while at < length:
             if length - at >= 8:
                 memcpy(&eight, text + at, 8)
-                quote = eight ^ 0x22 * EACH
-                backslash = eight ^ 0x5C * EACH
-                delete = eight ^ 0x7F * EACH
-                # All ASCII, and none to be escaped: a byte with its highest bit set is looked at alone.
-                if not (
-                    (
-                        eight - 0x20 * EACH
-                        | quote - EACH
-                        | backslash - EACH
-                        | delete - EACH
-                        | eight
-                    )
-                    & HIGHEST
-                ):
+                if ordinary(eight):
                     memcpy(out, &eight, 8)
                     out += 8
                     at += 8

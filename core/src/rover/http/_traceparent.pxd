@@ -1,0 +1,3 @@
+# What other modules may call of _traceparent.pyx.
+
+cpdef tuple traceparent(str value)

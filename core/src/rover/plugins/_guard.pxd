@@ -1,0 +1,4 @@
+# What other modules may call of _guard.pyx.
+
+cpdef check_result(result)
+cpdef checked_log(found)
