@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,24 @@ def start_receiver() -> Iterator[Callable[..., OapReceiver]]:
 
 
 @pytest.fixture
-def nginx(tmp_path: Path, start_program: Callable[..., Program]) -> Nginx:
+def open_path() -> Iterator[Path]:
+    """A directory that every user may enter. pytest's own are root's alone, and are made so again by every
+    other pytest that starts meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="rover-test-", ignore_cleanup_errors=True) as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def nginx(open_path: Path, start_program: Callable[..., Program]) -> Nginx:
     """Serves files, proxies to itself, redirects, says 204."""
     binary = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if binary is None:
         pytest.skip("needs nginx (Debian: nginx-light)")
-    root = tmp_path / "nginx"
+    root = open_path / "nginx"
     (root / "www").mkdir(parents=True)
-    for directory in (tmp_path.parent.parent, tmp_path.parent, tmp_path, root, root / "www"):
+    for directory in (root, root / "www"):
         directory.chmod(0o755)
     (root / "www/index.html").write_text("<p>" + "x" * 612)
     (root / "www/big.bin").write_bytes(os.urandom(5_000_000))

@@ -106,7 +106,10 @@ class Program:
                 raise AssertionError(f"{self.argv} ended ({self.process.returncode}): {self.out} {self.err}")
             return False
 
-        wait_until(seen, f"{pattern!r} from {self.argv[0]}: {self.err}")
+        try:
+            wait_until(seen, f"{pattern!r} from {self.argv[0]}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, which said {[*self.out, *self.err]}") from None
         return found[0]
 
     def join(self) -> int:

@@ -105,11 +105,9 @@ def client(server: tuple[Program, int]) -> Iterator[Client]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, start_agent: Callable[..., RunningAgent]) -> Callable[..., RunningAgent]:
+def start(open_path: Path, start_agent: Callable[..., RunningAgent]) -> Callable[..., RunningAgent]:
     """Starts the agent as nobody, in a directory of its own."""
-    for directory in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        directory.chmod(0o755)
-    place = tmp_path / "agent"
+    place = open_path / "agent"
     place.mkdir()
     subprocess.run(["chown", "nobody:nogroup", place], check=True)
 

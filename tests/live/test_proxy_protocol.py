@@ -62,8 +62,6 @@ class Behind:
     def __init__(self, directory: Path, start_program, mode: str, send: str):
         self.front, self.back = free_port(), free_port()
         self.root = directory
-        for name in (directory.parent.parent, directory.parent, directory):
-            name.chmod(0o755)
         (directory / "haproxy.cfg").write_text(
             HAPROXY.format(mode=mode, front=self.front, back=self.back, send=send)
         )
@@ -118,9 +116,9 @@ def told(lines) -> collections.Counter:
     ],
 )
 def test_every_exchange_at_both_ends_with_the_clients_address(
-    tmp_path, start_program, start_agent, mode, send
+    open_path, start_program, start_agent, mode, send
 ):
-    behind = Behind(tmp_path, start_program, mode, send)
+    behind = Behind(open_path, start_program, mode, send)
     agent = start_agent("--port", str(behind.back), "--port", str(behind.front))
     count = behind.ask()
     agent.wait_for_exchanges(4 * count)
