@@ -11,7 +11,7 @@ from rover.plugins.manager import PluginManager
 from rover.values.connection import Connection, ProtocolBreak
 
 Made = tuple[type | None, Mapping[str, Any], bool, bool]
-"""The class of a protocol's newest decoder, the settings it was made from, and which optional parts it has."""
+"""The class of a protocol's newest decoder, what it was made from, and which optional parts it has."""
 
 
 class Decoders:
