@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from rover import Direction
 from rover.streams.buffer import MAX_SIZE
 from rover.streams.ledger import DETAIL_MEMORY
-from rover_plugin_http2 import decoder
+from rover_plugin_http2 import side
 from rover_plugin_http2.fields import MAX_VALUE, needed
 from rover_plugin_http2.header_blocks import MAX_BLOCK, MAX_LIST
 from rover_plugin_http2.sniff import sniff
 from rover_plugin_http2.undecodable import Undecodable
 
-new_blocks = decoder.new_blocks
+new_blocks = side.new_blocks
 
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -12,6 +12,7 @@ cdef frozenset NO_PORTS
 cdef class Recogniser:
     cdef object _manager
     cdef list _specs
+    cdef list _asked  # of each: itself, its `sniff`, its `sniff_own`
     cdef dict _ports
     cdef dict _upgrades
     cdef frozenset _own

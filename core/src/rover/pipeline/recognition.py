@@ -46,6 +46,7 @@ class Recogniser:
                 )
             self._ports[number] = by_name[name]
         self._upgrades = {token: spec for spec in self._specs for token in spec.upgrades}
+        self._asked = [(spec, spec.sniff, spec.sniff_own) for spec in self._specs]
         self._own = frozenset(port for spec in self._specs if spec.sniff_own for port in spec.ports)
         self._most = max((spec.opening for spec in self._specs), default=0)
         self._most = max(self._most, SNIFFED)
@@ -69,14 +70,13 @@ class Recogniser:
             return NO, None
         offset = buffer.offset
         data = buffer.data if offset == 0 else buffer.data[offset : offset + self._most]
-        own = self._own_ports(connection)
         verdict = NO
-        for spec in self._specs:
+        for spec, sniff, sniff_own in self._asked:
             try:
-                sniff = spec.sniff
-                if own and spec.sniff_own is not None and not own.isdisjoint(spec.ports):
-                    sniff = spec.sniff_own
-                said = sniff(data)
+                if sniff_own is not None and not self._own_ports(connection).isdisjoint(spec.ports):
+                    said = sniff_own(data)
+                else:
+                    said = sniff(data)
                 if type(said) is not Verdict:
                     raise TypeError(f"returned {found(said)} where a Verdict is due")
             except BaseException as error:

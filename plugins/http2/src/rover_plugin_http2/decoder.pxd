@@ -4,8 +4,9 @@ cimport cython
 
 from rover.streams.buffer cimport StreamBuffer
 
-from rover_plugin_http2._header_blocks cimport HeaderBlocks, new_blocks
-from rover_plugin_http2.streams cimport Stream, Streams
+from rover_plugin_http2.side cimport Side
+from rover_plugin_http2.open_stream cimport Stream
+from rover_plugin_http2.streams cimport Streams
 
 cdef int DATA
 cdef int HEADERS
@@ -21,25 +22,6 @@ cdef int END_STREAM
 cdef Py_ssize_t HEADER_SIZE
 cdef Py_ssize_t MAX_BLOCK
 cdef Py_ssize_t SMALLEST_ADDING
-
-
-cdef class Side:
-    cdef object direction
-    cdef object opposite
-    cdef HeaderBlocks blocks
-    cdef Py_ssize_t memory
-    cdef Py_ssize_t max_frame_size
-    cdef long long max_table_size
-    cdef bint begun
-    cdef bint late
-    cdef bint trusted
-    cdef long long left
-    cdef long long content
-    cdef object stream
-    cdef bint ends_stream
-    cdef long long missing
-    cdef bint doubted
-    cdef Py_ssize_t walked
 
 
 cdef class Http2Decoder:

@@ -7,8 +7,6 @@ late*: its first bytes may be anything, and are believed only as far as they loo
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import re
 from collections import deque
@@ -22,8 +20,6 @@ from rover_plugin_http2 import frames
 from rover_plugin_http2.frames import (
     CONTINUATION,
     DATA,
-    DEFAULT_MAX_FRAME_SIZE,
-    DEFAULT_TABLE_SIZE,
     END_HEADERS,
     END_STREAM,
     GOAWAY,
@@ -38,12 +34,11 @@ from rover_plugin_http2.frames import (
     SETTINGS,
     STREAM_MASK,
 )
-from rover_plugin_http2.header_blocks import MAX_BLOCK, new_blocks
+from rover_plugin_http2.header_blocks import MAX_BLOCK
+from rover_plugin_http2.side import Side
 from rover_plugin_http2.streams import Streams
 from rover_plugin_http2.undecodable import Undecodable
-
-with contextlib.suppress(ImportError):  # not compiled
-    from rover_plugin_http2._header_blocks import new_blocks  # type: ignore[no-redef]
+from rover_plugin_http2.upgrade import settings_of
 
 INGRESS, EGRESS = Direction
 
@@ -57,59 +52,6 @@ _FIELD_NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+\0")
 
 _Step = HttpStream | Outcomes | None
 """What a frame led to: a finished stream, NEED_MORE of it, or nothing to tell."""
-
-
-class Side:
-    """What is known of one direction."""
-
-    __slots__ = (
-        "begun",
-        "blocks",
-        "content",
-        "direction",
-        "doubted",
-        "ends_stream",
-        "late",
-        "left",
-        "max_frame_size",
-        "max_table_size",
-        "memory",
-        "missing",
-        "opposite",
-        "stream",
-        "trusted",
-        "walked",
-    )
-
-    def __init__(self, direction: Direction) -> None:
-        self.direction = direction
-        self.opposite = EGRESS if direction is INGRESS else INGRESS
-        self.blocks = new_blocks()
-        self.memory = 0
-        """What `blocks` takes."""
-        self.max_frame_size = DEFAULT_MAX_FRAME_SIZE
-        self.max_table_size = DEFAULT_TABLE_SIZE
-        """The largest SETTINGS_MAX_FRAME_SIZE and SETTINGS_HEADER_TABLE_SIZE the receiver ever
-        announced. A smaller one binds the sender only once it has been told."""
-        self.begun = False
-        self.late = False
-        """Whether bytes before the first ones we have are known to be missing."""
-        self.trusted = False
-        """Whether the frames seen so far show that these are frames."""
-        self.left = 0
-        """Payload bytes of the current frame that are still to be passed over."""
-        self.content = 0
-        """How many of them are content of a message, not padding."""
-        self.stream = 0
-        """Whose they are."""
-        self.ends_stream = False
-        """Whether the stream's message ends with them."""
-        self.missing = 0
-        """Bytes lost between frames, all in all."""
-        self.doubted = False
-        """Whether the next request will tell if header blocks are missing."""
-        self.walked = 0
-        """Bytes at the head that are whole frames of a header block whose end has not come."""
 
 
 class Http2Decoder:
@@ -375,7 +317,9 @@ class Http2Decoder:
             raise Undecodable("framing", f"more padding than its {length} bytes hold")
         if not flags & END_HEADERS:
             first = HEADER_SIZE + length
-            data = bytes(data[start:end]) + _continuations(data, buffer.offset + first, buffer.offset + size)
+            data = bytes(data[start:end]) + frames.continuations(
+                data, buffer.offset + first, buffer.offset + size
+            )
             start, end = 0, len(data)
         if side.doubted:
             self._settle(side, kind, number)
@@ -523,30 +467,15 @@ class Http2Decoder:
             return
         self._found_client(client)
         self._streams.upgraded(request)
-        coded = (request.headers.get("http2-settings") or "").strip().rstrip("=")
-        try:
-            payload = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
-            if len(payload) % 6 == 0:
+        payload = settings_of(request)
+        if payload is not None:
+            with contextlib.suppress(Undecodable):
                 self._settings(client, payload)
-        except (binascii.Error, ValueError, Undecodable):
-            # Not worth a break: the SETTINGS frame after the client's preface says it again.
-            return
 
 
 def _check(found: str) -> None:
     if found:
         raise Undecodable("framing", found)
-
-
-def _continuations(data: bytes | bytearray, position: int, end: int) -> bytes:
-    """The payloads of the CONTINUATION frames between two indices."""
-    fragments = []
-    while position < end:
-        upper, lower, _, _, _ = HEADER.unpack_from(data, position)
-        start = position + HEADER_SIZE
-        position = start + (upper << 8 | lower)
-        fragments.append(data[start:position])
-    return b"".join(fragments)
 
 
 def _check_names(packed: bytes) -> None:

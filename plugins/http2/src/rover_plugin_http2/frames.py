@@ -119,6 +119,17 @@ def implausible(kind: int, flags: int, stream: int, length: int) -> str:
     return fault(kind, flags, stream, length)
 
 
+def continuations(data: bytes | bytearray, position: int, end: int) -> bytes:
+    """The payloads of the CONTINUATION frames between two indices."""
+    fragments = []
+    while position < end:
+        upper, lower, _, _, _ = HEADER.unpack_from(data, position)
+        start = position + HEADER_SIZE
+        position = start + (upper << 8 | lower)
+        fragments.append(data[start:position])
+    return b"".join(fragments)
+
+
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
     """(identifier, value) of a SETTINGS payload, whose length is a multiple of 6."""
     return list(_ENTRY.iter_unpack(payload))
