@@ -16,7 +16,8 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 from rover import AccessLog, Address, Connection, Detail, Outcome, Process, Role
 from rover.http import traceparent
-from rover_plugin_http1 import head_fields, ordinary
+from rover.plugins.manager import PluginManager
+from rover_plugin_http1 import handle_http_data, head_fields, ordinary
 from rover_plugin_http1.startline import split_request_line
 from rover_plugin_http2 import fields, header_blocks
 from rover_plugin_http2.undecodable import Undecodable
@@ -451,6 +452,15 @@ def test_kernel_records_are_read_alike():
     assert second.records == first.records
     assert [type(detail) for detail in second.records] == [type(detail) for detail in first.records]
     assert compiled.malformed == plain.malformed > 0
+
+
+def test_a_compiled_hook_is_one_that_pluggy_would_not_take():
+    manager = PluginManager()
+    manager.load_entry_points()
+    (http1,) = [plugin for plugin in manager.plugins if plugin.name == "http1"]
+    assert type(handle_http_data).__name__ == "cython_function_or_method"
+    assert "handle_http_data" in http1.hooks
+    assert not http1.failures
 
 
 def test_a_package_installs_without_a_compiler(tmp_path):

@@ -250,6 +250,21 @@ def test_an_owner_that_never_ends_is_bounded():
     assert sorted((*released, *kept), key=IN_ORDER) == calls
 
 
+@pytest.mark.skipif(not hasattr(StreamBuffer, "lend"), reason="compiled, a call of C: test_compiled.py")
+def test_of_lent_bytes_only_what_is_left_is_kept():
+    stream, _ = buffer()
+    stream.lend(call(0, 9), b"abcdef-ghi", 6)
+    assert (len(stream), stream.gap, stream.data) == (6, 3, b"")
+    stream.consume(4)
+    stream.keep()
+    assert (stream.data, stream.offset, stream.position) == (b"ef", 0, 4)
+    assert stream.skip(9) == 5
+    stream.lend(call(9, 2), b"xy", 2)
+    stream.consume(2)
+    stream.keep()
+    assert (stream.data, stream.size, stream.position) == (b"", 0, 11)
+
+
 @st.composite
 def histories(draw):
     """Appends and consumptions in any order, with losses and uncaptured tails."""
@@ -268,9 +283,29 @@ def histories(draw):
     return steps
 
 
+def appended_to(stream, detail, payload):
+    return stream.append(detail, payload)
+
+
+def lent_to(stream, detail, payload):
+    """As a source does that has it in memory of its own, which is lent while nobody reads."""
+    taken = stream.lend(detail, payload + b"what is next in that memory", len(payload))
+    stream.keep()
+    return taken
+
+
+LENDS = pytest.param(
+    lent_to,
+    marks=pytest.mark.skipif(
+        not hasattr(StreamBuffer, "lend"), reason="compiled, a call of C: test_compiled.py"
+    ),
+)
+
+
+@pytest.mark.parametrize("put", [appended_to, LENDS])
 @settings(max_examples=400, deadline=None)
-@given(histories())
-def test_it_agrees_with_a_plain_model(history):
+@given(history=histories())
+def test_it_agrees_with_a_plain_model(put, history):
     stream, ledger = buffer()
     model: dict[int, int] = {}
     appended, taken = [], []
@@ -279,7 +314,7 @@ def test_it_agrees_with_a_plain_model(history):
             _, position, size, payload = step
             detail = call(position, size, len(appended))
             appended.append(detail)
-            assert stream.append(detail, payload)
+            assert put(stream, detail, payload)
             model.update({position + i: byte for i, byte in enumerate(payload)})
         else:
             kind, size, owner = step
