@@ -421,7 +421,10 @@ def test_kernel_records_are_read_alike():
     from rover_source_ebpf import _record
 
     rng = random.Random(9)
-    plain, compiled = record.Decoder(lambda pid, port: None), _record.Decoder(lambda pid, port: None)
+    plain, compiled = (
+        record.RecordDecoder(lambda pid, port: None),
+        _record.RecordDecoder(lambda pid, port: None),
+    )
     first, second = Told(), Told()
     memory = bytearray()
     records = []

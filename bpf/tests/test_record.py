@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover.values.records import Address, Closed, Detail, Loss, Opened, Process, Role
-from rover_source_ebpf.record import Decoder
+from rover_source_ebpf.record import RecordDecoder
 
 HEADER = "=HHIQQQQQIIiHBB"
 DETAIL = Detail(
@@ -87,7 +87,9 @@ def mapped(address: str) -> bytes:
 
 def decode(record: bytes, role: Role | None = None, before: bytes = b"xx") -> list[Any]:
     recorder = Recorder()
-    Decoder(lambda pid, port: role).deliver(recorder, before + record + b"behind", len(before), len(record))
+    RecordDecoder(lambda pid, port: role).deliver(
+        recorder, before + record + b"behind", len(before), len(record)
+    )
     return recorder.got
 
 
@@ -198,7 +200,7 @@ MALFORMED = {
 @pytest.mark.parametrize("case", MALFORMED)
 def test_what_cannot_be_read_is_skipped_and_counted(case: str) -> None:
     recorder = Recorder()
-    decoder = Decoder(lambda pid, port: None)
+    decoder = RecordDecoder(lambda pid, port: None)
     record = MALFORMED[case]
     decoder.deliver(recorder, record, 0, len(record))
     assert recorder.got == [Loss(records=1, cause="malformed")]

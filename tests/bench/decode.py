@@ -18,7 +18,7 @@ from rover.run.agent import relax_collector
 from rover.run.configuration import Catalogue
 from rover_plugin_sink_log.jsonl import JsonLinesSink
 from rover_plugin_sink_log.output import Output
-from rover_source_ebpf.source import Decoder
+from rover_source_ebpf.source import RecordDecoder
 
 
 class NoSwitch:
@@ -73,7 +73,7 @@ def decode(records: Sequence[Batch], expected: int | None, path: str = "/dev/nul
     """
     pipeline, outlet = pipeline_to(path)
     relax_collector()
-    decoder = Decoder(lambda pid, port: None)
+    decoder = RecordDecoder(lambda pid, port: None)
     started = time.process_time()
     for memory, places in records:
         decoder.deliver_all(pipeline, memory, places)

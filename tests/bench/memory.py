@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.decode import batches, pipeline_to
 from bench.traffic import Kernel, http1
 from rover import Direction, Syscall
-from rover_source_ebpf.source import Decoder
+from rover_source_ebpf.source import RecordDecoder
 
 IDLE, HALF, SHORT = 10_000, 1_000, 100_000
 PIECE = 5_000
@@ -29,7 +29,7 @@ def rows(say: Callable[[str], None]) -> None:
     """Idle connections have spoken once: one that never did is not known of."""
     rng = random.Random(11)
     pipeline, outlet = pipeline_to("/dev/null")
-    decoder = Decoder(lambda pid, port: None)
+    decoder = RecordDecoder(lambda pid, port: None)
     kernel = Kernel()
 
     def deliver() -> None:

@@ -14,7 +14,7 @@ from rover.run import workers
 from rover.run.configuration import Catalogue
 from rover.values.records import RecordHandler
 from rover_source_ebpf.record import HEADER
-from rover_source_ebpf.source import Decoder
+from rover_source_ebpf.source import RecordDecoder
 
 EXCHANGES = 10_000
 CONNECTIONS = 100
@@ -82,7 +82,7 @@ class Part(NoSwitch):
     def __init__(self, whole: Recorded, share: Sequence[Batch]) -> None:
         self._whole = whole
         self._batches = iter([batch for _ in range(TIMES) for batch in share])
-        self._decoder = Decoder(lambda pid, port: None)
+        self._decoder = RecordDecoder(lambda pid, port: None)
         self._begun = False
 
     def start(self) -> None:

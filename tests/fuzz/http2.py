@@ -13,8 +13,8 @@ from rover.values.connection import ProtocolBreak
 from rover.values.http import Headers, HttpRequest, HttpStream, text
 from rover.values.records import Detail
 from rover_plugin_http2 import SETTINGS
-from rover_plugin_http2.access_log import access_log
 from rover_plugin_http2.decoder import Http2Decoder
+from rover_plugin_http2.logs import access_log
 from rover_plugin_http2.sniff import sniff
 
 from . import conversation

@@ -108,7 +108,7 @@ def record_of(step: Step, calls: Calls) -> bytes:
 
 def forms() -> list[Any]:
     """The decoder in Python, and compiled where it was."""
-    found: list[Any] = [record.Decoder]
+    found: list[Any] = [record.RecordDecoder]
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     extension = Path(record.__file__).with_name(f"_record{suffix}")
     if extension.exists():

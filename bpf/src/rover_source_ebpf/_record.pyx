@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, cdivision=True
-# The compiled form of record.Decoder: calls that move data, which are almost all, are read in
+# The compiled form of record.RecordDecoder: calls that move data, which are almost all, are read in
 # place; the rest is left to record.py.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -79,14 +79,14 @@ cdef Detail detail_of(const Header *header):
     return detail
 
 
-cdef class Decoder:
+cdef class RecordDecoder:
     cdef object _plain
     cdef object _role_of
 
     def __init__(self, role_of):
         if sizeof(Header) != record.HEADER.size or sizeof(Ends) != record.ENDS.size:
             raise ImportError("another layout")
-        self._plain = record.Decoder(role_of)
+        self._plain = record.RecordDecoder(role_of)
         self._role_of = role_of
 
     @property

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from rover.values.records import Opened, RecordHandler
-from rover_source_ebpf.reader import Reader
-from rover_source_ebpf.record import Decoder
+from rover_source_ebpf.record import RecordDecoder
+from rover_source_ebpf.ring_reader import RingReader
 
 
 class Whole(Protocol):
@@ -15,7 +15,7 @@ class Whole(Protocol):
 
     epoch: int
 
-    def reader(self, ring: int, decoder: Decoder) -> Reader:
+    def reader(self, ring: int, decoder: RecordDecoder) -> RingReader:
         """Of one ring."""
 
     def detach(self) -> None:
@@ -43,13 +43,13 @@ class Part:
     It tells of no losses: the kernel counts them for all rings together, so the whole does.
     """
 
-    def __init__(self, whole: Whole, number: int, make_decoder: Callable[[], Decoder]) -> None:
+    def __init__(self, whole: Whole, number: int, make_decoder: Callable[[], RecordDecoder]) -> None:
         self.epoch = 0
         self._whole = whole
         self._number = number
         self._make_decoder = make_decoder
-        self._decoder: Decoder | None = None
-        self._reader: Reader | None = None
+        self._decoder: RecordDecoder | None = None
+        self._reader: RingReader | None = None
         self.now = whole.now
         self.set_upload = whole.set_upload
         self.set_unneeded = whole.set_unneeded

@@ -51,7 +51,7 @@ def host(raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, raw)
 
 
-class Decoder:
+class RecordDecoder:
     """Hands each record to a RecordHandler. Stateless except for its count."""
 
     def __init__(self, role_of: Callable[[int, int], Role | None]) -> None:

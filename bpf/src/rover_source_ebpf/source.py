@@ -24,13 +24,13 @@ from rover_source_ebpf.misses import Misses, has_copies
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
 from rover_source_ebpf.programs import SOCKET_STAGES, STAGES
-from rover_source_ebpf.reader import Reader
-from rover_source_ebpf.record import ROLES, Decoder
+from rover_source_ebpf.record import ROLES, RecordDecoder
 from rover_source_ebpf.record import host as address_text
+from rover_source_ebpf.ring_reader import RingReader
 from rover_source_ebpf.under_way import calls_under_way
 
 with contextlib.suppress(ImportError):  # not compiled
-    from rover_source_ebpf._record import Decoder  # type: ignore[no-redef]
+    from rover_source_ebpf._record import RecordDecoder  # type: ignore[no-redef]
 
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
@@ -90,7 +90,7 @@ class EbpfSource:
         self._program: Program | None = None
         self._rings = 1
         self._divided = False
-        self._reader: Reader | None = None
+        self._reader: RingReader | None = None
         self._role_of = Listeners(self.now).role
         self._decoder = self._make_decoder()
         self._misses = Misses()
@@ -99,8 +99,8 @@ class EbpfSource:
         self._looked = 0
         self._looked_at_misses = 0
 
-    def _make_decoder(self) -> Decoder:
-        return Decoder(self._role_of)
+    def _make_decoder(self) -> RecordDecoder:
+        return RecordDecoder(self._role_of)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -150,11 +150,11 @@ class EbpfSource:
             program.attach(name)
         return program
 
-    def reader(self, ring: int, decoder: Decoder) -> Reader:
+    def reader(self, ring: int, decoder: RecordDecoder) -> RingReader:
         """Of one ring, for the one process that reads it. Raises RoverError."""
         if self._program is None:
             raise RoverError("the source has not started")
-        return Reader(self._program.descriptor(f"events_{ring}"), self._ring_bytes, decoder)
+        return RingReader(self._program.descriptor(f"events_{ring}"), self._ring_bytes, decoder)
 
     def _tracepoints(self) -> list[str]:
         """Further ones that this selection needs."""

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rover.http import Headers, text
 from rover_plugin_http1.framing import CHUNKED, INVALID, MAX_LENGTH, NOTHING
 from rover_plugin_http1.head import HeadFields
-from rover_plugin_http1.heads import ordinary_request, ordinary_response
 from rover_plugin_http1.judge import judged_request, judged_response
+from rover_plugin_http1.message_reader import ordinary_request, ordinary_response
 
 
 def h11_request(head: bytes) -> h11.Request | None:

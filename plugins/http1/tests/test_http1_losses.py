@@ -36,7 +36,7 @@ from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
-from rover_plugin_http1.access_log import access_log
+from rover_plugin_http1.logs import access_log
 
 IN_ORDER = attrgetter("connection", "sequence")
 """Of details."""

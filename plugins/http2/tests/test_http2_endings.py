@@ -6,7 +6,7 @@ import pytest
 
 from rover import Direction, Outcome
 from rover.testing import connection
-from rover_plugin_http2.access_log import access_log
+from rover_plugin_http2.logs import access_log
 
 NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0, 2, 7, 8
 POST = [(":method", "POST"), (":scheme", "http"), (":path", "/upload")]

@@ -8,8 +8,8 @@ from typing import Any
 from rover import Connection, ProtocolBreak, hookimpl
 from rover.contracts.protocol import ProtocolSpec
 from rover.contracts.settings import Setting
-from rover_plugin_http1.access_log import handle_http_data
 from rover_plugin_http1.decoder import Http1Decoder
+from rover_plugin_http1.logs import handle_http_data
 from rover_plugin_http1.sniff import sniff
 
 __all__ = ["MAX_HEAD", "SETTINGS", "TIMEOUT", "handle_http_data", "make", "register_protocols"]

@@ -8,7 +8,7 @@ from rover_plugin_http1.exchange cimport Request, begun
 from rover_plugin_http1.framing cimport request_content, response_content
 from rover_plugin_http1.head cimport RequestHead, ResponseHead
 from rover_plugin_http1.pairing cimport Pairing
-from rover_plugin_http1.heads cimport MessageReader
+from rover_plugin_http1.message_reader cimport MessageReader
 from rover_plugin_http1.reporting cimport Reporting
 
 cdef Py_ssize_t MAX_WAITING

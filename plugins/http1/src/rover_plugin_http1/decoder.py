@@ -32,7 +32,7 @@ from rover_plugin_http1.framing import (
     response_content,
 )
 from rover_plugin_http1.head import ResponseHead
-from rover_plugin_http1.heads import MessageReader
+from rover_plugin_http1.message_reader import MessageReader
 from rover_plugin_http1.reporting import Reporting
 from rover_plugin_http1.startline import MAX_METHOD, may_open_request
 

@@ -7,7 +7,7 @@ from rover.values.http cimport new_response
 
 from rover_plugin_http1.exchange cimport Request
 from rover_plugin_http1.head cimport ResponseHead
-from rover_plugin_http1.heads cimport MessageReader
+from rover_plugin_http1.message_reader cimport MessageReader
 from rover_plugin_http1.pairing cimport Pairing
 
 

@@ -11,7 +11,7 @@ from rover.values.connection import ProtocolBreak
 from rover.values.exchange import Outcome
 from rover.values.http import new_response
 from rover_plugin_http1.exchange import Request
-from rover_plugin_http1.heads import MessageReader
+from rover_plugin_http1.message_reader import MessageReader
 from rover_plugin_http1.pairing import Pairing
 
 COMPLETE = Outcome.COMPLETE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rover import AccessLog, Connection, Detail, ProtocolSpec, Setting, hookimpl
 from rover.http import HttpStream
-from rover_plugin_http2.access_log import access_log
 from rover_plugin_http2.decoder import Http2Decoder
+from rover_plugin_http2.logs import access_log
 from rover_plugin_http2.sniff import sniff
 
 SETTINGS = (

@@ -1,4 +1,4 @@
-# Types for the compiled form of heads.py.
+# Types for the compiled form of message_reader.py.
 
 cimport cython
 

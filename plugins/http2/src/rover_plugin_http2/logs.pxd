@@ -1,4 +1,4 @@
-# Types for the compiled form of access_log.py.
+# Types for the compiled form of logs.py.
 
 cimport cython
 

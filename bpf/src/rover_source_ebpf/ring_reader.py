@@ -7,7 +7,7 @@ import time
 from rover.errors import RoverError
 from rover.values.records import RecordHandler
 from rover_source_ebpf.pace import SHORTEST, Pace
-from rover_source_ebpf.record import Decoder
+from rover_source_ebpf.record import RecordDecoder
 from rover_source_ebpf.ring import RingMap
 
 BATCH = 128
@@ -17,10 +17,10 @@ BATCHES = 3
 sinks."""
 
 
-class Reader:
+class RingReader:
     """The records of one ring, for one handler."""
 
-    def __init__(self, descriptor: int, size: int, decoder: Decoder) -> None:
+    def __init__(self, descriptor: int, size: int, decoder: RecordDecoder) -> None:
         """`descriptor`: of the ring, which stays its owner's; `size`: of its data. Raises RoverError."""
         self._decoder = decoder
         self._pace = Pace(size)
