@@ -235,10 +235,12 @@ cdef RequestHead request_at(const unsigned char *begin, const unsigned char *sto
     cdef Line line
     cdef Found found
     cdef bint expects = False
+    cdef Py_ssize_t size
     end = request_line(begin, stop, &line)
     if end == NULL:
         return None
     at = line.target_end
+    size = line.method_size
     end = fields(end, stop, &found)
     if end == NULL or found.hosts > 1 or found.content == UNUSUAL:
         return None
@@ -249,7 +251,7 @@ cdef RequestHead request_at(const unsigned char *begin, const unsigned char *sto
             expects = same(found.expect, b"100-continue", 12)
             found.expect += 1
     cdef RequestHead head = RequestHead.__new__(RequestHead)
-    head.method = method_of(<const char *>begin, line.method_size)
+    head.method = method_of(<const char *>begin, size)
     head.target = PyUnicode_DecodeASCII(<const char *>line.target, line.target_end - line.target, NULL)
     head.version = "1.1" if at[8] == 49 else "1.0"
     head.headers = fields_of(PyBytes_FromStringAndSize(<const char *>begin, end - begin), found.marks)
