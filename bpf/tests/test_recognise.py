@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.pipeline.proxy_header import Header, read_header
+from rover.pipeline.proxy_header import ProxyHeader, read_header
 from rover_source_ebpf.programs import C
 
 WINDOW = 2048
@@ -247,7 +247,7 @@ def test_the_kernel_takes_for_a_header_what_user_space_does(
     proxy_header: Callable[..., int], data: bytes
 ) -> None:
     """It may take more, for it looks at no addresses."""
-    if isinstance(header := read_header(data), Header) and len(data) >= 16:
+    if isinstance(header := read_header(data), ProxyHeader) and len(data) >= 16:
         assert proxy_header(data) == header.size
 
 
