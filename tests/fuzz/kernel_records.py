@@ -118,7 +118,7 @@ def forms() -> list[Any]:
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         loader.exec_module(module)
-        found.append(module.Decoder)
+        found.append(module.RecordDecoder)
     return found
 
 
