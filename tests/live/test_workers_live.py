@@ -219,13 +219,16 @@ def test_the_agents_own_connections_are_not_seen(nginx, start_agent, start_recei
     children = children_of(agent.pid)
     ask_on_many_connections(nginx, tmp_path)
     agent.wait_for_exchanges(4 * REQUESTS)
+
+    def pids() -> set[object]:
+        return {line.get("process.pid") for line in agent.lines()}
+
+    wait_until(lambda: receiver.pid in pids(), "the other end of what they send")
     totals = agent.finish()
     # Whatever else this host does is seen, too; what got no answer is not sent.
     unanswered = [line for line in agent.exchanges() if "http.response.status_code" not in line]
     assert totals.logged["oap"] == totals.seen - len(unanswered)
-    pids = {line.get("process.pid") for line in agent.lines()}
-    assert receiver.pid in pids  # the other end of what they send
-    assert not pids & {agent.pid, *children}
+    assert not pids() & {agent.pid, *children}
 
 
 def test_a_source_error_is_one_line(tmp_path):
