@@ -548,12 +548,12 @@ int leave_close(struct bpf_raw_tracepoint_args *ctx)
         return 0;
     u64 sk = call->sk, id = call->connection;
     s64 result = ctx->args[1];
-    call->sk = 0;
     struct conn *conn = conns.lookup(&sk);
     if (conn && conn->id == id) {
         if (!is_released(sk, call->file)) {
             if (conn->closer == bpf_get_current_pid_tgid())
                 conn->closer = 0;
+            call->sk = 0;
             return 0; /* another descriptor still holds it */
         }
         call->sequence = conn->sequence;
@@ -565,10 +565,16 @@ int leave_close(struct bpf_raw_tracepoint_args *ctx)
             call->reset |= ends_by_reset(sk);
 #endif
         call->unseen = unseen(sk, conn, 0);
-        if (!forget(sk, id) && !call->gone)
+        int forgotten = forget(sk, id);
+        /* Not before: another processor may destroy the socket meanwhile, and leaves it to this call to tell. */
+        call->sk = 0;
+        if (!forgotten && !call->gone)
             return 0;
-    } else if (!call->gone)
-        return 0;
+    } else {
+        call->sk = 0;
+        if (!call->gone)
+            return 0;
+    }
     if (!call->announced)
         return 0; /* nobody has heard of it */
     tell_close(call, id, result < 0 ? -result : 0);
