@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rover.contracts.protocol import Decoder
-from rover.testing import Play, check_delivery
+from rover.plugins.guard import checked_log
+from rover.testing import Play, check_delivery, connection
 from rover.values.access_log import AccessLog
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import HttpExchange, HttpStream
@@ -25,6 +26,20 @@ SEND, UNSEEN, LOST, FIN, LATER = 0, 4, 5, 6, 7
 UP, DOWN = Direction.EGRESS, Direction.INGRESS
 LONG = 1000 * 1_000_000_000
 """ns that pass in LATER: beyond every timeout."""
+
+
+def log_of(exchange: Exchange, details: tuple[Detail, ...]) -> AccessLog | None:
+    """What the core logs of an exchange that no hook makes a log of."""
+    return checked_log(
+        AccessLog(
+            connection=connection(),
+            start=exchange.start,
+            end=exchange.end,
+            protocol=exchange.name,
+            attributes=exchange.attributes,
+            details=details,
+        )
+    )
 
 
 def control(direction: Direction, action: int = SEND, size: int = 0) -> int:

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rover.contracts.protocol import Verdict
-from rover.plugins.guard import checked_log
 from rover.testing import Play, connection
-from rover.values.access_log import AccessLog
-from rover.values.exchange import Exchange
-from rover.values.records import Detail, Role
+from rover.values.records import Role
 from rover_plugin_redis.decoder import RedisDecoder
 from rover_plugin_redis.sniff import sniff, sniff_own
 
@@ -45,19 +42,6 @@ def _make_decoder(number: int) -> Any:
     return RedisDecoder(connection(role), {"keys": bool(number & KEYS)})
 
 
-def _log(exchange: Exchange, details: tuple[Detail, ...]) -> AccessLog | None:
-    return checked_log(
-        AccessLog(
-            connection=connection(),
-            start=exchange.start,
-            end=exchange.end,
-            protocol=exchange.name,
-            attributes=exchange.attributes,
-            details=details,
-        )
-    )
-
-
 def _counts(whole: Play, pieces: Play) -> Callable[[Play], list[Any]]:
     """Once a pair is assumed, socket calls are a hint which reply is whose: a client that took turns sends
     its next call when it has the last one's reply. Then what is left to be the same are the commands."""
@@ -79,7 +63,9 @@ def check(data: bytes) -> int:
     for step in steps:
         assert sniff(step.payload) in Verdict
         assert sniff_own(step.payload) in Verdict
-    return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log, _counts)
+    return conversation.check(
+        steps, settings[0], lambda: _make_decoder(settings[1]), conversation.log_of, _counts
+    )
 
 
 def _decoder_of(data: bytes) -> tuple[Any, list[Step]]:

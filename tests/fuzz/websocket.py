@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rover.plugins.guard import checked_log
 from rover.testing import connection
-from rover.values.access_log import AccessLog
 from rover.values.connection import ProtocolBreak
-from rover.values.exchange import Exchange
 from rover.values.http import Headers, HttpRequest, HttpResponse
-from rover.values.records import Detail
 from rover_plugin_websocket import SETTINGS
 from rover_plugin_websocket.decoder import WebSocketDecoder
 
@@ -54,19 +50,6 @@ def _make_decoder(number: int) -> Any:
     return WebSocketDecoder(connection(None), settings, upgrade)
 
 
-def _log(exchange: Exchange, details: tuple[Detail, ...]) -> AccessLog | None:
-    return checked_log(
-        AccessLog(
-            connection=connection(),
-            start=exchange.start,
-            end=exchange.end,
-            protocol=exchange.name,
-            attributes=exchange.attributes,
-            details=details,
-        )
-    )
-
-
 def frame(step: Step) -> bytes:
     """(first byte, payload) with the rest of a frame's header (RFC 6455 section 5.2)."""
     first, payload = step.payload[:1], step.payload[1:]
@@ -96,7 +79,7 @@ RUNS = conversation.runs(_decoder_of)
 def check(data: bytes) -> int:
     """See FRAMED for what the second setting is."""
     settings, steps = _script(data)
-    return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), _log)
+    return conversation.check(steps, settings[0], lambda: _make_decoder(settings[1]), conversation.log_of)
 
 
 def seeds() -> list[bytes]:
