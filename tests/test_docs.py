@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from typer.main import get_command
 import rover
 import rover.pytest_plugin
 import rover.testing
+import tls_programs
 from rover import AccessLog, Connection, Outcome, Process
 from rover.cli.command import build
 from rover.contracts import hooks
 from rover.plugins.manager import HOOKS, PluginManager
+from rover.plugins.tls_library import checked_probes
 from rover.run.configuration import Catalogue
 from rover.run.report import Report, SinkReport
 from rover.testing import access_logs, check_sink
@@ -262,6 +266,39 @@ def test_the_widths_that_are_told_are_those_of_the_layouts():
     text = (ROOT / "docs/command.md").read_text()
     told = [int(number) for number in re.findall(r"^\| (\d+) (?:to \d|and more)", text, re.MULTILINE)]
     assert sorted(told) == sorted(layout.least for layout in LAYOUTS if layout.least)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/tls.md"])
+def test_what_of_tls_is_read_is_told(document):
+    assert tls_programs.table() in (ROOT / document).read_text()
+
+
+def test_what_of_tls_is_said_to_be_read_is_tried():
+    """By a plugin that is there, and with programs that the live tests run."""
+    witnesses = (ROOT / "tests/tls_peers.py").read_text()
+    plugins = {spec.name for spec in Catalogue(MANAGER).tls_libraries}
+    for row in tls_programs.ROWS:
+        assert (row.read == "yes") == bool(row.witnesses) == bool(row.plugin), row.programs
+        assert not row.plugin or row.plugin in plugins
+        assert not [name for name in row.witnesses if f'"{name}": ' not in witnesses]
+    assert {row.plugin for row in tls_programs.ROWS} - {""} == plugins
+
+
+def test_the_tls_library_that_the_guide_shows_is_found(tmp_path):
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    (spec,) = guide("def register_tls_libraries(")["register_tls_libraries"]()
+    path = tmp_path / "libacme.so"
+    source = "long {0}(void *s, char *b, long n) {{ return n; }}"
+    functions = "".join(source.format(name) for name in ("acme_tls_recv", "acme_tls_send"))
+    command = ["gcc", "-shared", "-x", "c", "-", "-o", path]
+    subprocess.run(command, input=functions, text=True, check=True)
+    with path.open("rb") as file:
+        probes = checked_probes(spec.find(file, lambda name: None))
+    assert isinstance(probes, rover.TlsProbes)
+    assert len(probes.probes) == 4
+    with Path("/bin/sh").open("rb") as file:
+        assert spec.find(file, lambda name: None) is None
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from captures import Line, Segment, write_capture
+from rover.abi import ABI
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core/src"
@@ -80,7 +81,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source, number = grow(module.read_text())
         module.write_text(source)
         values += number
-    assert values == 15
+    assert values == 16
     done = run(core, sys.executable, "-c", GROWN)
     assert done.returncode == 0, done.stderr
     return core
@@ -127,18 +128,18 @@ def test_what_was_compiled_for_another_core_runs_in_plain_python(capture: Path, 
     for name in ("__init__.py", "abi.py", "building.py", "_abi.pxd", "_abi.pyx"):
         shutil.copy(CORE / "rover" / name, build / "src/rover")
     declared = build / "src/rover/_abi.pxd"
-    declared.write_text(declared.read_text().replace("NUMBER = 1", "NUMBER = 2"))
+    declared.write_text(declared.read_text().replace(f"NUMBER = {ABI}", f"NUMBER = {ABI + 1}"))
     shutil.copy(ROOT / "core/setup.py", build)
     command = (sys.executable, "setup.py", "-q", "build_ext", "--build-lib", core)
     subprocess.run(command, cwd=build, check=True, capture_output=True)
     abi = core / "rover/abi.py"
-    abi.write_text(abi.read_text().replace("\nABI = 1\n", "\nABI = 2\n"))
+    abi.write_text(abi.read_text().replace(f"\nABI = {ABI}\n", f"\nABI = {ABI + 1}\n"))
     found, said = replay(core, capture)
     assert found == expected
     named = [line.removeprefix("rover: ").partition(" ")[0] for line in said]
     assert {"rover-plugin-http1", "rover-plugin-sink-log"} <= set(named)
     assert len(named) == len(set(named))
-    assert all("it was compiled for ABI 1, rover-core has 2" in line for line in said)
+    assert all(f"it was compiled for ABI {ABI}, rover-core has {ABI + 1}" in line for line in said)
     assert all(f"--no-binary {name} {name}`" in line for name, line in zip(named, said, strict=True))
 
 

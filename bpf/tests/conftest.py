@@ -18,14 +18,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from rover.contracts.source import Selection, Wanted
+from rover.contracts.tls_library import TlsLibrarySpec
 from rover.errors import RoverError
-from rover.values.records import SYSCALL_NAMES, Closed, Detail, Direction, Loss, Opened, Process
+from rover.values.records import SYSCALL_NAMES, Closed, Detail, Direction, Loss, Opened, Plaintext, Process
 from rover_source_ebpf import checks
 from rover_source_ebpf.settings import SETTINGS
 from rover_source_ebpf.source import EbpfSource
@@ -60,6 +61,7 @@ class Seen:
 
     opened: Opened | None = None
     calls: list[tuple[Detail, bytes]] = dataclasses.field(default_factory=list)
+    plaintext: list[tuple[Plaintext, bytes]] = dataclasses.field(default_factory=list)
     closed: list[Closed] = dataclasses.field(default_factory=list)
 
     @property
@@ -108,6 +110,14 @@ class Recorder:
         assert len(payload) <= detail.size
         seen.calls.append((detail, payload))
         self._check(detail.pid)
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        seen = self._of(plaintext.connection)
+        assert seen.opened is not None, "plaintext before the connection"
+        assert not seen.closed, "plaintext after the end"
+        assert len(payload) <= plaintext.size
+        seen.plaintext.append((plaintext, payload))
+        self._check(plaintext.pid)
 
     def closed(self, closed: Closed) -> None:
         self._of(closed.connection).closed.append(closed)
@@ -194,13 +204,21 @@ def ports() -> Callable[[int], list[int]]:
 class Watch:
     """A started source and what it delivered."""
 
-    def __init__(self, selection: Selection, wanted: Wanted | None = None, **settings: int | str) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        wanted: Wanted | None = None,
+        libraries: Sequence[TlsLibrarySpec] = (),
+        **settings: int | str,
+    ) -> None:
         values = {setting.name: setting.default for setting in SETTINGS} | settings
         self.by_sockets = values["tracepoints"] == "sockets"
         """What is told otherwise then, README.md says ("Bystanders")."""
         self.source = EbpfSource(values, selection)
         if wanted is not None:
             self.source.inform(wanted)
+        if libraries:
+            self.source.read_tls(libraries)
         self.recorder = Recorder()
         self._ports = iter(selection.ports)
         try:
@@ -271,6 +289,12 @@ def watch(live: None, request: pytest.FixtureRequest) -> Iterator[Watch]:
         pytest.skip(str(error))
     yield started
     started.source.close()
+
+
+@pytest.fixture(scope="session")
+def new_watch(live: None) -> Callable[..., Watch]:
+    """Starts a source, which its user closes."""
+    return Watch
 
 
 @pytest.fixture

@@ -25,9 +25,10 @@ X86_64 = "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax"
 LAYOUTS = {
     # As the BTF of Debian's kernels 6.1 says.
     "x86_64": {f"pt_regs.{name}": 8 * at for at, name in enumerate(X86_64.split())}
-    | {"task_struct.thread_info.status": 16},
+    | {"pt_regs.sp": 152, "task_struct.thread_info.status": 16},
     "aarch64": {
         "pt_regs.regs": 0,
+        "pt_regs.sp": 248,
         "pt_regs.orig_x0": 272,
         "pt_regs.syscallno": 280,
         "task_struct.thread_info.flags": 0,
@@ -57,6 +58,7 @@ def test_numbers_are_the_kernels(name: str) -> None:
         if call is not Syscall.NONE
     }
     assert MACHINES[name].numbers == expected
+    assert MACHINES[name].mmap == numbers["mmap"]
     assert max(expected.values()) < machine.SYSCALLS
 
 
@@ -72,6 +74,15 @@ X86_64_MACROS = {
     "OFF_REGS_NUMBER": 120,
     "OFF_THREAD_COMPAT": 16,
     "THREAD_COMPAT": 0x2,
+    # Of the System V ABI, RDI, RSI, RDX, RCX, R8, R9; of Go's, RAX, RBX, RCX, RDI, and R14 the goroutine.
+    **{f"OFF_REGISTER_C{number}": at for number, at in enumerate((112, 104, 96, 88, 72, 64))},
+    **{f"OFF_REGISTER_GO{number}": at for number, at in enumerate((80, 40, 88, 112))},
+    "OFF_REGISTER_GOROUTINE": 8,
+    "OFF_REGISTER_RESULT": 80,
+    "OFF_REGISTER_STACK": 152,
+    "RETURN_POPS": 8,
+    "OFF_MMAP_PROTECTION": 96,
+    "OFF_MMAP_DESCRIPTOR": 72,
 }
 AARCH64_MACROS = {
     "ARGUMENTS_OFFSET": 8,
@@ -84,6 +95,14 @@ AARCH64_MACROS = {
     "OFF_REGS_NUMBER": 280,
     "OFF_THREAD_COMPAT": 0,
     "THREAD_COMPAT": 0x40_0000,
+    **{f"OFF_REGISTER_C{number}": 8 * number for number in range(6)},
+    **{f"OFF_REGISTER_GO{number}": 8 * number for number in range(4)},
+    "OFF_REGISTER_GOROUTINE": 224,
+    "OFF_REGISTER_RESULT": 0,
+    "OFF_REGISTER_STACK": 248,
+    "RETURN_POPS": 0,
+    "OFF_MMAP_PROTECTION": 16,
+    "OFF_MMAP_DESCRIPTOR": 32,
 }
 
 

@@ -12,7 +12,15 @@ import pytest
 from rover.contracts.source import Selection
 from rover.errors import UsageError
 from rover_source_ebpf import register_sources
-from rover_source_ebpf.selection import ancestors, cgroup_id, cgroup_root, check, console_pids, console_tuples
+from rover_source_ebpf.selection import (
+    ancestors,
+    cgroup_id,
+    cgroup_root,
+    check,
+    console_pids,
+    console_tuples,
+    watches,
+)
 from rover_source_ebpf.source import EbpfSource
 
 MOUNTS = """\
@@ -152,3 +160,60 @@ def test_settings_the_kernel_side_cannot_have(setting: str, value: int) -> None:
     values = {each.name: each.default for each in spec.settings} | {setting: value}
     with pytest.raises(UsageError, match=f"source.ebpf.{setting}"):
         spec.make(values, Selection())
+
+
+# -- processes that are selected, as /proc tells it ------------------------------------------------
+
+
+def process(proc: Path, pid: int, name: str = "x", parent: int = 0, cgroup: str = "/") -> None:
+    (proc / str(pid)).mkdir(parents=True)
+    (proc / str(pid) / "comm").write_text(f"{name}\n")
+    (proc / str(pid) / "status").write_text(f"Name:\t{name}\nPPid:\t{parent}\n")
+    (proc / str(pid) / "cgroup").write_text(f"0::{cgroup}\n")
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path) -> Path:
+    """A made-up hierarchy, and /proc/mounts that names it."""
+    root = tmp_path / "cgroup"
+    for path in (root / "web" / "one", root / "other"):
+        path.mkdir(parents=True)
+    for path in (root / "web", root / "web" / "one", root / "other"):
+        (path / "cgroup.procs").touch()
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"cgroup2 {root} cgroup2 rw 0 0\n")
+    return mounts
+
+
+@pytest.mark.parametrize(
+    ("selected", "watched"),
+    [
+        (Selection(pids=(10,)), {10, 11, 12}),
+        (Selection(pids=(11, 20)), {11, 12, 20}),
+        (Selection(comms=("nginx",)), {12, 20}),
+        (Selection(comms=("nginx",), pids=(10,)), {12}),
+        (Selection(comms=("nginx", "node")), {12, 20, 21}),
+        (Selection(cgroups=("/web",)), {11, 20}),
+        (Selection(cgroups=("/web/one",)), {20}),
+        (Selection(cgroups=("/web", "/other")), {11, 20, 21}),
+        (Selection(cgroups=("/web",), comms=("nginx",)), {20}),
+        (Selection(comms=("nobody",)), set()),
+    ],
+)
+def test_which_processes_a_selection_watches(
+    tmp_path: Path, cgroups: Path, selected: Selection, watched: set[int]
+) -> None:
+    proc = tmp_path / "proc"
+    process(proc, 10, "sh")
+    process(proc, 11, "make", 10, "/web")
+    process(proc, 12, "nginx", 11)
+    process(proc, 20, "nginx", 1, "/web/one")
+    process(proc, 21, "node", 1, "/other")
+    selects = watches(selected, proc, cgroups)
+    assert selects is not None
+    assert {pid for pid in (10, 11, 12, 20, 21, 999) if selects(pid)} == watched
+
+
+@pytest.mark.parametrize("selected", [Selection(), Selection(ports=(443,))])
+def test_where_no_process_is_named_all_are_watched(selected: Selection) -> None:
+    assert watches(selected) is None

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover import Address, Closed, Detail, Loss, Opened, Process, Role, RoverError, Syscall
+from rover import Address, Closed, Detail, Loss, Opened, Plaintext, Process, Role, RoverError, Syscall
 from rover.recording import format as form
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
@@ -41,6 +41,9 @@ class Told:
 
     def data(self, detail: Detail, payload: bytes) -> None:
         self.records.append((detail, payload))
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        self.records.append((plaintext, payload))
 
     def closed(self, closed: Closed) -> None:
         self.records.append(closed)
@@ -71,7 +74,7 @@ def numbers(detail: Detail) -> list[int]:
 
 
 def take(writer: Writer, record: Any) -> None:
-    """Any record, a call as (detail, payload), a tick as ("clock", time, gone)."""
+    """Any record, a call as (detail, payload) or (plaintext, payload), a tick as ("clock", time, gone)."""
     match record:
         case Process():
             writer.process(record)
@@ -83,6 +86,8 @@ def take(writer: Writer, record: Any) -> None:
             writer.lost(record)
         case ("clock", time, gone):
             writer.clock(time, gone)
+        case (Plaintext() as plaintext, payload):
+            writer.plaintext(plaintext, payload)
         case (detail, payload):
             writer.data(detail, payload)
 
@@ -137,6 +142,18 @@ DETAIL = Detail(
     direction=0,
     error=0,
 )
+PLAINTEXT = Plaintext(
+    connection=7,
+    sequence=2,
+    start=99,
+    end=112,
+    position=20,
+    size=8,
+    ciphertext=54,
+    pid=42,
+    direction=1,
+    ciphertext_start=24,
+)
 RECORDS: list[Any] = [
     Process(pid=42, name="app"),
     Opened(
@@ -153,6 +170,7 @@ RECORDS: list[Any] = [
     ("clock", 1_000_000_000, [3]),
     Loss(records=12, cause="ring_full"),
     (DETAIL.replace(sequence=3, direction=1, size=9), b"w"),
+    (PLAINTEXT, b"secret"),
     Closed(connection=7, time=130, reset=True, detail=None),
     Closed(connection=8, time=140, reset=False, detail=DETAIL.replace(connection=8), unseen=4096),
 ]
@@ -180,7 +198,20 @@ details = st.builds(
     direction=st.integers(0, 1),
     error=i32,
 )
-calls = st.tuples(details, st.binary(max_size=50)).map(
+plaintexts = st.builds(
+    Plaintext,
+    connection=u64,
+    sequence=u62,
+    start=i62,
+    end=i62,
+    position=u62,
+    size=u62,
+    ciphertext=st.integers(-1, MAX_NUMBER),
+    pid=i32,
+    direction=st.integers(0, 1),
+    ciphertext_start=st.integers(-1, MAX_NUMBER),
+)
+calls = st.tuples(details | plaintexts, st.binary(max_size=50)).map(
     lambda call: (call[0].replace(size=max(call[0].size, len(call[1]))), call[1])
 )
 records = st.one_of(
@@ -387,6 +418,13 @@ def call(detail: Detail, size: int, payload: bytes = b"") -> bytes:
     return entry(form.DATA, struct.pack("<QQqqQQiiHBiI", *numbers(detail), size) + payload)
 
 
+def tls_call(plaintext: Plaintext, size: int, payload: bytes = b"") -> bytes:
+    names = ("connection", "sequence", "start", "end", "position", "size")
+    names += ("ciphertext_start", "ciphertext", "pid", "direction")
+    fields = [getattr(plaintext, name) for name in names]
+    return entry(form.PLAINTEXT, struct.pack("<QQqqQQqqiBI", *fields, size) + payload)
+
+
 def block(entries: bytes, size: int | None = None) -> bytes:
     length = struct.pack("<I", len(entries) if size is None else size)
     return length + struct.pack("<I", zlib.crc32(length + entries)) + entries
@@ -416,8 +454,8 @@ TIME = "a time of more than 62 bits"
         (header() + block(LOSS + entry(form.END, struct.pack("<q", 9) + b"more")), TOLD, ""),
         (header() + block(loss(b"ring+++", 4) + END), TOLD, ""),
         (header(minor=9) + block(LOSS + END), TOLD, ""),
-        (header(major=2) + block(LOSS + END), [], "byte 0: its format is 2.1 and only 1.x can be read"),
-        (header(major=0), [], "byte 0: its format is 0.1"),
+        (header(major=2) + block(LOSS + END), [], "byte 0: its format is 2.2 and only 1.x can be read"),
+        (header(major=0), [], "byte 0: its format is 0.2"),
         (header(magic=b"\x89ROVER\n\n"), [], "no recording"),
         (b"", [], "is empty"),
         (form.MAGIC, [], "cut off within the header"),
@@ -463,6 +501,17 @@ TIME = "a time of more than 62 bits"
             [],
             "5 bytes of payload",
         ),
+        (
+            header() + block(tls_call(PLAINTEXT, 9, b"123456789")),
+            [],
+            "9 bytes of payload in a call of 8",
+        ),
+        (header() + block(tls_call(PLAINTEXT, 7, b"123456")), [], "7 bytes of payload"),
+        (header() + block(tls_call(PLAINTEXT.replace(direction=2), 0)), [], "direction 2"),
+        (header() + block(tls_call(PLAINTEXT.replace(ciphertext=1 << 62), 0)), [], "more than 62 bits"),
+        (header() + block(tls_call(PLAINTEXT.replace(ciphertext=-2), 0)), [], "ciphertext from 24 to -2"),
+        (header() + block(tls_call(PLAINTEXT.replace(ciphertext_start=-2), 0)), [], "from -2 to 54"),
+        (header() + block(LOSS + entry(form.PLAINTEXT, b"")), TOLD, "type 8 that is too short"),
     ],
 )
 def test_made_files(tmp_path, data, delivered, error):
@@ -474,6 +523,13 @@ def test_made_files(tmp_path, data, delivered, error):
     assert bool(error) == bool(message)
 
 
+def pack_with_payload(record: tuple[Any, bytes]) -> bytes:
+    """A call, of either kind."""
+    value, payload = record
+    pack = form.pack_plaintext if type(value) is Plaintext else form.pack_call
+    return pack(value, payload) + payload
+
+
 contents = st.one_of(
     st.binary(max_size=100),
     records.map(
@@ -482,7 +538,7 @@ contents = st.one_of(
             Opened: form.pack_opened,
             Closed: form.pack_closed,
             Loss: form.pack_loss,
-            tuple: lambda call: form.pack_call(*call) + call[1],
+            tuple: pack_with_payload,
         }[type(record)](record)
     ),
     st.builds(entry, st.integers(0, 255), st.binary(max_size=100)),
@@ -586,6 +642,7 @@ def test_causes_of_loss_do_not_fill_the_memory(tmp_path):
     "record",
     [
         (DETAIL.replace(fd=2**31), b""),
+        (PLAINTEXT.replace(ciphertext=2**63 - 1, pid=2**31), b""),
         Process(pid=2**31, name=""),
         Process(pid=1, name="x" * 256),
         Loss(records=1, cause="one\nand another"),
@@ -604,7 +661,7 @@ def test_a_value_that_does_not_fit_stops_the_recording(tmp_path, record):
     writer.lost(Loss(records=2, cause="ring_full"))
     writer.process(Process(pid=2**31, name=""))
     writer.end(0)
-    name = "Detail" if type(record) is tuple else type(record).__name__
+    name = type(record[0] if type(record) is tuple else record).__name__
     assert failure.startswith(f"a recording cannot hold {name}(")
     assert writer.failure == failure
     assert writer.records == 1
@@ -625,7 +682,9 @@ def test_the_reader_of_the_documentation(tmp_path):
     assert f"Format {form.MAJOR}.{form.MINOR}." in text
     assert f"1 to {form.MAX_BLOCK:,} bytes" in text
     assert f"at most {form.MAX_PAYLOAD:,} bytes" in text
-    for number, name in enumerate(("PROCESS", "OPENED", "DATA", "CLOSED", "LOSS", "CLOCK", "END"), 1):
+    for number, name in enumerate(
+        ("PROCESS", "OPENED", "DATA", "CLOSED", "LOSS", "CLOCK", "END", "PLAINTEXT"), 1
+    ):
         assert getattr(form, name) == number
         assert f"| {number} | {name} |" in text
     for call in Syscall:

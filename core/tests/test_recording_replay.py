@@ -29,6 +29,7 @@ from rover import (
     Opened,
     Outcome,
     Outcomes,
+    Plaintext,
     Process,
     ProtocolBreak,
     ProtocolSpec,
@@ -580,6 +581,9 @@ class Told:
     def data(self, detail: Detail, payload: bytes) -> None:
         self.records.append((detail, payload))
 
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        self.records.append((plaintext, payload))
+
     def closed(self, closed: Closed) -> None:
         self.records.append(closed)
 
@@ -618,6 +622,19 @@ details = st.none() | st.builds(
     direction=st.integers(0, 1),
     error=i32,
 )
+plaintexts = st.builds(
+    Plaintext,
+    connection=u64,
+    sequence=u62,
+    start=i62,
+    end=i62,
+    position=u62,
+    size=u62,
+    ciphertext=u62 | st.just(-1),
+    pid=i32,
+    direction=st.integers(0, 1),
+    ciphertext_start=u62 | st.just(-1),
+)
 ends = st.builds(Address, host=st.sampled_from(["", "::1"]), port=st.sampled_from([0, 80, 65535]))
 packed = st.one_of(
     st.builds(Process, pid=i32, name=st.text(st.characters(codec=None), max_size=5)).map(form.pack_process),
@@ -640,6 +657,9 @@ packed = st.one_of(
     st.tuples(details.filter(bool), lines)
     .map(lambda call: (call[0].replace(size=max(call[0].size, len(call[1]))), call[1]))
     .map(lambda call: form.pack_call(*call) + call[1]),
+    st.tuples(plaintexts, lines)
+    .map(lambda call: (call[0].replace(size=max(call[0].size, len(call[1]))), call[1]))
+    .map(lambda call: form.pack_plaintext(*call) + call[1]),
 )
 
 

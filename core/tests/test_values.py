@@ -21,6 +21,7 @@ from rover import (
     Loss,
     Opened,
     Outcome,
+    Plaintext,
     Process,
     ProtocolBreak,
     Role,
@@ -29,7 +30,7 @@ from rover.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStr
 from rover.values.access_log import new_log
 from rover.values.connection import new_connection
 from rover.values.http import new_exchange, new_request, new_response, new_stream
-from rover.values.records import new_detail
+from rover.values.records import new_detail, new_plaintext
 from rover.values.value import Value, fields
 
 HERE, THERE = Address(host="10.0.0.1", port=80), Address(host="::1", port=40_000)
@@ -45,6 +46,18 @@ DETAIL = Detail(
     syscall=8,
     direction=1,
     error=104,
+)
+PLAINTEXT = Plaintext(
+    connection=2**64 - 1,
+    sequence=3,
+    start=-5,
+    end=2**62 - 1,
+    position=7,
+    size=11,
+    ciphertext=-1,
+    pid=42,
+    direction=1,
+    ciphertext_start=2**62 - 1,
 )
 CONNECTION = Connection(
     id=7, local=HERE, remote=THERE, role=Role.SERVER, process=Process(pid=42, name="s"), opened=5, epoch=9
@@ -66,6 +79,7 @@ VALUES = [
     HERE,
     Process(pid=1, name="init"),
     DETAIL,
+    PLAINTEXT,
     Opened(connection=1, time=2, local=HERE, remote=THERE, role=None, pid=3, late=False, detail=DETAIL),
     Closed(connection=1, time=2, reset=True, detail=None),
     Loss(records=3, cause="ring_full"),
@@ -136,12 +150,13 @@ def test_one_field_makes_a_difference():
     ("make", "value"),
     [
         (new_detail, DETAIL),
+        (new_plaintext, PLAINTEXT),
         (new_connection, CONNECTION),
         (new_request, REQUEST),
         (new_response, RESPONSE),
-        (new_exchange, VALUES[11]),
-        (new_stream, VALUES[12]),
-        (new_log, VALUES[13]),
+        (new_exchange, VALUES[12]),
+        (new_stream, VALUES[13]),
+        (new_log, VALUES[14]),
     ],
 )
 def test_what_compiled_packages_call_makes_the_same(make, value):
@@ -149,7 +164,7 @@ def test_what_compiled_packages_call_makes_the_same(make, value):
 
 
 def test_an_access_log_says_how_it_ended():
-    assert VALUES[13].outcome is Outcome.COMPLETE
+    assert VALUES[14].outcome is Outcome.COMPLETE
 
 
 def test_the_number_of_the_layouts_is_one():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rover.values.records import Detail, Direction, Syscall
+from rover.values.records import Detail, Direction, Plaintext, Syscall
 
 
 class Calls:
@@ -12,6 +12,8 @@ class Calls:
         self.time = 1000
         self._sequences: dict[int, int] = {}
         self._positions: dict[tuple[int, int], int] = {}
+        self._plain_sequences: dict[int, int] = {}
+        self._plain_positions: dict[tuple[int, int], int] = {}
 
     def next(self, connection: int, direction: int, size: int) -> Detail:
         """A read or write of that many bytes."""
@@ -33,4 +35,23 @@ class Calls:
             syscall=call,
             direction=direction,
             error=0,
+        )
+
+    def plaintext(self, connection: int, direction: int, size: int) -> Plaintext:
+        """A call of a TLS library that moved that many; its ciphertext is what has moved so far."""
+        self.time += 10
+        sequence = self._plain_sequences.get(connection, 0)
+        position = self._plain_positions.get((connection, direction), 0)
+        self._plain_sequences[connection] = sequence + 1
+        self._plain_positions[connection, direction] = position + size
+        return Plaintext(
+            connection=connection,
+            sequence=sequence,
+            start=self.time - 15,
+            end=self.time,
+            position=position,
+            size=size,
+            ciphertext=self._positions.get((connection, direction), 0),
+            pid=42,
+            direction=direction,
         )

@@ -2,9 +2,9 @@
 
 The first setting is where the file is cut off once more. Bit 0 of the second: the rest is the file,
 after its header. Else it is a script, of which each step is an entry of a block; its control: bits 0
-to 2 the type, 3 that a block ends with it, 4 that the checksum of that block is wrong, 5 that the
-payload is the entry as it is; else it is made to fit, bit 6 being the direction and 7 which of two
-connections it is.
+to 2 the type, where 0 is a call of a TLS library, 3 that a block ends with it, 4 that the checksum of
+that block is wrong, 5 that the payload is the entry as it is; else it is made to fit, bit 6 being the
+direction and 7 which of two connections it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rover.errors import RoverError
 from rover.recording import format as form
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
-from rover.values.records import Address, Closed, Loss, Opened, Process
+from rover.values.records import Address, Closed, Loss, Opened, Plaintext, Process
 
 from .calls import Calls
 from .files import file_of
@@ -68,7 +68,7 @@ def _block(entries: bytes, wrong: int) -> bytes:
 
 
 def _entry(step: Step, calls: Calls) -> bytes:
-    kind, payload = step.bits(0, 3), step.payload
+    kind, payload = step.bits(0, 3) or form.PLAINTEXT, step.payload
     if step.control & AS_IT_IS:
         return struct.pack("<BI", kind, len(payload)) + payload
     connection, direction = 1 + step.bits(7, 1), step.bits(6, 1)
@@ -79,6 +79,9 @@ def _entry(step: Step, calls: Calls) -> bytes:
             form.pack_call(calls.next(connection, direction, len(payload) + 100 * (flags == 1)), payload)
             + payload
         )
+    if kind == form.PLAINTEXT:
+        plaintext = calls.plaintext(connection, direction, len(payload) + 100 * (flags == 1))
+        return form.pack_plaintext(plaintext, payload) + payload
     detail = calls.next(connection, direction, 0) if flags & 2 else None
     if kind == form.OPENED:
         role = form.ROLES[(flags >> 2) % len(form.ROLES)]
@@ -204,6 +207,8 @@ def rewritten(told: Iterable[Any]) -> bytes:
                 writer.closed(value)
             elif isinstance(value, Loss):
                 writer.lost(value)
+            elif isinstance(value[0], Plaintext):
+                writer.plaintext(*value)
             else:
                 writer.data(*value)
         writer.end(end)
@@ -216,7 +221,14 @@ def seeds() -> list[bytes]:
     get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
     up, down, end = form.DATA | EGRESS, form.DATA, form.END | ENDS_BLOCK
+    record = b"\x17\x03\x03\0\x40" + bytes(64)
     talks: list[list[tuple[int, bytes]]] = [
+        [
+            (form.OPENED, b"\6"),
+            *[(up, record), (EGRESS, get), (down, record), (0, ok)],
+            (form.CLOSED, b"\2"),
+            (end, b""),
+        ],
         [
             (form.PROCESS, b"\0curl"),
             (form.OPENED, b"\6"),

@@ -12,7 +12,7 @@ from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
 from rover.run.configuration import Catalogue
 from rover.values.access_log import AccessLog
-from rover.values.records import MAX_NUMBER, Closed, Detail, Loss, Opened, Process
+from rover.values.records import MAX_NUMBER, Closed, Detail, Loss, Opened, Plaintext, Process
 from rover_plugin_sink_log.line import Lines
 
 IN_ORDER = attrgetter("connection", "sequence")
@@ -110,6 +110,16 @@ class Watched:
         assert len(payload) <= detail.size
         self._take(detail)
         self.pipeline.data(detail, payload)
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        self.got.append((plaintext, payload))
+        assert type(payload) is bytes
+        assert len(payload) <= plaintext.size
+        assert max(plaintext.sequence, plaintext.position, plaintext.size) <= MAX_NUMBER
+        assert min(plaintext.ciphertext_start, plaintext.ciphertext) >= -1
+        assert max(plaintext.ciphertext_start, plaintext.ciphertext) <= MAX_NUMBER
+        assert plaintext.direction in (0, 1)
+        self.pipeline.plaintext(plaintext, payload)
 
     def closed(self, closed: Closed) -> None:
         self.got.append(closed)

@@ -8,7 +8,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.string cimport memcmp, memcpy
 
 from rover.pipeline.table cimport Pipeline
-from rover.values.records cimport Address, Closed, Detail, Opened
+from rover.values.records cimport Address, Closed, Detail, Opened, Plaintext
 from rover_source_ebpf import record
 
 cdef extern from *:
@@ -18,11 +18,13 @@ cdef Py_ssize_t CACHE_LINE = 64
 cdef Py_ssize_t LINES = 6  # the account of a call, and most heads
 
 cdef unsigned int DATA = record.KIND_DATA
+cdef unsigned int PLAINTEXT = record.KIND_PLAINTEXT
 cdef unsigned int CLOSED = record.KIND_CLOSED
 cdef unsigned int OPENED = record.KIND_OPENED
 cdef unsigned int WITH_DETAIL = record.FLAG_DETAIL
 cdef unsigned int LATE = record.FLAG_LATE
 cdef unsigned int RESET = record.FLAG_RESET
+cdef unsigned int WAITING = record.FLAG_WAITING
 cdef tuple ROLES = record.ROLES
 cdef bytes V4_MAPPED = record.V4_MAPPED
 cdef const char *MAPPED = V4_MAPPED
@@ -83,15 +85,22 @@ cdef class RecordDecoder:
     cdef object _plain
     cdef object _role_of
 
-    def __init__(self, role_of):
+    def __init__(self, role_of, ring=0, rings=1):
         if sizeof(Header) != record.HEADER.size or sizeof(Ends) != record.ENDS.size:
             raise ImportError("another layout")
-        self._plain = record.RecordDecoder(role_of)
+        self._plain = record.RecordDecoder(role_of, ring, rings)
         self._role_of = role_of
 
     @property
     def malformed(self):
         return self._plain.malformed
+
+    @property
+    def unplaced(self):
+        return self._plain.unplaced
+
+    def finish(self, handler):
+        self._plain.finish(handler)
 
     def deliver_all(self, handler, memory, list records):
         cdef Py_buffer view
@@ -99,7 +108,7 @@ cdef class RecordDecoder:
         cdef Py_ssize_t offset, length, room, at, count = len(records)
         cdef Header header
         cdef Ends ends
-        cdef unsigned long long unseen
+        cdef unsigned long long unseen, ciphertext
         cdef Pipeline pipeline = <Pipeline>handler if type(handler) is Pipeline else None
         plain = self._plain.deliver
         data = handler.data
@@ -120,6 +129,15 @@ cdef class RecordDecoder:
                         data(
                             detail_of(&header),
                             PyBytes_FromStringAndSize(start + sizeof(Header), header.captured),
+                        )
+                        continue
+                    if (header.kind == PLAINTEXT and not header.flags & WAITING
+                            and room >= <Py_ssize_t>sizeof(ciphertext)
+                            and regular(&header, room - sizeof(ciphertext))):
+                        memcpy(&ciphertext, start + sizeof(Header), sizeof(ciphertext))
+                        start += sizeof(Header) + sizeof(ciphertext)
+                        handler.plaintext(
+                            plaintext_of(&header, ciphertext), PyBytes_FromStringAndSize(start, header.captured)
                         )
                         continue
                     if header.kind == CLOSED and regular(&header, room):
@@ -151,6 +169,21 @@ cdef class RecordDecoder:
         opened.late = (header.flags & LATE) != 0
         opened.detail = detail_of(header) if header.flags & WITH_DETAIL else None
         return opened
+
+
+cdef Plaintext plaintext_of(const Header *header, unsigned long long ciphertext):
+    cdef Plaintext plaintext = Plaintext.__new__(Plaintext)
+    plaintext.connection = header.connection
+    plaintext.sequence = header.sequence
+    plaintext.start = header.start
+    plaintext.end = header.end
+    plaintext.position = header.position
+    plaintext.size = header.size
+    plaintext.ciphertext = -1 if ciphertext >> 62 else <long long>ciphertext
+    plaintext.ciphertext_start = -1  # where the call before ends
+    plaintext.pid = header.pid
+    plaintext.direction = header.direction
+    return plaintext
 
 
 cdef Closed closed_of(const Header *header, bint reset, object call, unsigned long long unseen):

@@ -13,22 +13,31 @@ import mmap
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 NUMBERS = {"x86_64": 321, "aarch64": 280}
 """Of the call: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""
 
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY = range(5)
-PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 5, 15, 17
+PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, LINK_CREATE = 5, 15, 17, 28
 
-PROG_TYPE_RAW_TRACEPOINT = 17
+PROG_TYPE_KPROBE, PROG_TYPE_RAW_TRACEPOINT = 2, 17
+TRACE_UPROBE_MULTI, TRACE_UPROBE_SESSION = 48, 57
+"""The attach types of programs that many places of a file share (Linux 6.6). One of the second runs when a
+function begins and when it ends (Linux 6.13)."""
+UPROBE_MULTI_RETURN = 1
+"""Flag of such a link: the places are functions, and the program runs when they have returned."""
 NOEXIST, EXIST = 1, 2
 """Flags of an update: only a new key, only one that is there."""
 
 CREATE = struct.Struct("=IIIIIII16s")
 """map_type, key_size, value_size, max_entries, map_flags, inner_map_fd, numa_node, map_name"""
-LOAD = struct.Struct("=IIQQIIQII16s")
-"""prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name"""
+LOAD = struct.Struct("=IIQQIIQII16sII")
+"""prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name,
+prog_ifindex, expected_attach_type"""
+MULTI = struct.Struct("=IIIIQQQQIII4x")
+"""prog_fd, target_fd, attach_type, flags; then of uprobe_multi: path, offsets, ref_ctr_offsets, cookies, cnt,
+flags, pid"""
 OPEN = struct.Struct("=QI4x")
 """name, prog_fd"""
 INFO = struct.Struct("=IIQ")
@@ -95,10 +104,10 @@ def create_map(name: str, kind: int, key_size: int, value_size: int, entries: in
     return _call(MAP_CREATE, attributes, len(attributes))
 
 
-def load_raw_tracepoint(name: str, instructions: bytes) -> int:
+def load(name: str, instructions: bytes, kind: int = PROG_TYPE_RAW_TRACEPOINT, attach: int = 0) -> int:
     """A program's descriptor, once the verifier has agreed. Raises VerifierError, with what that says."""
     try:
-        return _load(name, instructions, None)
+        return _load(name, instructions, kind, attach, None)
     except OSError as error:
         refusal = error
     # Again, for its words: to write them down takes several times as long as to verify.
@@ -106,7 +115,7 @@ def load_raw_tracepoint(name: str, instructions: bytes) -> int:
     for size in LOG_SIZES:
         with mmap.mmap(-1, size) as room:
             try:
-                return _load(name, instructions, room)
+                return _load(name, instructions, kind, attach, room)
             except OSError as error:
                 found = _end_of(room)
                 if log and not found:
@@ -120,11 +129,11 @@ def load_raw_tracepoint(name: str, instructions: bytes) -> int:
     raise VerifierError(refusal.errno or errno.EINVAL, log) from None
 
 
-def _load(name: str, instructions: bytes, log: mmap.mmap | None) -> int:
+def _load(name: str, instructions: bytes, kind: int, attach: int, log: mmap.mmap | None) -> int:
     code, license_ = ctypes.c_char_p(instructions), ctypes.c_char_p(LICENSE)
     room = ctypes.c_char.from_buffer(log) if log is not None else None
     attributes = LOAD.pack(
-        PROG_TYPE_RAW_TRACEPOINT,
+        kind,
         len(instructions) // INSTRUCTION,
         ctypes.cast(code, ctypes.c_void_p).value or 0,
         ctypes.cast(license_, ctypes.c_void_p).value or 0,
@@ -134,6 +143,8 @@ def _load(name: str, instructions: bytes, log: mmap.mmap | None) -> int:
         0,
         0,
         name.encode()[:NAME],
+        0,
+        attach,
     )
     try:
         for _ in range(TRIES - 1):
@@ -156,6 +167,37 @@ def open_raw_tracepoint(name: str, program: int) -> int:
     text = ctypes.c_char_p(name.encode())
     attributes = OPEN.pack(ctypes.cast(text, ctypes.c_void_p).value or 0, program)
     return _call(RAW_TRACEPOINT_OPEN, attributes, len(attributes))
+
+
+def link_uprobes(
+    program: int,
+    path: str,
+    places: Sequence[tuple[int, int]],
+    *,
+    on_return: bool = False,
+    attach: int = TRACE_UPROBE_MULTI,
+) -> int:
+    """Attaches a program to places of a file, each (offset, cookie), until the returned descriptor and all
+    copies of it are closed. `attach`: the type that the program was loaded with. Raises OSError: EINVAL also
+    where the kernel has no such links, ENOENT for the file."""
+    offsets, cookies = (ctypes.c_uint64 * len(places))(), (ctypes.c_uint64 * len(places))()
+    for number, (offset, cookie) in enumerate(places):
+        offsets[number], cookies[number] = offset, cookie
+    text = ctypes.c_char_p(os.fsencode(path))
+    attributes = MULTI.pack(
+        program,
+        0,
+        attach,
+        0,
+        ctypes.cast(text, ctypes.c_void_p).value or 0,
+        ctypes.addressof(offsets),
+        0,
+        ctypes.addressof(cookies),
+        len(places),
+        UPROBE_MULTI_RETURN if on_return else 0,
+        0,
+    )
+    return _call(LINK_CREATE, attributes, len(attributes))
 
 
 def recursion_misses(program: int) -> int:

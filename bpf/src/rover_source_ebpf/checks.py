@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rover.contracts.source import Check, Selection
+from rover.contracts.tls_library import TlsLibrarySpec
 from rover.errors import RoverError
-from rover_source_ebpf import host, tls_libraries
+from rover_source_ebpf import host, tls, tls_report
 from rover_source_ebpf import privileges as details
 from rover_source_ebpf.compiler import FIX, Compiler
 from rover_source_ebpf.kernel import Kernel
@@ -23,7 +24,7 @@ REPORT = "please report it, with what rover --debug doctor says"
 
 def check() -> Sequence[Check]:
     """Everything, also after what failed; nothing is loaded or changed."""
-    found = [checked() for checked in (kernel, processor, lockdown, privileges, bcc, types, tls)]
+    found = [checked() for checked in (kernel, processor, lockdown, privileges, bcc, types)]
     return [*found, *preemption(), *details.checks()]
 
 
@@ -130,13 +131,11 @@ def lockdown() -> Check:
     return Check("lockdown", not forbidden, mode, fix)
 
 
-def tls() -> Check:
-    """The libraries that are there: none of them is read yet."""
-    found = sorted(tls_libraries.libraries().items(), key=lambda each: (-each[1], each[0]))
-    named = ", ".join(f"{name} ({uses(number)})" for name, number in found) or "none found"
-    return Check("TLS libraries", False, f"{named}; TLS is not read yet", required=False, tried=False)
-
-
-def uses(processes: int) -> str:
-    """By how many."""
-    return f"{processes} process{'es' if processes != 1 else ''}" if processes else "not in use"
+def check_tls(libraries: Sequence[TlsLibrarySpec], pid: int | None) -> Sequence[Check]:
+    """See `rover.contracts.source.SourceSpec.check_tls`."""
+    found = tls_report.host(libraries) if pid is None else tls_report.process(libraries, pid)
+    unsupported = tls.why_unsupported()
+    if not unsupported or host.missing_capabilities(host.effective_capabilities()):
+        return found
+    fix = "use Linux 6.6 or later; without, rover runs, and reads clear text only"
+    return [Check(tls_report.SUBJECT, False, unsupported, fix, required=False), *found]

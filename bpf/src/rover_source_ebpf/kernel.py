@@ -29,6 +29,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "FILE_INODE": ("file", "f_inode"),
     "FILE_PRIVATE": ("file", "private_data"),
     "INODE_MODE": ("inode", "i_mode"),
+    "INODE_INO": ("inode", "i_ino"),
+    "INODE_SB": ("inode", "i_sb"),
+    "SB_DEV": ("super_block", "s_dev"),
+    "BINPRM_FILE": ("linux_binprm", "file"),
     "SOCKET_SK": ("socket", "sk"),
     "SK_FAMILY": ("sock", "__sk_common.skc_family"),
     "SK_STATE": ("sock", "__sk_common.skc_state"),
@@ -59,6 +63,8 @@ COUNTING_FIELDS: dict[str, tuple[str, str]] = {
 """How many bytes a process moved, by the kernel's own count: all of them, or bytes that no watched call
 moved stay unnoticed."""
 
+SESSION = "bpf_session_is_return"
+"""The kernel's function that tells a program whether the function that it probes has ended (Linux 6.13)."""
 CAST = "bpf_rdonly_cast"
 """The kernel's function that lets a program load from an address as if a struct were there (Linux 6.2)."""
 INTEGER = "timespec64"
@@ -113,6 +119,8 @@ class Kernel:
                 "RDONLY_CAST": FIRST_FUNCTION + btf.function(CAST),
                 "AN_INTEGER": btf.struct(INTEGER),
             }
+        with contextlib.suppress(BtfError):
+            self.macros["SESSION_IS_RETURN"] = FIRST_FUNCTION + btf.function(SESSION)
         for name in TRACEPOINTS:
             if not btf.has_tracepoint(name):
                 raise RoverError(f"this kernel has no tracepoint {name} (CONFIG_TRACEPOINTS)")

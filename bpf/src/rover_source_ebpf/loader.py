@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rover.errors import RoverError
 from rover_source_ebpf import bpf
 from rover_source_ebpf.image import Function, Image
+from rover_source_ebpf.programs import UPROBES
 from rover_source_ebpf.verdict import last_lines, useful_line
 
 logger = logging.getLogger("rover.ebpf")
@@ -60,7 +61,9 @@ class Program:
         def load(function: Function) -> None:
             try:
                 code = function.linked(descriptors)
-                self._programs[function.name] = bpf.load_raw_tracepoint(function.name, code)
+                attach = UPROBES.get(function.name)
+                kind = () if attach is None else (bpf.PROG_TYPE_KPROBE, attach)
+                self._programs[function.name] = bpf.load(function.name, code, *kind)
             except OSError as error:
                 refusals.append((function.name, error))
 
@@ -104,6 +107,17 @@ class Program:
         except OSError as error:
             raise refusal(name, error) from None
         self._attached[name] = program
+
+    def attach_to_file(
+        self, name: str, path: str, places: Sequence[tuple[int, int]], *, on_return: bool
+    ) -> int:
+        """A program of UPROBES to places of a file, each (offset, cookie), until the returned descriptor is
+        closed. Raises OSError."""
+        return bpf.link_uprobes(self._programs[name], path, places, on_return=on_return, attach=UPROBES[name])
+
+    def has(self, name: str) -> bool:
+        """Whether a program is loaded."""
+        return name in self._programs
 
     def programs(self) -> Mapping[str, int]:
         """Descriptors of the programs that were attached, by the names they were attached by. They stay this

@@ -30,6 +30,18 @@ class Machine:
     """The first five arguments, from where they are when the call is left, too."""
     number: str
     """Field of struct pt_regs with the call's number."""
+    mmap: int
+    """The kernel's number of mmap, whose arguments are a socket call's."""
+    c: tuple[Register, ...]
+    """Six arguments of a C function, when it begins."""
+    go: tuple[Register, ...]
+    """Four arguments of a Go function."""
+    goroutine: Register
+    result: Register
+    """Of either, when it ends."""
+    stack: Register
+    pops: int
+    """Bytes that a return takes off the stack."""
     compat: tuple[str, int]
     """Of struct task_struct: the field, and its bits that are set while a 32-bit call is made."""
     kernel: tuple[int, int]
@@ -65,6 +77,13 @@ MACHINES: Mapping[str, Machine] = {
         },
         arguments=(Register("di"), Register("si"), Register("dx"), Register("r10"), Register("r8")),
         number="orig_ax",
+        mmap=9,
+        c=(Register("di"), Register("si"), Register("dx"), Register("cx"), Register("r8"), Register("r9")),
+        go=(Register("ax"), Register("bx"), Register("cx"), Register("di")),
+        goroutine=Register("r14"),
+        result=Register("ax"),
+        stack=Register("sp"),
+        pops=8,
         compat=("thread_info.status", 0x2),  # TS_COMPAT, arch/x86/include/asm/thread_info.h
         kernel=(5, 12),
         tried=True,
@@ -95,6 +114,13 @@ MACHINES: Mapping[str, Machine] = {
         # The first register holds the result when the call is left; the argument is kept apart.
         arguments=(Register("orig_x0"), *(Register("regs", element) for element in range(1, 5))),
         number="syscallno",
+        mmap=222,
+        c=tuple(Register("regs", element) for element in range(6)),
+        go=tuple(Register("regs", element) for element in range(4)),
+        goroutine=Register("regs", 28),
+        result=Register("regs", 0),
+        stack=Register("sp"),
+        pops=0,
         compat=("thread_info.flags", 1 << 22),  # TIF_32BIT, arch/arm64/include/asm/thread_info.h
         kernel=(5, 18),
         tried=False,
@@ -129,7 +155,21 @@ def register_macros(machine: Machine, btf: Btf) -> dict[str, int]:
         if offset in together
     }
     compat, bits = machine.compat
+    named = {
+        "GOROUTINE": machine.goroutine,
+        "RESULT": machine.result,
+        "STACK": machine.stack,
+        **{f"C{number}": register for number, register in enumerate(machine.c)},
+        **{f"GO{number}": register for number, register in enumerate(machine.go)},
+    }
+    macros |= {
+        f"OFF_REGISTER_{name}": btf.offset("pt_regs", field) + 8 * element
+        for name, (field, element) in named.items()
+    }
     return macros | {
+        "RETURN_POPS": machine.pops,
+        "OFF_MMAP_PROTECTION": offsets[2],
+        "OFF_MMAP_DESCRIPTOR": offsets[4],
         "ARGUMENTS_OFFSET": first,
         "ARGUMENT_WORDS": (last - first) // 8 + 1,
         "DESCRIPTOR_OFFSET": offsets[0],

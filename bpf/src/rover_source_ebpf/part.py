@@ -43,7 +43,7 @@ class Part:
     It tells of no losses: the kernel counts them for all rings together, so the whole does.
     """
 
-    def __init__(self, whole: Whole, number: int, make_decoder: Callable[[], RecordDecoder]) -> None:
+    def __init__(self, whole: Whole, number: int, make_decoder: Callable[[int], RecordDecoder]) -> None:
         self.epoch = 0
         self._whole = whole
         self._number = number
@@ -61,7 +61,7 @@ class Part:
         # This process's copies of the descriptors: with them open the programs would stay attached
         # when the whole detaches them.
         self._whole.detach()
-        self._decoder = self._make_decoder()
+        self._decoder = self._make_decoder(self._number)
         self._reader = self._whole.reader(self._number, self._decoder)
         self.epoch = self._whole.epoch
 
@@ -74,13 +74,15 @@ class Part:
 
     def counters(self) -> Mapping[str, int]:
         """Counts what it could not read; the whole counts everything else."""
-        malformed = self._decoder.malformed if self._decoder is not None else 0
-        return {"malformed": malformed, "records_lost": malformed}
+        decoder = self._decoder
+        malformed, unplaced = (decoder.malformed, decoder.unplaced) if decoder is not None else (0, 0)
+        return {"malformed": malformed, "tls_unplaced": unplaced, "records_lost": malformed + unplaced}
 
     def stop(self, handler: RecordHandler) -> None:
         """Delivers what is still in the ring; the whole has detached the programs."""
-        if self._reader is not None:
+        if self._reader is not None and self._decoder is not None:
             self._reader.drain(handler)
+            self._decoder.finish(handler)
 
     def close(self) -> None:
         """Unmaps the ring; what else there is goes with the process."""

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rover_source_ebpf.bpf import TRACE_UPROBE_MULTI, TRACE_UPROBE_SESSION
 from rover_source_ebpf.btf import VMLINUX
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.image import File, Image
@@ -21,8 +22,8 @@ PACKAGE = Path(__file__).parent
 C = PACKAGE / "c"
 # In this order: they are compiled as one file, because bcc rewrites map accesses in that only.
 SOURCES = (
-    *("maps.c", "way.c", "selection.c", "connection.c", "payload.c", "syscalls.c", "sockets.c", "lifetime.c"),
-    "copies.c",
+    *("maps.c", "way.c", "selection.c", "mappings.c", "connection.c", "payload.c", "syscalls.c", "data.c"),
+    *("open_close.c", "sockets.c", "tls_objects.c", "tls.c", "lifetime.c", "copies.c"),
 )
 INCLUDES = ("wire.h", "kernel.h", "recognise.h")
 INGREDIENTS = (".py", ".c", ".h")
@@ -38,6 +39,7 @@ STAGES = (
     "leave_shutdown",
     "leave_unseen",
     "leave_proxied",
+    "leave_tls",
 )
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 SOCKET_STAGES = (
@@ -50,8 +52,16 @@ SOCKET_STAGES = (
     "leave_shutdown",
     "",
     "leave_proxied",
+    "leave_tls",
 )
 """The same, where the sockets' own tracepoints are used; empty: nothing comes there."""
+
+UPROBES = {
+    "tls_enter": TRACE_UPROBE_MULTI,
+    "tls_return": TRACE_UPROBE_MULTI,
+    "tls_session": TRACE_UPROBE_SESSION,
+}
+"""Programs that are attached to places of files (c/tls.c), and how."""
 
 SPARED = ("-g0", "-Xclang", "-disable-llvm-passes")
 """These save a third of the compiler's time, because they leave out what is not needed: line numbers, which

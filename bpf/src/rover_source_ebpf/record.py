@@ -19,13 +19,15 @@ from rover.values.records import (
     Detail,
     Loss,
     Opened,
+    Plaintext,
     Process,
     RecordHandler,
     Role,
 )
+from rover_source_ebpf.waiting import Waiting
 
-KIND_PROCESS, KIND_OPENED, KIND_DATA, KIND_CLOSED = 1, 2, 3, 4
-FLAG_DETAIL, FLAG_LATE, FLAG_RESET = 1, 2, 4
+KIND_PROCESS, KIND_OPENED, KIND_DATA, KIND_CLOSED, KIND_PLAINTEXT, KIND_PLACED = 1, 2, 3, 4, 5, 6
+FLAG_DETAIL, FLAG_LATE, FLAG_RESET, FLAG_WAITING = 1, 2, 4, 8
 
 HEADER = struct.Struct("=HHIQQQQQIIiHBB")
 """struct header: kind, flags, captured, then the fields of a Detail in their order."""
@@ -38,6 +40,11 @@ ENDS = struct.Struct("=Q16s16sHHB3x")
 """The rest of struct opened_record: time, addresses, ports, role."""
 UNSEEN = struct.Struct("=Q")
 """The rest of struct closed_record."""
+
+CIPHERTEXT = struct.Struct("=Q")
+"""The rest of struct plaintext_record."""
+PLACED = struct.Struct("=QQQQQI4x")
+"""The rest of struct placed_record: serial, two positions, two offsets, which of these are known."""
 
 ROLES = (None, Role.CLIENT, Role.SERVER)
 V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -52,11 +59,17 @@ def host(raw: bytes) -> str:
 
 
 class RecordDecoder:
-    """Hands each record to a RecordHandler. Stateless except for its count."""
+    """Hands each record to a RecordHandler, except for plaintext that has to wait for its connection."""
 
-    def __init__(self, role_of: Callable[[int, int], Role | None]) -> None:
-        """`role_of(pid, local port)` guesses where the kernel could not tell."""
+    def __init__(self, role_of: Callable[[int, int], Role | None], ring: int = 0, rings: int = 1) -> None:
+        """`role_of(pid, local port)` guesses where the kernel could not tell. `ring`: the one that is read,
+        of `rings`."""
         self._role_of = role_of
+        self._ring = ring
+        self._rings = rings
+        self._waiting = Waiting()
+        self.unplaced = 0
+        """Records whose connection was never known."""
         self.malformed = 0
         """Records that were skipped."""
 
@@ -118,11 +131,50 @@ class RecordDecoder:
                     detail=detail if flags & FLAG_DETAIL else None,
                 )
             )
+        if kind == KIND_PLAINTEXT and length >= HEADER.size + CIPHERTEXT.size:
+            if captured > length - HEADER.size - CIPHERTEXT.size or captured > detail.size:
+                return self._skip(handler)
+            (ciphertext,) = CIPHERTEXT.unpack_from(memory, at)
+            at += CIPHERTEXT.size
+            plaintext = Plaintext(
+                connection=connection,
+                sequence=sequence,
+                start=start,
+                end=end,
+                position=position,
+                size=size,
+                ciphertext=ciphertext if ciphertext <= MAX_NUMBER else -1,
+                pid=pid,
+                direction=direction,
+            )
+            payload = bytes(memory[at : at + captured])
+            if flags & FLAG_WAITING:
+                return self._give_up(handler, self._waiting.add(plaintext, payload))
+            return handler.plaintext(plaintext, payload)
+        if kind == KIND_PLACED and length >= HEADER.size + PLACED.size:
+            serial, *positions, ingress, egress, known = PLACED.unpack_from(memory, at)
+            if max(positions) > MAX_NUMBER:
+                return self._skip(handler)
+            offsets = (ingress if known & 1 else None, egress if known & 2 else None)
+            waited = self._waiting.placed(serial, connection, sequence, (positions[0], positions[1]), offsets)
+            if connection % self._rings == self._ring:  # the others' readers have the same
+                for plaintext, payload in waited:
+                    handler.plaintext(plaintext, payload)
+            return None
         if kind == KIND_PROCESS and length >= HEADER.size + COMM.size:
             (comm,) = COMM.unpack_from(memory, at)
             name = comm.split(b"\0", 1)[0].decode(errors="replace")
             return handler.process(Process(pid=detail.pid, name=name))
         return self._skip(handler)
+
+    def finish(self, handler: RecordHandler) -> None:
+        """Nothing follows: what waits has waited in vain."""
+        self._give_up(handler, self._waiting.clear())
+
+    def _give_up(self, handler: RecordHandler, records: int) -> None:
+        if records and not self._ring:  # it waited at each reader, and is lost once
+            self.unplaced += records
+            handler.lost(Loss(records=records, cause="tls_unplaced"))
 
     def _skip(self, handler: RecordHandler) -> None:
         self.malformed += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rover.contracts.source import Selection
@@ -62,6 +62,37 @@ def cgroup_id(path: str, mounts: Path = Path("/proc/mounts")) -> int:
         if (candidate / "cgroup.procs").exists() and candidate.stat().st_dev == root.stat().st_dev:
             return candidate.stat().st_ino
     raise UsageError(f"--cgroup {path}: no cgroup v2 directory (they are below {root})")
+
+
+def watches(
+    selection: Selection, proc: Path = Path("/proc"), mounts: Path = Path("/proc/mounts")
+) -> Callable[[int], bool] | None:
+    """Whether a process is selected now, as far as processes are: None where all are. The programs in the
+    kernel decide what is recorded; this is for what comes before."""
+    if not (selection.pids or selection.comms or selection.cgroups):
+        return None
+    cgroups = {cgroup_id(path, mounts) for path in selection.cgroups}
+    root = cgroup_root(mounts.read_text().splitlines()) if cgroups else None
+
+    def selected(pid: int) -> bool:
+        if selection.pids and not {pid, *(each for each, _ in ancestors(pid, proc))} & set(selection.pids):
+            return False
+        try:
+            if selection.comms:
+                name = (proc / str(pid) / "comm").read_text(errors="replace").removesuffix("\n")
+                if name not in selection.comms:
+                    return False
+            if root is not None:
+                lines = (proc / str(pid) / "cgroup").read_text(errors="replace").splitlines()
+                own = next((line[3:] for line in lines if line.startswith("0::")), "/")
+                directory = root / own.lstrip("/")
+                within = [directory, *directory.parents][: len(Path(own).parts)]
+                return any(each.stat().st_ino in cgroups for each in within)
+        except OSError:
+            return False
+        return True
+
+    return selected
 
 
 def ancestors(pid: int, proc: Path = Path("/proc")) -> list[tuple[int, str]]:

@@ -25,4 +25,5 @@ SETTINGS = (
         "bytes captured of each direction while no protocol is known, at least",
         minimum=64,
     ),
+    Setting("tls", True, "read what programs say over TLS, inside their TLS libraries"),
 )

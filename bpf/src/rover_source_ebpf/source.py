@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import logging
 import os
 import socket
 import struct
@@ -14,12 +15,14 @@ from functools import cached_property
 from typing import Any
 
 from rover.contracts.source import Selection, Wanted
+from rover.contracts.tls_library import TlsLibrarySpec
 from rover.errors import RoverError, UsageError
 from rover.values.records import Address, Loss, Opened, RecordHandler
-from rover_source_ebpf import host, machine, programs, selection
+from rover_source_ebpf import host, machine, programs, selection, tls
+from rover_source_ebpf.attaching import Attaching
 from rover_source_ebpf.cache import Cache
 from rover_source_ebpf.listeners import Listeners
-from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program
+from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program, RefusedError
 from rover_source_ebpf.misses import Misses, has_copies
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
@@ -31,6 +34,8 @@ from rover_source_ebpf.under_way import calls_under_way
 
 with contextlib.suppress(ImportError):  # not compiled
     from rover_source_ebpf._record import RecordDecoder  # type: ignore[no-redef]
+
+logger = logging.getLogger("rover.ebpf")
 
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
@@ -52,9 +57,12 @@ RESUMES = 16
 MESSAGES = 1024
 """Messages of one sendmmsg or recvmmsg, the kernel's own limit (UIO_MAXIOV)."""
 
-COUNTERS = ("records", "uploaded_bytes", "ring_full", "connections_full", "threads_full", "unreadable")
+COUNTERS = (
+    *("records", "uploaded_bytes", "ring_full", "connections_full", "threads_full", "unreadable"),
+    "tls_unplaced",
+)
 """The kernel's figures, by their number in c/maps.c."""
-LOSSES = ("ring_full", "connections_full", "threads_full", "skipped")
+LOSSES = ("ring_full", "connections_full", "threads_full", "tls_unplaced", "skipped")
 """The figures that count calls of which no record was delivered; `skipped` comes from misses.py."""
 OWN_BYTES = 16 << 20
 """Opening bytes of each direction of a connection on a port that is a protocol's own, or pinned, while
@@ -65,13 +73,15 @@ AGENT = struct.Struct("=IIII")
 opening bytes of other connections."""
 CONNECTION = struct.Struct("=QQQQQQ")
 """The first fields of struct conn in c/maps.c: id, opened, sequence, two positions, uploaded."""
-CONNECTION_SIZE = 88
+CONNECTION_SIZE = 128
 UPLOAD = struct.Struct("=IIQQQ16s16sHHB3x")
 """struct upload of c/maps.c: the limit, the opener's pid, up to where the bytes of each direction are
 unneeded; when it was opened, its addresses, their ports, its role."""
 CALL = struct.Struct("=QQIB")
 """The first fields of struct call: the socket, when it began, the call's number, the stage."""
 CALL_SIZE = 120
+MMAP = 255
+"""Stands for a Syscall in c/syscalls.c: mmap is no call on a socket."""
 UNKNOWN_SOCKET = 1
 """Stands for a socket until the call is left: no kernel address, but not 0."""
 
@@ -87,6 +97,9 @@ class EbpfSource:
         check_settings(settings)
         selection.check(selected)
         self._wanted = Wanted()
+        self._libraries: Sequence[TlsLibrarySpec] = ()
+        self._tls = False
+        self._attaching: Attaching | None = None
         self._program: Program | None = None
         self._rings = 1
         self._divided = False
@@ -99,14 +112,18 @@ class EbpfSource:
         self._looked = 0
         self._looked_at_misses = 0
 
-    def _make_decoder(self) -> RecordDecoder:
-        return RecordDecoder(self._role_of)
+    def _make_decoder(self, ring: int = 0) -> RecordDecoder:
+        return RecordDecoder(self._role_of, ring, self._rings)
 
     # -- life ----------------------------------------------------------------------------------
 
     def inform(self, wanted: Wanted) -> None:
         """Takes what the installed protocols want. See rover.contracts.source.InformedSource."""
         self._wanted = wanted
+
+    def read_tls(self, libraries: Sequence[TlsLibrarySpec]) -> None:
+        """Takes the TLS libraries that are known. See rover.contracts.source.TlsSource."""
+        self._libraries = libraries
 
     def divide(self, count: int) -> Sequence[Part]:
         """A ring and a part for each of `count` processes. See rover.contracts.source.DivisibleSource."""
@@ -127,28 +144,57 @@ class EbpfSource:
             level == 0 and not self._sockets
         ):  # else this process knows others by numbers that are not the kernel's
             self._adopt_calls(program)
+        if self._tls:
+            watched = selection.watches(self._selected)
+            self._attaching = Attaching(program, self._libraries, watched)
+            self._attaching.begin()
         self.epoch = epoch()
 
     def rehearse(self) -> int:
         """Does what may fail at `start`, and undoes it: until the agent has told who it is, the programs
         watch nothing. Returns how many programs there are. Raises RoverError."""
+        self._libraries = self._libraries or (TlsLibrarySpec(name="none", find=lambda _file, _needed: None),)
         try:
             return self._attached().loaded
         finally:
             self.close()
 
     def _attached(self) -> Program:
-        """Compiles, loads and attaches; `close` undoes it. Raises RoverError."""
+        """Compiles, loads and attaches; `close` undoes it. A kernel that refuses the programs of TLS gets the
+        others. Raises RoverError."""
+        self._tls = self._may_read_tls()
+        try:
+            return self._loaded()
+        except RefusedError as error:
+            if not self._tls:
+                raise
+            refusal = error
+        self.close()
+        self._tls = False
+        program = self._loaded()
+        logger.warning("TLS is not read: %s", refusal)
+        return program
+
+    def _loaded(self) -> Program:
         image = programs.image(self._macros(), self._tracepoints(), Cache.of_this_user())
         self._program = program = Program(image)
         self._fill_maps(program)
         program.load()
-        program.continue_with(SOCKET_STAGES if self._sockets else STAGES)
+        stages = SOCKET_STAGES if self._sockets else STAGES
+        program.continue_with(stages if self._tls else stages[:-1])  # the last is of TLS
         if not self._divided:
             self._reader = self.reader(0, self._decoder)
         for name in image.tracepoints:
             program.attach(name)
         return program
+
+    def _may_read_tls(self) -> bool:
+        """Whether it is wanted, and this kernel lets it be read; says so where not."""
+        if not self._libraries or not self._settings["tls"]:
+            return False
+        if why := tls.why_unsupported():
+            logger.warning("TLS is not read: %s", why)
+        return not why
 
     def reader(self, ring: int, decoder: RecordDecoder) -> RingReader:
         """Of one ring, for the one process that reads it. Raises RoverError."""
@@ -189,6 +235,12 @@ class EbpfSource:
             "MESSAGES": MESSAGES,
             "COUNTERS": len(COUNTERS),
             "SOCKETS": int(self._sockets),
+            "TLS": int(self._tls),
+            "TLS_SESSIONS": int(self._tls and tls.has_sessions()),
+            "TLS_PROBES": tls.MAX_PROBES,
+            "TLS_PROBE_SIZE": tls.PROBE.size,
+            "TLS_FILES": tls.MAX_FILES,
+            "TLS_MAPPED_PAGES": tls.MAPPED_BYTES // 4096,
             "CALL_SIZE": CALL_SIZE,
             "CONNECTION_SIZE": CONNECTION_SIZE,
             "UPLOAD_SIZE": UPLOAD.size,
@@ -204,6 +256,8 @@ class EbpfSource:
         selected, yes = self._selected, b"\1"
         for call, number in machine.this_machine().numbers.items():
             program.put("table", number.to_bytes(4, "little"), bytes([call]))
+        if self._tls and not self._sockets:
+            program.put("table", machine.this_machine().mmap.to_bytes(4, "little"), bytes([MMAP]))
         for pid in selected.pids:
             program.put("family", pid.to_bytes(4, "little"), yes)
         for comm in selected.comms:
@@ -253,18 +307,24 @@ class EbpfSource:
         self.detach()
         if self._reader is not None:
             self._reader.drain(handler)
+            self._decoder.finish(handler)
         self._count(self._program)
         self._report_losses(handler)
 
     def detach(self) -> None:
         """Closes the programs. They go on running while a process forked from this one holds them."""
+        if self._attaching is not None:
+            self._attaching.end()
         if self._program is not None:
             self._program.detach()
 
     def close(self) -> None:
         """Detaches and unloads everything; a second call does nothing."""
+        attaching, self._attaching = self._attaching, None
         program, self._program = self._program, None
         reader, self._reader = self._reader, None
+        if attaching is not None:
+            attaching.end()
         if program is not None:
             self._count(program)
         if reader is not None:
@@ -325,9 +385,10 @@ class EbpfSource:
         if self._program is not None:
             self._count(self._program)
         totals = self._totals
-        malformed = self._decoder.malformed
-        lost = malformed + sum(totals[cause] for cause in LOSSES)
-        return {**totals, "malformed": malformed, "records_lost": lost}
+        malformed, unplaced = self._decoder.malformed, self._decoder.unplaced
+        lost = malformed + unplaced + sum(totals[cause] for cause in LOSSES)
+        unplaced += totals["tls_unplaced"]
+        return {**totals, "malformed": malformed, "tls_unplaced": unplaced, "records_lost": lost}
 
     # -- connections ---------------------------------------------------------------------------
 

@@ -73,6 +73,11 @@ def test_a_line_lies_under_its_columns(shown):
         assert header.index(column) == line.index(value)
 
 
+def test_tls_is_marked(shown):
+    _, line = shown(LOG.replace(connection=CONNECTION.replace(tls=True), outcome=Outcome.ABORTED))
+    assert line.endswith("  GET     /a?b  tls  aborted")
+
+
 class Terminal:
     """A window of so many columns, and what is shown in it."""
 

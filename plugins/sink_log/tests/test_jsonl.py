@@ -161,6 +161,15 @@ def test_what_is_not_known_is_absent(written):
     }
 
 
+def test_tls(written):
+    tls = CONNECTION.replace(tls=True, tls_version="1.3", server_name="example.org")
+    (line,) = written(LOG.replace(connection=tls))
+    found = {key: value for key, value in line.items() if key.startswith("tls")}
+    assert found == {"tls": True, "tls.protocol.version": "1.3", "tls.server.name": "example.org"}
+    *_, line = written(LOG.replace(connection=CONNECTION.replace(tls=True)))
+    assert {key for key in line if key.startswith("tls")} == {"tls"}
+
+
 def test_without_a_role_the_ends_are_local_and_peer(written):
     (line,) = written(LOG.replace(connection=CONNECTION.replace(role=None)))
     assert (line["network.local.port"], line["network.peer.port"]) == (80, 4000)

@@ -215,6 +215,19 @@ static inline u64 unseen(u64 sk, struct conn *conn, int finless)
 #endif
 }
 
+/* Bytes that the process has read of a connection since that was made; 0 where the kernel does not say. */
+static inline u64 read_so_far(u64 sk)
+{
+#ifdef OFF_TCP_BYTES_ACKED /* with all the others */
+    u32 unread = KERNEL(u32, sk, OFF_TCP_RCV_NXT) - KERNEL(u32, sk, OFF_TCP_COPIED_SEQ);
+    if (unread && KERNEL(u64, sk, OFF_SK_FLAGS) >> SOCK_DONE & 1)
+        unread--; /* the peer's FIN */
+    return KERNEL(u64, sk, OFF_TCP_BYTES_RECEIVED) - unread;
+#else
+    return 0;
+#endif
+}
+
 /* Will the kernel end the connection with a reset when it releases the socket, which is yet to come? It does
  * where bytes were never read, and where the process asked for it by SO_LINGER with no time to linger
  * (net/ipv4/tcp.c, tcp_close and tcp_need_reset). */
@@ -266,9 +279,14 @@ static inline struct conn *track(u64 sk, u8 role, u8 direction, u64 moved)
     fresh.room = opening_room(sk);
 #if SOCKETS
     take_origin(sk, &fresh);
+#if TLS
+    tell_connecting();
+#endif
 #endif
     if (!fresh.based)
         set_base(sk, &fresh, direction, moved);
+    if (fresh.late)
+        fresh.before = read_so_far(sk) - (direction == INGRESS ? moved : 0);
     if (uploads.update(&fresh.id, &automatic)) {
         count(COUNT_UNTRACKED, 1);
         return 0;

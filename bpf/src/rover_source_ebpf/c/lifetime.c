@@ -57,6 +57,11 @@ static inline int executed(struct bpf_raw_tracepoint_args *ctx)
     u64 thread = (u64)tgid << 32 | (u32)ctx->args[1]; /* it may have been another one of the process */
     verdicts.delete(&tgid);
     calls.delete(&thread);
+#if TLS
+    struct caller caller = {.thread = thread};
+    tls_calls.delete(&caller);
+    tell_mapped(KERNEL(u64, ctx->args[2], OFF_BINPRM_FILE));
+#endif
     return 0;
 }
 
@@ -101,6 +106,10 @@ static inline int exited(struct bpf_raw_tracepoint_args *ctx)
     u64 thread = bpf_get_current_pid_tgid();
     u64 task = ctx->args[0];
     calls.delete(&thread);
+#if TLS
+    struct caller caller = {.thread = thread};
+    tls_calls.delete(&caller);
+#endif
     if (KERNEL(u32, KERNEL(u64, task, OFF_TASK_SIGNAL), OFF_SIGNAL_LIVE) != 0)
         return 0; /* other threads live on */
     u32 tgid = thread >> 32;

@@ -29,7 +29,8 @@ struct call {
     u8 announced;    /* close: the connection had been told of */
     u8 gone;         /* close: the kernel destroyed the socket meanwhile */
     u8 reset;
-    u8 unused[3];
+    u8 tls;          /* kinds of TLS libraries that the process has called, see tls_objects.c */
+    u8 unused[2];
     u32 slot;        /* of the scratch that belongs to the copy it is left by; 0: the first copy's */
     u64 unseen;      /* close: bytes of the connection that no recorded call moved */
 };
@@ -58,8 +59,12 @@ struct conn {
     u8 reset;
     u8 based;       /* base is known */
     u8 fronted;     /* a PROXY protocol header came first */
-    u8 unused[1];
+    u8 tls;         /* plaintext came of it: its own bytes are ciphertext */
     u32 room;       /* of each direction: opening bytes to upload while nothing is recognised */
+    u64 plain_sequence;
+    u64 plain[2];   /* bytes of plaintext that moved */
+    u64 before;     /* bytes that the process had read before it was first seen */
+    u64 plain_since; /* when the first plaintext came */
 };
 
 _Static_assert(sizeof(struct conn) == CONNECTION_SIZE, "struct conn is not what source.py takes it for");
@@ -84,7 +89,8 @@ struct verdict {
     u32 pid; /* as the agent's pid namespace numbers it */
     u8 watched;
     u8 announced; /* to these readers, a bit each */
-    u8 unused[2];
+    u8 tls; /* kinds of TLS libraries that it has called, see tls_objects.c */
+    u8 told; /* of the code that it runs, see mappings.c */
 };
 
 struct agent {
@@ -165,7 +171,8 @@ BPF_TABLE("percpu_array", u32, u64, counters, COUNTERS);
 #define COUNT_UNTRACKED 3   /* calls of connections that found no room in conns or uploads */
 #define COUNT_UNSEEN 4      /* calls of threads that found no room in calls */
 #define COUNT_UNREADABLE 5  /* payloads that could not be read from the process */
-#define COUNTERS_USED 6
+#define COUNT_TLS_UNPLACED 6 /* calls of TLS libraries whose connection was not found */
+#define COUNTERS_USED 7
 
 /* The scratch of the program that runs here: nobody else has it until that returns, because the kernel runs
  * no program again on a processor where one has not returned (kernel/trace/bpf_trace.c, __bpf_trace_run),

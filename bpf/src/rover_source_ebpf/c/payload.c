@@ -14,6 +14,10 @@
         value_;                                                             \
     })
 
+/* An agent that wants nothing of a connection may say so of its ciphertext, and does not know yet that plaintext
+ * has come: for so long that is not taken to be said of the plaintext. */
+#define PLAIN_GRACE 1000000000ULL
+
 struct iovec {
     u64 base;
     u64 length;
@@ -38,9 +42,8 @@ static inline u64 size_of_messages(struct scratch *scratch, struct call *call, u
 
 /* Copies the first walk->want bytes, segment by segment; returns how many it could. `messages` is
  * how many messages the call moved, for SHAPE_MESSAGES. */
-static inline u32 copy_vector(struct scratch *scratch, struct call *call, u64 messages)
+static inline u32 copy_vector(u8 *data, struct walk *walk, struct call *call, u64 messages)
 {
-    struct walk *walk = &scratch->walk;
     if (!call->resumed) {
         walk->taken = 0;
         walk->left = walk->want;
@@ -80,7 +83,7 @@ static inline u32 copy_vector(struct scratch *scratch, struct call *call, u64 me
             return taken;
         u64 at = taken;
         asm volatile("" : "+r"(at)); /* and this mask */
-        if (read_user(scratch->data + (at & (PAYLOAD_LIMIT - 1)), size, (void *)segment.base))
+        if (read_user(data + (at & (PAYLOAD_LIMIT - 1)), size, (void *)segment.base))
             return taken;
         walk->taken = taken + size;
         walk->left = left - size;
@@ -89,25 +92,25 @@ static inline u32 copy_vector(struct scratch *scratch, struct call *call, u64 me
     return walk->taken;
 }
 
-static inline u32 copy_bytes(struct scratch *scratch, u64 pointer, u64 want)
+static inline u32 copy_bytes(u8 *data, u64 pointer, u64 want)
 {
     asm volatile("" : "+r"(want));
     if (want > PAYLOAD_LIMIT)
         want = PAYLOAD_LIMIT;
-    return read_user(scratch->data, want, (void *)pointer) ? 0 : want;
+    return read_user(data, want, (void *)pointer) ? 0 : want;
 }
 
 /* `segmented` is a constant: each program holds the code of one kind of copying. */
-static inline u32 copy(struct scratch *scratch, struct call *call, int segmented, u64 want, u64 messages)
+static inline u32 copy(u8 *data, struct walk *walk, struct call *call, int segmented, u64 want, u64 messages)
 {
     u32 captured;
     if (call->unread)
         return 0;
     if (!segmented)
-        captured = copy_bytes(scratch, call->pointer, want);
+        captured = copy_bytes(data, call->pointer, want);
     else {
-        scratch->walk.want = want;
-        captured = copy_vector(scratch, call, messages);
+        walk->want = want;
+        captured = copy_vector(data, walk, call, messages);
     }
     if (!captured)
         count(COUNT_UNREADABLE, 1);
@@ -117,22 +120,25 @@ static inline u32 copy(struct scratch *scratch, struct call *call, int segmented
 /* May the call begin with a PROXY protocol header? It is the first one in the direction of the requests. */
 static inline int opens_requests(struct conn *conn, u8 direction)
 {
-    return !conn->fronted && !conn->late && !conn->position[direction] && (conn->role == ROLE_CLIENT) == direction;
+    return !conn->fronted && !conn->late && !conn->tls && !conn->position[direction] &&
+           (conn->role == ROLE_CLIENT) == direction;
 }
 
-/* Puts the first bytes of the call into the scratch, as many as are wanted of this connection;
- * returns how many. Where it begins with a PROXY protocol header, scratch->walk.header tells how many
+/* Puts the first bytes of the call at this position of the stream into `data`, as many as are wanted of this
+ * connection; returns how many. Where it begins with a PROXY protocol header, walk->header tells how many
  * there are so far, and the program leave_proxied has to look at what follows it first. */
-static inline u32 capture(struct scratch *scratch, struct call *call, int segmented, struct conn *conn, u64 size,
-                          u64 messages)
+static inline u32 capture(u8 *data, struct walk *walk, struct call *call, int segmented, struct conn *conn,
+                          u64 position, u64 size, u64 messages)
 {
     u8 direction = call->direction & 1;
     u64 id = conn->id;
     if (segmented && call->resumed)
-        return copy(scratch, call, segmented, scratch->walk.want, messages);
+        return copy(data, walk, call, segmented, walk->want, messages);
     struct upload *chosen = uploads.lookup(&id);
     u64 limit = chosen ? chosen->limit : UPLOAD_AUTO;
-    if (chosen && conn->position[direction] + size <= chosen->unneeded[direction])
+    if (!limit && conn->tls && bpf_ktime_get_ns() - conn->plain_since < PLAIN_GRACE)
+        limit = UPLOAD_AUTO;
+    if (chosen && position + size <= chosen->unneeded[direction])
         return 0;
     u64 opening = 0, judge = 0;
     if (limit == UPLOAD_AUTO) {
@@ -151,21 +157,21 @@ static inline u32 capture(struct scratch *scratch, struct call *call, int segmen
         u64 want = size < limit ? size : limit;
         if (!want)
             return 0;
-        captured = copy(scratch, call, segmented, want, messages);
+        captured = copy(data, walk, call, segmented, want, messages);
         if (!judge)
             break;
-        scratch->walk.answer = recognise(scratch->data, captured);
-        u32 answer = scratch->walk.answer;
+        walk->answer = recognise(data, captured);
+        u32 answer = walk->answer;
         if (!answer) {
-            if (opens_requests(conn, direction) && begins_proxy_header(scratch->data, captured)) {
-                scratch->walk.header = captured;
-                scratch->walk.unfinished = 0;
+            if (opens_requests(conn, direction) && begins_proxy_header(data, captured)) {
+                walk->header = captured;
+                walk->unfinished = 0;
                 return 0;
             }
             if (captured > opening)
                 captured = opening;
             conn->opening[direction] += captured;
-            scratch->walk.unfinished = 0;
+            walk->unfinished = 0;
             break;
         }
         conn->protocol = answer & RECOGNISED_PROTOCOL;

@@ -1,4 +1,5 @@
-/* The socket calls, seen by the two tracepoints that every system call passes: entered, then left.
+/* The socket calls, seen by the two tracepoints that every system call passes: entered here, then left (data.c,
+ * open_close.c).
  *
  * These two, and not each call's own pair: a call of interest costs less, any other costs more
  * (README.md has the figures), and the agent starts and stops within moments, where taking away
@@ -23,6 +24,7 @@
 #define SENDFILE64 21
 #define SPLICE 22
 #define PWRITEV2 23
+#define MMAP 255 /* no call on a socket, see mappings.c */
 
 #define REFUSED_FLAGS (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE) /* looks, urgent bytes, error queue: no data */
 
@@ -36,11 +38,10 @@
 #define STAGE_SHUTDOWN 6
 #define STAGE_UNSEEN 7
 #define STAGE_PROXIED 8
+#define STAGE_TLS 9
 BPF_TABLE("prog", u32, u32, stages, STAGES);
 
 BPF_TABLE("array", u32, u8, table, SYSCALLS); /* the Syscall by the kernel's number; 0: of no interest */
-
-/* ---- entered -------------------------------------------------------------------------------- */
 
 /* The arguments, by number, of the call whose registers are `registers`: of struct pt_regs a part, read at
  * once where a single load is dear. */
@@ -89,6 +90,7 @@ static inline struct call *remember(struct verdict *verdict, u64 thread, u64 fil
     call->gone = 0;
     call->unread = 0;
     call->slot = 0;
+    call->tls = verdict->tls;
     return call;
 }
 
@@ -226,358 +228,20 @@ static inline int enter(struct bpf_raw_tracepoint_args *ctx, u32 copy)
 {
     u32 number = ctx->args[1];
     u8 *wanted = table.lookup(&number);
-    if (wanted && *wanted)
-        begin(ctx->args[0], number, *wanted, copy, 0);
+    if (!wanted || !*wanted)
+        return 0;
+#if TLS
+    if (*wanted == MMAP) {
+        mapping(ctx->args[0]);
+        return 0;
+    }
+#endif
+    begin(ctx->args[0], number, *wanted, copy, 0);
     return 0;
 }
 
 int on_sys_enter(struct bpf_raw_tracepoint_args *ctx)
 {
     return enter(ctx, 0);
-}
-#endif
-
-/* ---- left: bytes ---------------------------------------------------------------------------- */
-
-/* The call that the current thread leaves, NULL when it was not remembered. The descriptor is compared, too: a
- * call whose end was missed is not taken for a later one on something else, which is not remembered. */
-static inline struct call *leaving(u64 registers, u32 number)
-{
-    u64 thread = bpf_get_current_pid_tgid();
-    struct call *call = calls.lookup(&thread);
-    if (!call || !call->sk || call->number != number)
-        return 0;
-    if (call->fd != DESCRIPTOR(registers) && call->syscall != SPLICE && call->stage != STAGE_UNSEEN)
-        return 0;
-    return call;
-}
-
-static inline struct call *left(struct bpf_raw_tracepoint_args *ctx)
-{
-    u64 registers = registers_of(ctx);
-    return leaving(registers, KERNEL(u32, registers, OFF_REGS_NUMBER));
-}
-
-/* Did a read that returned 0 ask for something? Then it is the end of the stream. */
-static inline int asked(struct call *call)
-{
-    u64 vector = call->pointer;
-    if (call->shape == SHAPE_MESSAGE)
-        vector = USER(u64, vector + MSGHDR_VECTOR);
-    else if (call->shape != SHAPE_VECTOR)
-        return call->count != 0;
-    return USER(u64, vector + IOVEC_LENGTH) != 0;
-}
-
-/* One completed call that moved bytes or found the end of the stream. */
-static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *call, u32 stage)
-{
-    u64 sk = call->sk;
-    s64 result = result_of(ctx, call);
-    if (result < 0 || (result == 0 && (call->direction != INGRESS || !asked(call)))) {
-        call->sk = 0;
-        return 0;
-    }
-    struct conn *conn = conns.lookup(&sk);
-    if (!call->introduced && (!conn || !conn->announced || !is_introduced(call, conn->id))) {
-        stages.call(ctx, STAGE_INTRODUCE);
-        return 0;
-    }
-    struct scratch *scratch = own_scratch(call);
-    if (!conn || !scratch) {
-        call->sk = 0;
-        return 0;
-    }
-    u64 now = bpf_ktime_get_ns();
-    u64 size = call->shape == SHAPE_MESSAGES ? call->moved : result;
-    if (!conn->based)
-        set_base(sk, conn, call->direction, size);
-    scratch->walk.unfinished = 0;
-    scratch->walk.header = 0;
-    u64 captured = capture(scratch, call, stage != STAGE_BYTES, conn, size, result);
-    if (stage != STAGE_BYTES && scratch->walk.unfinished && call->resumed < RESUMES) {
-        call->resumed++;
-        call->introduced = 1;
-        stages.call(ctx, STAGE_VECTOR);
-    }
-    if (scratch->walk.header)
-        stages.call(ctx, STAGE_PROXIED);
-    call->sk = 0;
-    struct header *header = &scratch->header;
-    header->kind = KIND_DATA;
-    header->flags = 0;
-    header->captured = captured;
-    fill(header, call, conn->id, __sync_fetch_and_add(&conn->sequence, 1));
-    header->end = now;
-    header->position = __sync_fetch_and_add(&conn->position[call->direction & 1], size);
-    header->size = size;
-    header->error = 0;
-    if (!conn->announced) {
-        count(COUNT_RING_FULL, 1); /* nobody has heard of the connection, so nobody could place it */
-        return 0;
-    }
-    asm volatile("" : "+r"(captured));
-    if (captured > PAYLOAD_LIMIT)
-        captured = PAYLOAD_LIMIT;
-    if (send(conn->id, scratch, sizeof(struct header) + captured)) {
-        count(COUNT_UPLOADED, captured);
-        __sync_fetch_and_add(&conn->uploaded, captured);
-    }
-    return 0;
-}
-
-#if !SOCKETS
-int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
-{
-    u32 number = KERNEL(u32, ctx->args[0], OFF_REGS_NUMBER);
-    u8 *wanted = table.lookup(&number);
-    if (!wanted || !*wanted)
-        return 0;
-    struct call *call = leaving(ctx->args[0], number);
-    if (!call)
-        return 0;
-    u32 stage = call->stage;
-    if (stage != STAGE_BYTES) {
-        stages.call(ctx, stage);
-        return 0;
-    }
-    return leave_data(ctx, call, STAGE_BYTES);
-}
-#endif
-
-int leave_vector(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    return call ? leave_data(ctx, call, STAGE_VECTOR) : 0;
-}
-
-/* A call that begins with a PROXY protocol header: what follows that decides which protocol is spoken. A
- * program of its own, so that the others, which do the same for ordinary calls, stay small enough for the
- * verifier. It leaves the call as it was to the program it came from. */
-int leave_proxied(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    struct scratch *scratch = own_scratch(call);
-    if (!scratch)
-        return 0;
-    u64 sk = call->sk;
-    struct conn *conn = conns.lookup(&sk);
-    if (!conn) {
-        call->sk = 0;
-        return 0;
-    }
-    u32 captured = scratch->walk.header;
-    conn->fronted = 1;
-    u64 header = proxy_header(scratch->data, captured);
-    if (header && header < PROXY_HEADERS && header < captured) {
-        asm volatile("" : "+r"(header)); /* the mask is for the verifier: keep it */
-        header &= PROXY_HEADERS - 1;
-        conn->protocol = recognise(scratch->data + header, captured - header) & RECOGNISED_PROTOCOL;
-    }
-    u32 stage = call->stage;
-    stages.call(ctx, stage);
-    return 0;
-}
-
-#if !SOCKETS
-/* Over several messages: how much was moved has to be summed up first. */
-int leave_messages(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    struct scratch *scratch = own_scratch(call);
-    if (!scratch)
-        return 0;
-    s64 messages = ctx->args[1];
-    call->moved = messages > 0 ? size_of_messages(scratch, call, messages) : 0;
-    call->stage = STAGE_VECTOR;
-    stages.call(ctx, STAGE_VECTOR);
-    return 0;
-}
-#endif
-
-/* What has to be told before a call's own record: its process, its connection, which connect and
- * accept have no more to say than. Out of the way of the usual case. */
-int introduce(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    u64 sk = call->sk, now = bpf_ktime_get_ns();
-    s64 result = result_of(ctx, call);
-    u8 role = call->role;
-    u64 moved = role || result < 0 ? 0 : call->shape == SHAPE_MESSAGES ? call->moved : result;
-    struct conn *conn = connection(sk, role, call->direction, moved);
-    call->refused = conn ? 0 : sk;
-    if (!conn || (role && conn->sequence)) {
-        call->sk = 0;
-        return 0; /* not to be tracked, or the second connect of a non-blocking one */
-    }
-    if (!is_introduced(call, conn->id))
-        announce_process(call, conn->id, now);
-    if (!conn->announced)
-        announce(sk, conn, call, role ? now : 0);
-    if (role) {
-        call->sk = 0;
-        return 0;
-    }
-    call->introduced = 1;
-    u32 stage = call->stage;
-    stages.call(ctx, stage);
-    return 0;
-}
-
-#if !SOCKETS
-/* A call that was under way when the agent started: it has not been seen to begin, so that is made
- * up for now. Its arguments are in the registers still. */
-int leave_unseen(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    u64 start = call->start, thread = bpf_get_current_pid_tgid();
-    u32 number = call->number, slot = call->slot;
-    call->sk = 0;
-    u8 *syscall = table.lookup(&number);
-    if (!syscall)
-        return 0;
-    begin(ctx->args[0], number, *syscall, UNSEEN, 0);
-    call = calls.lookup(&thread);
-    if (!call || !call->sk)
-        return 0;
-    call->start = start;
-    call->slot = slot;
-    u32 stage = call->stage;
-    stages.call(ctx, stage);
-    return 0;
-}
-#endif
-
-/* ---- left: shutdown ------------------------------------------------------------------------- */
-
-int leave_shutdown(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    u64 sk = call->sk;
-    if (result_of(ctx, call)) {
-        call->sk = 0;
-        return 0;
-    }
-    struct conn *conn = conns.lookup(&sk);
-    if (!call->introduced && (!conn || !conn->announced || !is_introduced(call, conn->id))) {
-        stages.call(ctx, STAGE_INTRODUCE);
-        return 0;
-    }
-    call->sk = 0;
-    if (!conn)
-        return 0;
-    struct header record = {};
-    fill(&record, call, conn->id, __sync_fetch_and_add(&conn->sequence, 1));
-    record.kind = KIND_DATA;
-    record.end = bpf_ktime_get_ns();
-    record.position = conn->position[EGRESS];
-    if (conn->announced)
-        send(conn->id, &record, sizeof(record));
-    else
-        count(COUNT_RING_FULL, 1);
-    return 0;
-}
-
-#if !SOCKETS
-/* ---- left: connect, accept ------------------------------------------------------------------ */
-
-int leave_opening(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    s64 result = ctx->args[1];
-    if (call->syscall == CONNECT) {
-        call->role = ROLE_CLIENT;
-        if (result != 0 && result != -EINPROGRESS)
-            call->sk = 0;
-    } else {
-        call->role = ROLE_SERVER;
-        call->sk = result < 0 ? 0 : sock_of(file_of(result));
-    }
-    if (call->sk)
-        stages.call(ctx, STAGE_INTRODUCE);
-    return 0;
-}
-
-#endif
-
-/* ---- left: close ---------------------------------------------------------------------------- */
-
-/* The end of a connection by a close call. */
-static inline void tell_close(struct call *call, u64 id, u8 error)
-{
-    struct closed_record record = {.unseen = call->unseen};
-    struct header *header = &record.header;
-    fill(header, call, id, call->sequence);
-    header->kind = KIND_CLOSED;
-    header->flags = FLAG_DETAIL | (call->reset ? FLAG_RESET : 0);
-    header->end = bpf_ktime_get_ns();
-    header->position = call->position;
-    header->error = error;
-    if (!is_introduced(call, id))
-        announce_process(call, id, header->end);
-    send(id, &record, sizeof(record));
-}
-
-#if !SOCKETS
-/* Has the kernel let go of the socket, now that the close call returns? */
-static inline int is_released(u64 sk, u64 file)
-{
-#ifdef OFF_FILE_COUNT /* up to Linux 6.12 a close may leave the release to the way out of the kernel */
-    if (KERNEL(u64, file, OFF_FILE_COUNT) == 0)
-        return 1;
-#endif
-    return KERNEL(u64, sk, OFF_SK_SOCKET) == 0;
-}
-
-int leave_close(struct bpf_raw_tracepoint_args *ctx)
-{
-    struct call *call = left(ctx);
-    if (!call)
-        return 0;
-    u64 sk = call->sk, id = call->connection;
-    s64 result = ctx->args[1];
-    struct conn *conn = conns.lookup(&sk);
-    if (conn && conn->id == id) {
-        if (!is_released(sk, call->file)) {
-            if (conn->closer == bpf_get_current_pid_tgid())
-                conn->closer = 0;
-            call->sk = 0;
-            return 0; /* another descriptor still holds it */
-        }
-        call->sequence = conn->sequence;
-        call->position = conn->position[EGRESS];
-        call->announced = conn->announced;
-        call->reset = conn->reset;
-#ifdef OFF_FILE_COUNT
-        if (KERNEL(u64, sk, OFF_SK_SOCKET)) /* no descriptor holds it any more, but it is not released yet */
-            call->reset |= ends_by_reset(sk);
-#endif
-        call->unseen = unseen(sk, conn, 0);
-        int forgotten = forget(sk, id);
-        /* Not before: another processor may destroy the socket meanwhile, and leaves it to this call to tell. */
-        call->sk = 0;
-        if (!forgotten && !call->gone)
-            return 0;
-    } else {
-        call->sk = 0;
-        if (!call->gone)
-            return 0;
-    }
-    if (!call->announced)
-        return 0; /* nobody has heard of it */
-    tell_close(call, id, result < 0 ? -result : 0);
-    return 0;
 }
 #endif

@@ -7,12 +7,14 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from rover.cli.options import Config, Sets
 from rover.contracts.settings import Settings
-from rover.contracts.source import Check
+from rover.contracts.source import Check, SourceSpec
+from rover.errors import UsageError
 from rover.plugins.manager import PluginManager, first_line
 from rover.run.configuration import Catalogue, selection
 from rover.run.priority import by_session, may_set
@@ -26,7 +28,14 @@ def register(app: typer.Typer) -> None:
     """Adds the command."""
 
     @app.command("doctor")
-    def doctor(context: typer.Context, config: Config = None, sets: Sets = None) -> None:
+    def doctor(
+        context: typer.Context,
+        config: Config = None,
+        sets: Sets = None,
+        pid: Annotated[
+            int | None, typer.Option("--pid", help="Say instead what can be read of this process.", min=1)
+        ] = None,
+    ) -> None:
         """Check what rover run needs of this host, and try it; each failing line says what to do.
 
         A line that begins with - was not tried.
@@ -34,16 +43,40 @@ def register(app: typer.Typer) -> None:
         manager: PluginManager = context.obj
         catalogue = Catalogue(manager)
         settings = catalogue.settings(config, sets or (), {})
-        checks = [Check("python", True, sys.version.split()[0]), *compiled_checks(manager)]
-        checks.append(priority_check(settings["run.nice"]))
-        checks.extend(source_checks(catalogue, settings))
-        checks.extend(plugin_checks(catalogue))
+        if pid is not None:
+            checks = list(process_checks(catalogue, pid))
+        else:
+            checks = [Check("python", True, sys.version.split()[0]), *compiled_checks(manager)]
+            checks.append(priority_check(settings["run.nice"]))
+            checks.extend(source_checks(catalogue, settings))
+            checks.extend(plugin_checks(catalogue))
         width = max(len(check.subject) for check in checks)
         for check in checks:
             fix = f"; {check.fix}" if check.fix and not check.ok else ""
             typer.echo(f"{verdict(check):4}  {check.subject:{width}}  {check.finding}{fix}")
         if any(check.tried and check.required and not check.ok for check in checks):
             raise typer.Exit(1)
+
+
+def process_checks(catalogue: Catalogue, pid: int) -> Iterator[Check]:
+    """What can be read of a process. Raises UsageError when it is not there, or no source can tell."""
+    if not Path(f"/proc/{pid}").is_dir():
+        raise UsageError(f"--pid {pid}: there is no such process")
+    able = [source for source in catalogue.sources.values() if source.check_tls is not None]
+    if not able:
+        raise UsageError("--pid: no installed source can tell what it can read of a process")
+    for source in able:
+        yield from tls_checks(catalogue, source, pid)
+
+
+def tls_checks(catalogue: Catalogue, source: SourceSpec, pid: int | None) -> Iterator[Check]:
+    """What a source says of TLS libraries, of this host or of a process."""
+    if source.check_tls is None:
+        return
+    try:
+        yield from checked(source.check_tls(catalogue.tls_libraries, pid))
+    except BaseException as error:
+        yield Check(f"source {source.name}", False, first_line(error))
 
 
 def verdict(check: Check) -> str:
@@ -59,6 +92,7 @@ def source_checks(catalogue: Catalogue, settings: Settings) -> Iterator[Check]:
         try:
             if source.check is not None:
                 yield from checked(source.check())
+            yield from tls_checks(catalogue, source, None)
             if source.rehearse is not None and source.live and source.name == settings["run.source"]:
                 section = settings.section(f"source.{source.name}")
                 yield from checked(source.rehearse(section, selection(settings)))

@@ -22,6 +22,7 @@ Pids = Annotated[
     list[int] | None, typer.Option("--pid", help="Watch this process and its descendants. Repeatable.")
 ]
 Comms = Annotated[list[str] | None, typer.Option("--comm", help="Watch processes of this name. Repeatable.")]
+NoTls = Annotated[bool, typer.Option("--no-tls", help="Do not read what programs say over TLS.")]
 Ports = Annotated[
     list[int] | None, typer.Option("--port", help="Watch connections with this port. Repeatable.")
 ]

@@ -17,6 +17,9 @@ PACKAGES = {
     "sink console": "rover-plugin-sink-log",
     "sink jsonl": "rover-plugin-sink-log",
     "sink oap": "rover-plugin-sink-oap",
+    "tls gnutls": "rover-plugin-tls-gnutls",
+    "tls go": "rover-plugin-tls-go",
+    "tls openssl": "rover-plugin-tls-openssl",
 }
 """Rover's own; tests/test_workspace.py holds it to what they register."""
 

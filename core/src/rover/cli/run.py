@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from rover.cli.messages import say, say_totals
-from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
+from rover.cli.options import Cgroups, Comms, Config, NoTls, Pids, Ports, Sets, Sinks, SourceName
 from rover.contracts.settings import Settings
-from rover.contracts.source import InformedSource, Source, SourceSpec
+from rover.contracts.source import InformedSource, Source, SourceSpec, TlsSource
 from rover.errors import NotInstalledError, RoverError
 from rover.pipeline.recognition import wanted
 from rover.plugins.manager import PluginManager, class_name, first_line
@@ -37,6 +37,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
         port: Ports = None,
         cgroup: Cgroups = None,
         workers_: Workers = None,
+        no_tls: NoTls = False,
         sets: Sets = None,
     ) -> None:
         """Watch the sockets of this host and log every exchange. Needs root.
@@ -59,7 +60,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
                 "select.cgroup": cgroup,
             },
         )
-        live = live_source(catalogue, settings)
+        live = live_source(catalogue, settings, tls=not no_tls)
 
         def ready() -> None:
             if message := unmet(settings["run.nice"]):
@@ -83,24 +84,26 @@ def register(app: typer.Typer, signals: Signals) -> None:
             raise typer.Exit(1)
 
 
-def live_source(catalogue: Catalogue, settings: Settings) -> Source:
+def live_source(catalogue: Catalogue, settings: Settings, *, tls: bool = True) -> Source:
     """The source that `run.source` names, not started, in a process of the priority that
-    `run.nice` asks for. Raises UsageError for an unknown one."""
+    `run.nice` asks for. `tls`: it may read TLS. Raises UsageError for an unknown one."""
     name = settings["run.source"]
     live = {n: spec for n, spec in catalogue.sources.items() if spec.live}
     if name not in live:
         known = ", ".join(sorted(live)) or "none"
         raise NotInstalledError(f"unknown source {name!r}; installed: {known}", f"source {name}")
     set_nice(settings["run.nice"])
-    return make_source(catalogue, live[name], settings)
+    return make_source(catalogue, live[name], settings, tls=tls)
 
 
-def make_source(catalogue: Catalogue, spec: SourceSpec, settings: Settings) -> Source:
+def make_source(catalogue: Catalogue, spec: SourceSpec, settings: Settings, *, tls: bool = True) -> Source:
     """A source, not started. Raises RoverError, which names it, whatever its plugin raises."""
     try:
         source = spec.make(settings.section(f"source.{spec.name}"), selection(settings))
         if isinstance(source, InformedSource):
             source.inform(wanted(catalogue.protocols.values(), settings.section("ports")))
+        if tls and isinstance(source, TlsSource):
+            source.read_tls(catalogue.tls_libraries)
         return source
     except RoverError:
         raise

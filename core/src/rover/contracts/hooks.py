@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rover.contracts.settings import Setting, Settings
     from rover.contracts.sink import SinkSpec
     from rover.contracts.source import SourceSpec
+    from rover.contracts.tls_library import TlsLibrarySpec
     from rover.values.access_log import AccessLog
     from rover.values.connection import Connection, ProtocolBreak
     from rover.values.exchange import Exchange
@@ -120,6 +121,12 @@ def register_sources() -> Sequence[SourceSpec]:
 @hookspec
 def register_sinks() -> Sequence[SinkSpec]:
     """Once, at start: the sinks this plugin can export to."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_tls_libraries() -> Sequence[TlsLibrarySpec]:
+    """Once, at start: the TLS libraries this plugin knows the inside of."""
     raise NotImplementedError
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from rover.contracts.settings import Setting
+from rover.contracts.tls_library import TlsLibrarySpec
 from rover.values.records import Direction, Opened, RecordHandler
 
 
@@ -37,7 +38,7 @@ class Wanted:
 class Source(Protocol):
     """Delivers records. Everything is called from one thread.
 
-    It may be a SkippingSource, a DescribingSource and a DivisibleSource, too.
+    It may be a SkippingSource, a DescribingSource, a DivisibleSource and a TlsSource, too.
     """
 
     epoch: int
@@ -111,6 +112,15 @@ class InformedSource(Source, Protocol):
 
 
 @runtime_checkable
+class TlsSource(Source, Protocol):
+    """A source that reads plaintext inside TLS libraries."""
+
+    def read_tls(self, libraries: Sequence[TlsLibrarySpec]) -> None:
+        """Called once, before `divide` and `start`: the libraries that are known. What their functions raise
+        has been counted as their plugin's failure, and is a reason (text) by then."""
+
+
+@runtime_checkable
 class DivisibleSource(Source, Protocol):
     """A source that several processes can read, each its own connections: `rover run --workers`."""
 
@@ -144,6 +154,9 @@ class SourceSpec:
     rehearse: Callable[[Mapping[str, Any], Selection], Sequence[Check]] | None = None
     """For `rover doctor`, called for the source that `run.source` names: does what `start` does with these
     settings, and undoes it. It returns a Check with `tried=False` for what it may not do here."""
+    check_tls: Callable[[Sequence[TlsLibrarySpec], int | None], Sequence[Check]] | None = None
+    """(libraries, pid): for `rover doctor`: what this host's processes have of these TLS libraries, or, for
+    `--pid`, what can be read of this process, and why not."""
     opens: Callable[[bytes], bool] | None = None
     """For files: do these first bytes belong to this source? (`rover replay` asks in turn.)"""
 

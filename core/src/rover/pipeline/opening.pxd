@@ -13,6 +13,7 @@ cdef class Opening:
     cdef public object pinned
     cdef readonly object header
     cdef readonly bint given_up
+    cdef readonly bint tls
     cdef long long _header_end
 
     cpdef object recognise(

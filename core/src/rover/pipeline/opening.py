@@ -5,6 +5,7 @@ from __future__ import annotations
 from rover.contracts.protocol import ProtocolSpec, Verdict
 from rover.pipeline.proxy_header import FIRST_V1, FIRST_V2, SECOND_V1, ProxyHeader, read_header
 from rover.pipeline.recognition import MAX_GREETING, MAX_ONE_WAY, Recogniser
+from rover.pipeline.tls_handshake import begins_record
 from rover.streams.buffer import StreamBuffer
 from rover.values.connection import Connection
 
@@ -14,7 +15,7 @@ MAYBE = Verdict.MAYBE
 class Opening:
     """Takes the bytes before the protocol's own off the buffers."""
 
-    __slots__ = ("_header_end", "given_up", "header", "late", "pinned")
+    __slots__ = ("_header_end", "given_up", "header", "late", "pinned", "tls")
 
     def __init__(self, late: bool) -> None:
         self.late = late
@@ -25,6 +26,8 @@ class Opening:
         """The PROXY protocol header that it began with."""
         self.given_up = False
         """Whether nothing that it could still say would be recognised."""
+        self.tls = False
+        """Whether a TLS record comes next."""
         self._header_end = 0  # the position of the first byte after it, in the direction of the requests
 
     def recognise(
@@ -40,9 +43,13 @@ class Opening:
         if requests and not self.late and not self._passed_header(buffer):
             return None
         if self.pinned is not None:
-            return self.pinned
+            self.tls = begins_record(buffer.data, buffer.offset)
+            return None if self.tls else self.pinned
         while len(buffer):
             verdict, spec = recogniser.sniff(buffer, connection)
+            if spec is None and begins_record(buffer.data, buffer.offset):
+                self.tls = True
+                return None
             if spec is not None or verdict is MAYBE:
                 return spec
             # A message may begin where a call does: what only seemed to open one hides none, neither

@@ -3,12 +3,13 @@
 cimport cython
 
 from rover.values.connection cimport new_connection
-from rover.values.records cimport Closed, Detail, Opened
+from rover.values.records cimport Closed, Detail, Opened, Plaintext
 
 from rover.pipeline.memory cimport MemoryBudget
 from rover.pipeline.processes cimport Processes
 from rover.pipeline.source_side cimport SourceSide
 from rover.pipeline.surroundings cimport Surroundings
+from rover.pipeline.tls_connection cimport TlsConnection
 from rover.pipeline.totals cimport Totals
 from rover.pipeline.tracked_connection cimport TrackedConnection
 
@@ -37,6 +38,8 @@ cdef class Pipeline:
     cdef lend(self, Detail detail, const char *memory, Py_ssize_t captured)
     @cython.locals(newest=TrackedConnection, connection=TrackedConnection)
     cdef TrackedConnection _connection_of(self, Detail detail)
+    @cython.locals(connection=TlsConnection, unknown=TrackedConnection, budget=MemoryBudget)
+    cpdef plaintext(self, Plaintext plaintext, object payload)
     @cython.locals(connection=TrackedConnection)
     cpdef closed(self, Closed closed)
     @cython.locals(connection=TrackedConnection)
@@ -54,3 +57,5 @@ cdef class Pipeline:
     cdef object _facts(self, Opened opened)
     @cython.locals(connection=TrackedConnection)
     cdef TrackedConnection _add_unbuilt(self, Detail detail)
+    cdef TrackedConnection _unknown(self, object identity, object pid, object start)
+    cdef TlsConnection _encrypted(self, TrackedConnection connection, object now)

@@ -19,12 +19,13 @@ from rover.pipeline.processes import Processes
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.source_side import SourceSide, UploadSwitch
 from rover.pipeline.surroundings import Surroundings
+from rover.pipeline.tls_connection import TlsConnection
 from rover.pipeline.totals import Totals
 from rover.pipeline.tracked_connection import TrackedConnection
 from rover.plugins.manager import PluginManager
 from rover.values.connection import Connection, new_connection
 from rover.values.exchange import Outcome
-from rover.values.records import Closed, Detail, Loss, Opened, Process
+from rover.values.records import Closed, Detail, Loss, Opened, Plaintext, Process
 
 SECOND = 1_000_000_000
 HELD_FOR = 10 * SECOND
@@ -111,16 +112,38 @@ class Pipeline:
         """One socket call."""
         connection = self._connection_of(detail)
         budget = self._budget
-        if connection.data(detail, payload) and budget.taken > budget.limit:
-            self._relieve(detail.end)
+        if connection.data(detail, payload):
+            if connection.begins_tls:
+                self._encrypted(connection, detail.end)
+            if budget.taken > budget.limit:
+                self._relieve(detail.end)
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        """One call of a TLS library."""
+        found = self._connections.get(plaintext.connection)
+        now = plaintext.end
+        if isinstance(found, TlsConnection):
+            connection = found
+        elif found is not None:
+            connection = self._encrypted(found, now)
+        else:
+            unknown = self._unknown(plaintext.connection, plaintext.pid, plaintext.start)
+            connection = self._encrypted(self._add(unknown), now)
+            connection.forget_sockets()
+        budget = self._budget
+        if connection.plaintext(plaintext, payload) and budget.taken > budget.limit:
+            self._relieve(now)
 
     def lend(self, detail: Detail, memory: bytes, captured: int) -> None:
         """The same, for a source that is compiled, too: the payload is the first `captured` bytes of memory
         that is the source's again when this returns."""
         connection = self._connection_of(detail)
         budget = self._budget
-        if connection.lend(detail, memory, captured) and budget.taken > budget.limit:
-            self._relieve(detail.end)
+        if connection.lend(detail, memory, captured):
+            if connection.begins_tls:
+                self._encrypted(connection, detail.end)
+            if budget.taken > budget.limit:
+                self._relieve(detail.end)
 
     def _connection_of(self, detail: Detail) -> TrackedConnection:
         newest = self._newest
@@ -142,7 +165,8 @@ class Pipeline:
         if connection is None:
             if detail is None:
                 return
-            connection = TrackedConnection(self._surroundings, self._provisional(detail), True, True)
+            facts = self._provisional(detail.connection, detail.pid, detail.start)
+            connection = TrackedConnection(self._surroundings, facts, True, True)
         connection.finish(closed.time, closed.reset)
         if detail is not None:
             connection.account(detail)
@@ -248,26 +272,38 @@ class Pipeline:
             protocol="",
             protocol_break=None,
             proxied=None,
+            tls_version="",
+            server_name="",
         )
 
-    def _provisional(self, detail: Detail) -> Connection:
+    def _provisional(self, identity: int, pid: int, start: int) -> Connection:
         return Connection(
-            id=detail.connection,
+            id=identity,
             local=None,
             remote=None,
             role=None,
-            process=self._processes.get(detail.pid),
-            opened=detail.start,
+            process=self._processes.get(pid),
+            opened=start,
             epoch=self._epoch,
         )
 
     def _add_unbuilt(self, detail: Detail) -> TrackedConnection:
-        """A connection of which a call came first: the source may know it, one that was evicted."""
-        opened = self._source.describe(detail.connection)
-        if opened is None:
-            connection = TrackedConnection(self._surroundings, self._provisional(detail), True, False)
-        else:
-            connection = TrackedConnection(self._surroundings, self._facts(opened), True, True)
-            self.totals.returned += 1
+        connection = self._unknown(detail.connection, detail.pid, detail.start)
         connection.join(detail)
         return self._add(connection)
+
+    def _unknown(self, identity: int, pid: int, start: int) -> TrackedConnection:
+        """A connection of which a call came first: the source may know it, one that was evicted."""
+        opened = self._source.describe(identity)
+        if opened is None:
+            facts = self._provisional(identity, pid, start)
+            return TrackedConnection(self._surroundings, facts, True, False)
+        self.totals.returned += 1
+        return TrackedConnection(self._surroundings, self._facts(opened), True, True)
+
+    def _encrypted(self, connection: TrackedConnection, now: int) -> TlsConnection:
+        """The connection, from where it is known to be TLS."""
+        encrypted = TlsConnection(connection, now)
+        self._connections[connection.connection.id] = encrypted
+        self._newest = None
+        return encrypted

@@ -17,6 +17,7 @@ cdef class Totals:
     cdef public long long late_payload
     cdef public long long evicted
     cdef public long long returned
+    cdef public long long tls_unread
     cdef public object unseen_bytes  # as of `missing`
     cdef public long long unseen_connections
 

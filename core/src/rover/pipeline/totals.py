@@ -31,6 +31,7 @@ class Totals:
         "records_lost",
         "resynchronised",
         "returned",
+        "tls_unread",
         "unhandled",
         "unseen_bytes",
         "unseen_connections",
@@ -62,6 +63,8 @@ class Totals:
         """Connections given up because the table was full."""
         self.returned = 0
         """Connections that went on after they had been given up: not counted in `connections` again."""
+        self.tls_unread = 0
+        """Connections that began with a TLS handshake that was answered, and whose plaintext nobody read."""
         self.unseen_bytes = 0
         """Bytes that processes moved by calls that are not watched, as the kernel counted them."""
         self.unseen_connections = 0
@@ -76,6 +79,7 @@ class Totals:
             "records missing": self.missing,
             "resynchronised": self.resynchronised,
             "bytes after a break": self.late_payload,
+            "TLS connections unread": self.tls_unread,
             "bytes by calls that are not watched": self.unseen_bytes,
             "connections with such calls": self.unseen_connections,
         }

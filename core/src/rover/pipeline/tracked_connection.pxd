@@ -31,6 +31,7 @@ cdef class TrackedConnection:
     cdef readonly Outbox outbox
     cdef public bint listed
     cdef public long long memory
+    cdef public bint begins_tls
     cdef Surroundings _surroundings
     cdef StreamPair _streams
     cdef Opening _opening
@@ -69,9 +70,10 @@ cdef class TrackedConnection:
     @cython.locals(source=SourceSide)
     cdef _leave_out(self, int direction)
     cdef _collect(self, object method, object now, object cut)
-    @cython.locals(surroundings=Surroundings, details=tuple, totals=Totals, connection=Connection,
-                   process=Process, call=Detail, http=HttpExchange)
+    @cython.locals(details=tuple, connection=Connection, http=HttpExchange)
     cdef _exchange(self, object exchange)
+    @cython.locals(surroundings=Surroundings, totals=Totals, connection=Connection, process=Process, call=Detail)
+    cdef _deliver(self, object exchange, tuple details)
     cdef object _role(self)
     cdef _end_protocol(self, object protocol_break, object way, object now)
     @cython.locals(totals=Totals, details=tuple)

@@ -66,6 +66,7 @@ class TrackedConnection:
         "_streams",
         "_surroundings",
         "_weighed",
+        "begins_tls",
         "connection",
         "listed",
         "memory",
@@ -82,6 +83,8 @@ class TrackedConnection:
             self.outbox = Outbox(self._surroundings.delivery, self._surroundings.totals, True)
         self.listed = False
         """Whether it is in the pipeline's table."""
+        self.begins_tls = False
+        """Whether what it says is TLS: then a `TlsConnection` takes its place."""
         self.memory = 0
         """Bytes it is charged for: more than what any connection takes."""
         self._streams = StreamPair(self.connection.opened, late)
@@ -124,6 +127,9 @@ class TrackedConnection:
             role=known.role or facts.role,
             protocol=known.protocol,
             protocol_break=known.protocol_break,
+            tls=known.tls,
+            tls_version=known.tls_version,
+            server_name=known.server_name,
         )
         self.outbox.release(self.connection)
         self._weigh()
@@ -219,6 +225,9 @@ class TrackedConnection:
             self.connection = connection.replace(proxied=header.client)
         if spec is not None:
             self._claim(spec, now)
+            return
+        if opening.tls:
+            self.begins_tls = True
             return
         self._send_free()
         if opening.given_up:
@@ -335,12 +344,16 @@ class TrackedConnection:
         else:
             details = self._streams.ledger.take(exchange.owner)
         connection = self.connection
-        surroundings = self._surroundings
         if self._decoder is not None:
             role = self._role()
             if role is not None and role is not connection.role:
                 # A header came from the client's end, so what that one was taken for no longer holds.
                 connection = self.connection = connection.replace(role=role, proxied=None)
+        self._deliver(exchange, details)
+
+    def _deliver(self, exchange: AnyExchange, details: tuple[Detail, ...]) -> None:
+        connection = self.connection
+        surroundings = self._surroundings
         if details:
             call, process = details[0], connection.process
             if process is None or process.pid != call.pid:

@@ -26,6 +26,7 @@ from rover.contracts.protocol import (
 from rover.contracts.settings import Setting
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import SourceSpec
+from rover.contracts.tls_library import TlsLibrarySpec
 from rover.values.access_log import AccessLog
 from rover.values.attributes import Attributes
 from rover.values.connection import Connection, ProtocolBreak
@@ -308,12 +309,16 @@ def check_spec(spec: object, kind: type) -> None:
         _check_settings(what, spec.settings)
     elif isinstance(spec, SourceSpec):
         _check_callable(what, make=spec.make)
-        _check_optional(what, check=spec.check, rehearse=spec.rehearse, opens=spec.opens)
+        _check_optional(
+            what, check=spec.check, rehearse=spec.rehearse, opens=spec.opens, check_tls=spec.check_tls
+        )
         _check_settings(what, spec.settings)
     elif isinstance(spec, SinkSpec):
         _check_callable(what, make=spec.make)
         _check_optional(what, make_for_worker=spec.make_for_worker)
         _check_settings(what, spec.settings)
+    elif isinstance(spec, TlsLibrarySpec):
+        _check_callable(what, find=spec.find)
 
 
 def check_name(what: str, name: object) -> None:

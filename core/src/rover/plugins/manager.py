@@ -22,6 +22,7 @@ from rover.contracts.protocol import ProtocolSpec
 from rover.contracts.settings import Setting
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import SourceSpec
+from rover.contracts.tls_library import TlsLibrarySpec
 from rover.errors import UsageError
 from rover.plugins.guard import check_name, check_setting, check_spec, found
 
@@ -35,10 +36,17 @@ OTHERS = "others"
 MAX_SPECS = 1000
 """Specifications taken from one hook: no plugin has so many, an iterator without end has more."""
 
+LABELS = {
+    "register_protocols": "protocol",
+    "register_sources": "source",
+    "register_sinks": "sink",
+    "register_tls_libraries": "tls",
+}
+"""What one thing of each hook is called."""
 HOOKS = tuple(sorted(n for n in vars(hooks) if hasattr(getattr(hooks, n), "rover_spec")))
 
 logger = logging.getLogger("rover.plugins")
-Spec = TypeVar("Spec", ProtocolSpec, SourceSpec, SinkSpec)
+Spec = TypeVar("Spec", ProtocolSpec, SourceSpec, SinkSpec, TlsLibrarySpec)
 
 
 @dataclasses.dataclass(slots=True)
@@ -181,12 +189,12 @@ class PluginManager:
             setattr(guarded, name, hooks.hookimpl(**marker_options(options))(wrapper))
 
     def collect(self, hook: str, kind: type[Spec]) -> list[Spec]:
-        """What all plugins returned from `register_protocols`, `_sources` or `_sinks`.
+        """What all plugins returned from `register_protocols`, `_sources`, `_sinks` or `_tls_libraries`.
 
         A value of the wrong type, or a name that is taken, is its plugin's failure.
         """
         specs: dict[str, Spec] = {}
-        label = hook.removeprefix("register_").removesuffix("s")
+        label = LABELS[hook]
         caller: pluggy.HookCaller = getattr(self.hook, hook)
         for implementation in caller.get_hookimpls():
             plugin = self._plugin(implementation.plugin_name)

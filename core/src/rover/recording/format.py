@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rover.values.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Process, Role
+from rover.values.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Plaintext, Process, Role
 
 MAGIC = b"\x89ROVER\r\n"
 """As in PNG: a byte above 0x7f and both line ends show a transfer that was not binary."""
 MAJOR = 1
 """Another one cannot be read."""
-MINOR = 1
+MINOR = 2
 """A larger one has entry types, flags or fields at the end of entries that are passed over."""
 
 BLOCK_SIZE = 256 * 1024
@@ -32,7 +32,7 @@ MAX_BLOCK = 16 << 20
 MAX_CAUSES = 64
 """Causes of loss a reader takes, as the totals keep a counter of each; a source has a handful."""
 
-PROCESS, OPENED, DATA, CLOSED, LOSS, CLOCK, END = range(1, 8)
+PROCESS, OPENED, DATA, CLOSED, LOSS, CLOCK, END, PLAINTEXT = range(1, 9)
 """Entry types. Others are passed over."""
 
 ROLES = (None, Role.CLIENT, Role.SERVER)
@@ -51,6 +51,9 @@ _DETAIL_FIELDS = "QQqqQQiiHBi"  # as in `Detail`
 _DETAIL = struct.Struct("<" + _DETAIL_FIELDS)
 _DATA = struct.Struct("<" + _DETAIL_FIELDS + "I")  # detail, size of the payload after it
 _DATA_ENTRY = struct.Struct("<BI" + _DETAIL_FIELDS + "I")
+_PLAINTEXT_FIELDS = "QQqqQQqqiB"  # as in `Plaintext`
+_PLAINTEXT = struct.Struct("<" + _PLAINTEXT_FIELDS + "I")  # ..., size of the payload after it
+_PLAINTEXT_ENTRY = struct.Struct("<BI" + _PLAINTEXT_FIELDS + "I")
 _OPENED = struct.Struct("<QqiBB")  # connection, time, pid, role, flags
 _CLOSED = struct.Struct("<QqB")  # connection, time, flags
 _UNSEEN = struct.Struct("<Q")
@@ -90,6 +93,13 @@ class Call(NamedTuple):
     payload: bytes
 
 
+class TlsCall(NamedTuple):
+    """One call of a TLS library."""
+
+    plaintext: Plaintext
+    payload: bytes
+
+
 class End(NamedTuple):
     """The orderly end."""
 
@@ -97,7 +107,7 @@ class End(NamedTuple):
     """When what was unfinished was given up."""
 
 
-Record = Process | Opened | Call | Closed | Loss | Clock | End
+Record = Process | Opened | Call | TlsCall | Closed | Loss | Clock | End
 
 
 # -- header and blocks ---------------------------------------------------------------------------
@@ -159,6 +169,26 @@ def pack_call(detail: Detail, payload: bytes) -> bytes:
     """A DATA entry up to its payload, which must follow."""
     size = len(payload)
     return _DATA_ENTRY.pack(DATA, _DATA.size + size, *_numbers(detail), size)
+
+
+def pack_plaintext(plaintext: Plaintext, payload: bytes) -> bytes:
+    """A PLAINTEXT entry up to its payload, which must follow."""
+    size = len(payload)
+    return _PLAINTEXT_ENTRY.pack(
+        PLAINTEXT,
+        _PLAINTEXT.size + size,
+        plaintext.connection,
+        plaintext.sequence,
+        plaintext.start,
+        plaintext.end,
+        plaintext.position,
+        plaintext.size,
+        plaintext.ciphertext_start,
+        plaintext.ciphertext,
+        plaintext.pid,
+        plaintext.direction,
+        size,
+    )
 
 
 def pack_process(process: Process) -> bytes:
@@ -272,6 +302,33 @@ def _unpack_call(entries: bytes, start: int, end: int) -> Call:
     return Call(detail, entries[begin : begin + captured])
 
 
+def _unpack_plaintext(content: bytes) -> TlsCall:
+    fields = _PLAINTEXT.unpack_from(content)
+    connection, sequence, start, end, position, size, began, ended, pid, direction, captured = fields
+    begin = _PLAINTEXT.size
+    if captured > len(content) - begin or captured > size:
+        raise DamageError(f"{captured} bytes of payload in a call of {size}, an entry of {len(content)}")
+    if direction > 1:
+        raise DamageError(f"direction {direction}")
+    if max(sequence, position, size, began, ended, abs(start), abs(end)) > MAX_NUMBER:
+        raise DamageError("a number of more than 62 bits")
+    if began < -1 or ended < -1:
+        raise DamageError(f"ciphertext from {began} to {ended}")
+    plaintext = Plaintext(
+        connection=connection,
+        sequence=sequence,
+        start=start,
+        end=end,
+        position=position,
+        size=size,
+        ciphertext=ended,
+        pid=pid,
+        direction=direction,
+        ciphertext_start=began,
+    )
+    return TlsCall(plaintext, content[begin : begin + captured])
+
+
 def _unpack_process(content: bytes) -> Process:
     (pid,) = _PROCESS.unpack_from(content)
     name, _ = _unpack_text(content, _PROCESS.size)
@@ -342,6 +399,7 @@ _UNPACK: dict[int, Callable[[bytes], Record]] = {
     LOSS: _unpack_loss,
     CLOCK: _unpack_clock,
     END: _unpack_end,
+    PLAINTEXT: _unpack_plaintext,
 }
 
 

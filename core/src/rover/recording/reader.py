@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rover.errors import RoverError, UsageError, file_error
 from rover.files.byte_stream import ByteStream, UnpackError
 from rover.recording import format as form
-from rover.recording.format import Call, Clock, DamageError, End
+from rover.recording.format import Call, Clock, DamageError, End, TlsCall
 from rover.values.records import Closed, Loss, Opened, Process, RecordHandler
 
 PATIENCE = 1.0
@@ -82,6 +82,9 @@ class Recording:
             if isinstance(record, Call):
                 self._latest = record.detail.end
                 handler.data(record.detail, record.payload)
+            elif isinstance(record, TlsCall):
+                self._latest = record.plaintext.end
+                handler.plaintext(record.plaintext, record.payload)
             elif isinstance(record, Opened):
                 self._latest = record.time
                 handler.opened(record)

@@ -13,7 +13,7 @@ from rover.contracts.source import SkippingSource, Source
 from rover.errors import RoverError
 from rover.recording.format import MAX_PAYLOAD
 from rover.recording.writer import Writer
-from rover.values.records import Closed, Detail, Loss, Opened, Process, RecordHandler
+from rover.values.records import Closed, Detail, Loss, Opened, Plaintext, Process, RecordHandler
 
 STEP = 1_000_000_000
 """ns by which the clock of a recorded source moves: as often as the agent ticks. Each step is an
@@ -121,6 +121,12 @@ class Recorder:
         payload = payload[:MAX_PAYLOAD]
         self._writer.data(detail, payload)
         self._handler.data(detail, payload)
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        """Written and passed on, as `data`."""
+        payload = payload[:MAX_PAYLOAD]
+        self._writer.plaintext(plaintext, payload)
+        self._handler.plaintext(plaintext, payload)
 
     def closed(self, closed: Closed) -> None:
         """Written and passed on."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from rover.recording import format as form
 from rover.recording.target import Target
-from rover.values.records import Closed, Detail, Loss, Opened, Process
+from rover.values.records import Closed, Detail, Loss, Opened, Plaintext, Process
 
 Value = TypeVar("Value")
 
@@ -54,16 +54,11 @@ class Writer:
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """Takes a call; its payload must not be longer than `format.MAX_PAYLOAD`."""
-        try:
-            entries = self._entries
-            entries += form.pack_call(detail, payload)
-            entries += payload
-        except (struct.error, ValueError) as error:
-            self._refuse(detail, error)
-            return
-        self._waiting += 1
-        if len(entries) >= form.BLOCK_SIZE:
-            self.flush()
+        self._add_with(form.pack_call, detail, payload)
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        """Takes a call of a TLS library, and its payload as of `data`."""
+        self._add_with(form.pack_plaintext, plaintext, payload)
 
     def closed(self, closed: Closed) -> None:
         """Takes a closing."""
@@ -85,6 +80,18 @@ class Writer:
             return
         self._waiting += counts
         if len(self._entries) >= form.BLOCK_SIZE:
+            self.flush()
+
+    def _add_with(self, pack: Callable[[Value, bytes], bytes], value: Value, payload: bytes) -> None:
+        try:
+            entries = self._entries
+            entries += pack(value, payload)
+            entries += payload
+        except (struct.error, ValueError) as error:
+            self._refuse(value, error)
+            return
+        self._waiting += 1
+        if len(entries) >= form.BLOCK_SIZE:
             self.flush()
 
     def _refuse(self, value: object, error: Exception) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rover.contracts.protocol import ProtocolSpec
 from rover.contracts.settings import Setting, Settings, read_assignments, read_environment, read_file
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import Selection, SourceSpec
+from rover.contracts.tls_library import TlsLibrarySpec
 from rover.plugins.manager import PluginManager
+from rover.plugins.tls_library import guarded
 from rover.run.priority import HIGHEST, LOWEST
 
 MAX_WORKERS = 8
@@ -68,6 +70,10 @@ class Catalogue:
         self.sources: Mapping[str, SourceSpec] = {spec.name: spec for spec in sources}
         sinks = manager.collect("register_sinks", SinkSpec)
         self.sinks: Mapping[str, SinkSpec] = {spec.name: spec for spec in sinks}
+        self.tls_libraries: Sequence[TlsLibrarySpec] = [
+            guarded(spec, manager.blame(f"tls {spec.name}").failed)
+            for spec in manager.collect("register_tls_libraries", TlsLibrarySpec)
+        ]
         declared = dict(CORE)
         for kind, specs in (("protocol", self.protocols), ("source", self.sources), ("sink", self.sinks)):
             for spec in specs.values():

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from rover.contracts.source import Source
-from rover.values.records import Closed, Detail, Loss, Opened, Process, RecordHandler
+from rover.values.records import Closed, Detail, Loss, Opened, Plaintext, Process, RecordHandler
 
 PATIENCE = 0.1
 """Seconds slept at a time: how late an interruption is noticed."""
@@ -64,6 +64,10 @@ class Paced:
     def data(self, detail: Detail, payload: bytes) -> None:
         """Passed on when its time has come."""
         self._wait(detail.end).data(detail, payload)
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        """Passed on when its time has come."""
+        self._wait(plaintext.end).plaintext(plaintext, payload)
 
     def closed(self, closed: Closed) -> None:
         """Passed on when its time has come."""

@@ -32,7 +32,7 @@ from rover.run.configuration import MAX_WORKERS, Catalogue
 from rover.run.report import Report, failures_of
 from rover.run.signals import ORDERLY, Signals
 from rover.run.worker import BEGIN, DEADLINE, END, REOPEN, Child
-from rover.values.records import Closed, Detail, Loss, Opened, Process
+from rover.values.records import Closed, Detail, Loss, Opened, Plaintext, Process
 
 FIGURES_INTERVAL = 0.2
 """Seconds between two reports of a worker. A worker that is killed loses the counts of this time."""
@@ -114,6 +114,9 @@ class Losses:
         """Told to the parts."""
 
     def data(self, detail: Detail, payload: bytes) -> None:
+        """Told to the parts."""
+
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
         """Told to the parts."""
 
     def closed(self, closed: Closed) -> None:

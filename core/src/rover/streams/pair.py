@@ -14,9 +14,9 @@ class StreamPair:
 
     __slots__ = ("_due", "_first", "_joined", "egress", "ingress", "ledger", "seen")
 
-    def __init__(self, opened: int, late: bool) -> None:
-        """`opened`: when it began (ns). `late`: its beginning was not seen."""
-        self.ledger = Ledger()
+    def __init__(self, opened: int, late: bool, ledger: Ledger | None = None) -> None:
+        """`opened`: when it began (ns). `late`: its beginning was not seen. `ledger`: a new one."""
+        self.ledger = Ledger() if ledger is None else ledger
         self.ingress = StreamBuffer(INGRESS, self.ledger)
         self.egress = StreamBuffer(EGRESS, self.ledger)
         self.ingress.late = self.egress.late = late

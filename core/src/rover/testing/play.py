@@ -25,7 +25,17 @@ from rover.streams.ledger import Ledger
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.http import HttpRequest, HttpResponse, HttpStream
-from rover.values.records import Address, Closed, Detail, Direction, Opened, Process, Role, Syscall
+from rover.values.records import (
+    Address,
+    Closed,
+    Detail,
+    Direction,
+    Opened,
+    Plaintext,
+    Process,
+    Role,
+    Syscall,
+)
 
 Make = Callable[[Connection, Mapping[str, Any], ProtocolBreak | None], Decoder]
 """What `ProtocolSpec.make` is."""
@@ -37,6 +47,10 @@ EPOCH = 1_700_000_000_000_000_000
 PORT = 80
 """The server's, in every connection."""
 PID = 42
+RECORD_HEADER = b"\x17\x03\x03\x40\x11"
+"""The first bytes of ciphertext, in every connection."""
+RECORD_OVERHEAD = 22
+"""Bytes of ciphertext besides the plaintext: of a record of TLS 1.3."""
 CALL = 10
 """ns from the end of one call to the end of the next; each lasts half of it."""
 
@@ -104,13 +118,15 @@ class Play:
         upgrade: ProtocolBreak | None = None,
         plugins: Sequence[object] | Installed = (),
         keep: bool = True,
+        tls: bool = False,
     ) -> None:
         """`role`: which end is watched, where the source can tell. `late`: the beginning of the connection
         was not seen. `settings`: of the protocol, where they are not the defaults. `upgrade`: the break with
         which the protocol before ended; then this one is not asked to recognise its connection. `plugins`:
         modules whose hooks make the access logs, or whose protocols may claim an upgrade; for many plays,
         best as one `Installed`. `keep`: False for what is played only to see what it costs; then
-        `exchanges`, `taken`, `alone`, `logs` and `calls` stay empty.
+        `exchanges`, `taken`, `alone`, `logs` and `calls` stay empty. `tls`: what is sent goes through a TLS
+        library; a socket call inside each call of it carries the ciphertext.
         """
         self.exchanges: list[AnyExchange] = []
         self.logs: list[AccessLog] = []
@@ -139,6 +155,9 @@ class Play:
         """Calls that were made and whose details are not delivered yet."""
         self._positions = dict.fromkeys(Direction, 0)
         self._sequence = 0
+        self._tls = tls
+        self._plain_positions = dict.fromkeys(Direction, 0)
+        self._plain_sequence = 0
         self._error: BaseException | None = None
 
         self._installed = plugins if isinstance(plugins, Installed) else Installed(plugins)
@@ -190,6 +209,10 @@ class Play:
 
     def lose(self, direction: Direction, size: int) -> None:
         """A call of which no record arrives."""
+        if self._tls:
+            self._plain_positions[direction] += size
+            self._plain_sequence += 1
+            size += RECORD_OVERHEAD
         self._positions[direction] += size
         self._sequence += 1
         self.time += CALL
@@ -223,6 +246,33 @@ class Play:
         return self._pipeline
 
     def _call(self, direction: Direction, size: int, payload: bytes) -> None:
+        if not self._tls:
+            self._socket_call(direction, size, payload)
+            self._check()
+            return
+        began = self._positions[direction]
+        moved = size + RECORD_OVERHEAD if size else 0
+        self._socket_call(direction, moved, b"" if began or not moved else RECORD_HEADER)
+        self._turn().plaintext(
+            Plaintext(
+                connection=1,
+                sequence=self._plain_sequence,
+                start=self.time - CALL // 2,
+                end=self.time,
+                position=self._plain_positions[direction],
+                size=size,
+                ciphertext=began + moved,
+                pid=PID,
+                direction=direction,
+                ciphertext_start=began,
+            ),
+            payload,
+        )
+        self._plain_positions[direction] += size
+        self._plain_sequence += 1
+        self._check()
+
+    def _socket_call(self, direction: Direction, size: int, payload: bytes) -> None:
         self.time += CALL
         detail = Detail(
             connection=1,
@@ -247,7 +297,6 @@ class Play:
         if self.keep:
             self.calls.append(detail)
         self._turn().data(detail, payload)
-        self._check()
 
     # -- what comes of it --------------------------------------------------------------------
 

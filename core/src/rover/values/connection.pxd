@@ -28,6 +28,8 @@ cdef class Connection(Value):
     cdef readonly object protocol
     cdef readonly object protocol_break
     cdef readonly object proxied
+    cdef readonly object tls_version
+    cdef readonly object server_name
 
 
 cpdef Connection speaking(Connection connection, object protocol)
@@ -35,4 +37,4 @@ cpdef Connection speaking(Connection connection, object protocol)
 @cython.locals(made=Connection)
 cpdef Connection new_connection(unsigned long long id, object local, object remote, object role,
     object process, long long opened, long long epoch, object tls, object protocol, object
-    protocol_break, object proxied)
+    protocol_break, object proxied, object tls_version, object server_name)

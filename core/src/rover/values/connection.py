@@ -56,7 +56,9 @@ class Connection(Value):
         "proxied",
         "remote",
         "role",
+        "server_name",
         "tls",
+        "tls_version",
     )
 
     def __init__(
@@ -73,6 +75,8 @@ class Connection(Value):
         protocol: str = "",
         protocol_break: ProtocolBreak | None = None,
         proxied: Address | None = None,
+        tls_version: str = "",
+        server_name: str = "",
     ) -> None:
         self.id = id
         self.local = local
@@ -86,11 +90,16 @@ class Connection(Value):
         self.epoch = epoch
         """Unix time (ns) of the zero of the source's clock: `epoch + detail.start` is wall time."""
         self.tls = tls
+        """Whether it is encrypted: its handshake was seen, or its plaintext."""
         self.protocol = protocol
         """Name of the recognised protocol; empty for plain TCP, so also after a break."""
         self.protocol_break = protocol_break
         self.proxied = proxied
         """The client that a proxy said it speaks for (PROXY protocol): one end of the socket is the proxy."""
+        self.tls_version = tls_version
+        """`1.2` or `1.3`, say; empty where the handshake was not seen."""
+        self.server_name = server_name
+        """The host that the client asked for (TLS, Server Name Indication); empty where it named none."""
 
     @property
     def client(self) -> Address | None:
@@ -124,6 +133,8 @@ def speaking(connection: Connection, protocol: str) -> Connection:
         protocol=protocol,
         protocol_break=connection.protocol_break,
         proxied=connection.proxied,
+        tls_version=connection.tls_version,
+        server_name=connection.server_name,
     )
 
 
@@ -139,6 +150,8 @@ def new_connection(
     protocol: str,
     protocol_break: ProtocolBreak | None,
     proxied: Address | None,
+    tls_version: str,
+    server_name: str,
 ) -> Connection:
     """Compiled, a call of C, with the fields as keywords; else what the class does."""
     made = Connection.__new__(Connection)
@@ -153,4 +166,6 @@ def new_connection(
     made.protocol = protocol
     made.protocol_break = protocol_break
     made.proxied = proxied
+    made.tls_version = tls_version
+    made.server_name = server_name
     return made

@@ -30,6 +30,19 @@ cdef class Detail(Value):
     cdef readonly long long error
 
 
+cdef class Plaintext(Value):
+    cdef readonly unsigned long long connection
+    cdef readonly long long sequence
+    cdef readonly long long start
+    cdef readonly long long end
+    cdef readonly long long position
+    cdef readonly long long size
+    cdef readonly long long ciphertext
+    cdef readonly long long ciphertext_start
+    cdef readonly long long pid
+    cdef readonly long long direction
+
+
 cdef class Opened(Value):
     cdef readonly object connection
     cdef readonly object time
@@ -53,6 +66,11 @@ cdef class Loss(Value):
     cdef readonly object records
     cdef readonly object cause
 
+
+@cython.locals(made=Plaintext)
+cpdef Plaintext new_plaintext(unsigned long long connection, long long sequence, long long start,
+    long long end, long long position, long long size, long long ciphertext, long long pid, long
+    long direction, long long ciphertext_start)
 
 @cython.locals(made=Detail)
 cpdef Detail new_detail(unsigned long long connection, long long sequence, long long start, long

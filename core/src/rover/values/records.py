@@ -157,6 +157,64 @@ class Detail(Value):
         """errno of a connect or close that failed (EINPROGRESS is no failure), else 0."""
 
 
+class Plaintext(Value):
+    """One completed call of a TLS library that moved plaintext of a connection.
+
+    The first one makes the connection TLS: what it says is then the plaintext, and its socket calls moved
+    the ciphertext.
+    """
+
+    __slots__ = (
+        "ciphertext",
+        "ciphertext_start",
+        "connection",
+        "direction",
+        "end",
+        "pid",
+        "position",
+        "sequence",
+        "size",
+        "start",
+    )
+
+    def __init__(
+        self,
+        *,
+        connection: int,
+        sequence: int,
+        start: int,
+        end: int,
+        position: int,
+        size: int,
+        ciphertext: int,
+        pid: int,
+        direction: int,
+        ciphertext_start: int = -1,
+    ) -> None:
+        self.connection = connection
+        """As of `Opened`."""
+        self.sequence = sequence
+        """Number of this record among the connection's plaintext records, from 0; a jump is lost records."""
+        self.start = start
+        """ns, when the library was called."""
+        self.end = end
+        """ns, when it returned."""
+        self.position = position
+        """Plaintext bytes moved in this direction by all earlier calls that the source saw."""
+        self.size = size
+        """Plaintext bytes moved. 0 on a read is the end of the stream (the peer's close_notify)."""
+        self.ciphertext = ciphertext
+        """Where the ciphertext ends that this call owns, as a `Detail.position` of the same direction; -1
+        when it is not known."""
+        self.ciphertext_start = ciphertext_start
+        """Where it begins: at the end of what the library call before it in this direction took, be it one
+        that moved plaintext or a handshake. What calls took that came to nothing (they want more bytes, or
+        are repeated) is this one's. -1 when it is not known, as of the first call that is seen."""
+        self.pid = pid
+        self.direction = direction
+        """A `Direction` number."""
+
+
 class Opened(Value):
     """A connection the source sees for the first time."""
 
@@ -245,9 +303,43 @@ class RecordHandler(Protocol):
         when the source did not take all of it. It is never longer.
         """
 
+    def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
+        """One completed call of a TLS library; `payload` as of `data`, its first bytes.
+
+        From the first one on, `set_upload` and `set_unneeded` speak of the connection's plaintext: bytes of
+        each such call, and a position in that stream. What they said before holds for the ciphertext alone.
+        """
+
     def closed(self, closed: Closed) -> None: ...
 
     def lost(self, loss: Loss) -> None: ...
+
+
+def new_plaintext(
+    connection: int,
+    sequence: int,
+    start: int,
+    end: int,
+    position: int,
+    size: int,
+    ciphertext: int,
+    pid: int,
+    direction: int,
+    ciphertext_start: int,
+) -> Plaintext:
+    """Compiled, a call of C, with the fields as keywords; else what the class does."""
+    made = Plaintext.__new__(Plaintext)
+    made.connection = connection
+    made.sequence = sequence
+    made.start = start
+    made.end = end
+    made.position = position
+    made.size = size
+    made.ciphertext = ciphertext
+    made.pid = pid
+    made.direction = direction
+    made.ciphertext_start = ciphertext_start
+    return made
 
 
 def new_detail(

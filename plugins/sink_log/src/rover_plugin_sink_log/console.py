@@ -144,7 +144,7 @@ class ConsoleSink:
         else:
             first = printable(str(method))
             rest = str(attributes.get("url.original", ""))
-        marks = []
+        marks = [(f"{gap}tls", DIM)] if log.connection.tls else []
         grpc = attributes.get("rpc.grpc.status_code")
         if grpc is not None:
             name = "grpc" if layout.short else "grpc-status"

@@ -28,6 +28,7 @@ OWN = frozenset(
         *("network.transport", "network.local.address", "network.local.port"),
         *("network.peer.address", "network.peer.port", "client.address", "client.port"),
         *("server.address", "server.port", "rover.role", "process.pid", "process.executable.name", "tls"),
+        *("tls.protocol.version", "tls.server.name"),
         *("rover.connection", "rover.outcome", "rover.break.reason", "rover.break.detail"),
         *("rover.break.protocol", "rover.syscalls"),
     )
@@ -124,6 +125,10 @@ def about(connection: Connection) -> dict[str, Any]:
         if process.name:
             found["process.executable.name"] = process.name
     found["tls"] = connection.tls
+    if connection.tls_version:
+        found["tls.protocol.version"] = connection.tls_version
+    if connection.server_name:
+        found["tls.server.name"] = connection.server_name
     if process is not None and process.attributes:
         found |= {key: value for key, value in process.attributes.items() if key not in OWN}
     return found

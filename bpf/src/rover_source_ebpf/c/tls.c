@@ -1,0 +1,311 @@
+/* Calls of TLS libraries, begun and ended, and the plaintext that they moved; see tls_objects.c. */
+
+#if TLS
+/* Encrypted bytes that the library has read or written, by its own count. */
+static inline u64 encrypted(struct tls_probe *probe, u64 object, u8 direction)
+{
+    u64 bio = USER(u64, object + (direction == INGRESS ? probe->rbio : probe->wbio));
+    return USER(u64, bio + (direction == INGRESS ? probe->num_read : probe->num_written));
+}
+
+/* Ciphertext is handed on within a library's call: it is looked for in what the process writes. */
+static inline void expect(u64 thread, struct tls_call *inside, struct tls_probe *probe, u64 bio, u64 bytes)
+{
+    struct tls_prefix prefix = {.tgid = thread >> 32};
+    struct tls_written written = {.object = inside->object};
+    struct tls_key key = {thread >> 32, inside->object};
+    struct tls_object *object = tls_objects.lookup(&key);
+    if (object && conn_of(object))
+        return;
+    if (read_user(prefix.bytes, TLS_PREFIX, (void *)bytes))
+        return;
+    if (probe->counts) {
+        written.counted = 1;
+        written.before = USER(u64, bio + probe->num_written);
+    }
+    tls_prefixes.update(&prefix, &written);
+}
+
+/* A function begins. 1: its end is of interest. */
+static inline int begun(struct pt_regs *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    u32 tgid = thread >> 32, number = attach_cookie(ctx);
+    struct verdict *verdict = watched(tgid);
+    if (!verdict)
+        return 0;
+    struct tls_probe *probe = tls_probes.lookup(&number);
+    if (!probe || is_compat())
+        return 0;
+    u64 arguments[8] = {};
+    struct caller caller = {.thread = thread};
+    if (probe->goroutines) {
+        arguments[0] = REGISTER(ctx, GO0);
+        arguments[1] = REGISTER(ctx, GO1);
+        arguments[2] = REGISTER(ctx, GO2);
+        arguments[3] = REGISTER(ctx, GO3);
+        caller.thread = tgid;
+        caller.goroutine = REGISTER(ctx, GOROUTINE);
+    } else {
+        arguments[0] = REGISTER(ctx, C0);
+        arguments[1] = REGISTER(ctx, C1);
+        arguments[2] = REGISTER(ctx, C2);
+        arguments[3] = REGISTER(ctx, C3);
+        arguments[4] = REGISTER(ctx, C4);
+        arguments[5] = REGISTER(ctx, C5);
+    }
+    u64 object = arguments[probe->object & 7], bytes = arguments[probe->buffer & 7];
+    u64 size = arguments[probe->size & 7];
+    struct tls_call *inside = probe->goroutines ? tls_goroutines.lookup(&caller) : tls_calls.lookup(&caller);
+    if (probe->function == TLS_CIPHERTEXT) {
+        if (inside && inside->object && size >= TLS_PREFIX && !inside->nested) {
+            verdict->tls |= TLS_MEMORY;
+            expect(thread, inside, probe, object, bytes);
+        }
+        return 0;
+    }
+    struct tls_key key = {tgid, object};
+    if (probe->function == TLS_FREE) {
+        tls_objects.delete(&key);
+        return 0;
+    }
+    verdict->tls |= probe->goroutines ? TLS_GOROUTINES : TLS_THREADS;
+    u64 stack = REGISTER(ctx, STACK);
+    if (inside && inside->object) {
+        int same = inside->object == object;
+        if (probe->goroutines ? !same || inside->function != probe->function : stack < inside->stack) {
+            inside->depth += probe->goroutines;
+            inside->around |= !same;
+            return 0;
+        } /* else it never returned */
+    }
+    struct tls_call call = {
+        .object = object,
+        .stack = stack,
+        .buffer = bytes,
+        .size = size,
+        .start = bpf_ktime_get_ns(),
+        .function = probe->function,
+        .pid = verdict->pid,
+    };
+    if (probe->moved)
+        call.moved = arguments[(probe->moved - 1) & 7];
+    if (probe->typed && USER(u32, object + probe->kind))
+        call.function = TLS_OTHER;
+    if (inside)
+        *inside = call;
+    else if (probe->goroutines)
+        tls_goroutines.update(&caller, &call);
+    else if (tls_calls.update(&caller, &call))
+        count(COUNT_UNSEEN, 1);
+    return 1;
+}
+
+int tls_enter(struct pt_regs *ctx)
+{
+    begun(ctx);
+    return 0;
+}
+
+/* A scratch that no other program uses: those of uprobes may be preempted, and others run meanwhile. */
+static inline struct tls_scratch *take_scratch(void)
+{
+    u32 slot = bpf_get_smp_processor_id();
+    for (int i = 0; i < TLS_SLOTS_TRIED; i++) {
+        struct tls_scratch *scratch = tls_scratches.lookup(&slot);
+        if (scratch && !__sync_lock_test_and_set(&scratch->taken, 1))
+            return scratch;
+        slot = slot + 1 < CPUS ? slot + 1 : 0;
+    }
+    return 0;
+}
+
+static inline void fill_plaintext(struct header *header, struct tls_call *call, u8 direction, u64 size)
+{
+    header->kind = KIND_PLAINTEXT;
+    header->flags = 0;
+    header->start = call->start;
+    header->end = bpf_ktime_get_ns();
+    header->size = size;
+    header->pid = call->pid;
+    header->fd = -1;
+    header->syscall = 0;
+    header->direction = direction;
+    header->error = 0;
+}
+
+/* Plaintext whose connection is not known yet: it goes to every reader, and what tells where it belongs, too. */
+static inline void send_waiting(struct tls_scratch *scratch, struct tls_key *key, u64 counted, int counts)
+{
+#if !SELECT_PORTS /* with a selection of ports it might be of a connection that is not selected */
+    struct header *header = &scratch->record.header;
+    struct tls_object *object = tls_objects.lookup(key);
+    u8 direction = header->direction & 1;
+    if (!object || !object->serial) {
+        struct tls_object fresh = {.serial = random_id()};
+        tls_objects.update(key, &fresh);
+        object = tls_objects.lookup(key);
+    }
+    if (!object || object->waiting[INGRESS] + object->waiting[EGRESS] + header->size > TLS_WAITING) {
+        count(COUNT_TLS_UNPLACED, 1);
+        return;
+    }
+    u64 captured = header->size;
+    asm volatile("" : "+r"(captured));
+    if (captured > PAYLOAD_LIMIT)
+        captured = PAYLOAD_LIMIT;
+    if (read_user(scratch->data, captured, (void *)scratch->walk.message))
+        captured = 0;
+    header->flags = FLAG_WAITING;
+    header->captured = captured;
+    header->connection = object->serial;
+    header->sequence = object->records++;
+    header->position = object->waiting[direction];
+    object->waiting[direction] += header->size;
+    scratch->record.ciphertext = counts ? counted : NO_POSITION;
+    asm volatile("" : "+r"(captured));
+    if (captured > PAYLOAD_LIMIT)
+        captured = PAYLOAD_LIMIT;
+    int told = 0;
+    for (u32 ring = 0; ring < RINGS; ring++)
+        told |= !output(ring, scratch, sizeof(struct plaintext_record) + captured);
+    count(told ? COUNT_RECORDS : COUNT_RING_FULL, 1);
+#endif
+}
+
+/* Plaintext of a connection. */
+static inline void send_plaintext(struct tls_scratch *scratch, struct conn *conn, u64 buffer, u64 ciphertext)
+{
+    struct header *header = &scratch->record.header;
+    struct call moved = {.pointer = buffer, .direction = header->direction};
+    u8 direction = header->direction & 1;
+    u64 size = header->size;
+    become_tls(conn);
+    scratch->walk.unfinished = 0;
+    scratch->walk.header = 0;
+    u64 captured = capture(scratch->data, &scratch->walk, &moved, 0, conn, conn->plain[direction], size, 0);
+    header->captured = captured;
+    header->connection = conn->id;
+    header->sequence = __sync_fetch_and_add(&conn->plain_sequence, 1);
+    header->position = __sync_fetch_and_add(&conn->plain[direction], size);
+    scratch->record.ciphertext = ciphertext;
+    if (!conn->announced) {
+        count(COUNT_RING_FULL, 1);
+        return;
+    }
+    asm volatile("" : "+r"(captured));
+    if (captured > PAYLOAD_LIMIT)
+        captured = PAYLOAD_LIMIT;
+    if (send(conn->id, scratch, sizeof(struct plaintext_record) + captured)) {
+        count(COUNT_UPLOADED, captured);
+        __sync_fetch_and_add(&conn->uploaded, captured);
+    }
+}
+
+/* What a call that has made socket calls shows of the difference between its library's count and the socket's.
+ * `moved`: it moved plaintext, so that from now on the difference matters. */
+static inline void measure(struct tls_object *object, struct conn *conn, u8 direction, u64 counted, int moved)
+{
+    u64 offset = conn->position[direction] - counted;
+    if (object->sure[direction] == OFFSET_SURE)
+        return;
+    if (object->sure[direction] == OFFSET_LIKELY && offset == object->offset[direction]) {
+        object->sure[direction] = OFFSET_SURE;
+        return;
+    }
+    object->offset[direction] = offset;
+    object->sure[direction] = moved ? OFFSET_SURE : OFFSET_LIKELY;
+}
+
+static inline int ended(struct pt_regs *ctx)
+{
+    u64 thread = bpf_get_current_pid_tgid();
+    u32 tgid = thread >> 32, number = attach_cookie(ctx);
+    struct tls_probe *probe = tls_probes.lookup(&number);
+    if (!probe)
+        return 0;
+    struct caller caller = {.thread = thread};
+    if (probe->goroutines) {
+        caller.thread = tgid;
+        caller.goroutine = REGISTER(ctx, GOROUTINE);
+    }
+    struct tls_call *call = probe->goroutines ? tls_goroutines.lookup(&caller) : tls_calls.lookup(&caller);
+    if (!call || !call->object)
+        return 0;
+    if (probe->goroutines ? call->depth : REGISTER(ctx, STACK) != call->stack + RETURN_POPS) {
+        if (call->depth)
+            call->depth--;
+        return 0;
+    }
+    struct tls_call done = *call;
+    s64 moved = 0;
+    call->object = 0;
+    if (probe->goroutines)
+        tls_goroutines.delete(&caller);
+    u8 direction = done.function == TLS_READ ? INGRESS : EGRESS;
+    if (done.function == TLS_READ || done.function == TLS_WRITE) {
+        u64 result = REGISTER(ctx, RESULT);
+        moved = probe->goroutines ? (s64)result : (s64)(s32)result;
+        if (probe->moved)
+            moved = moved == 1 ? USER(u64, done.moved) : 0;
+        if (moved < 0 || (u64)moved > done.size || moved > 0x7fffffff)
+            moved = 0;
+    }
+    struct tls_key key = {tgid, done.object};
+    struct tls_object *object = tls_objects.lookup(&key);
+    struct conn *conn = object ? conn_of(object) : 0;
+    u64 counted = 0;
+    if (object && conn) {
+        object->around |= done.around;
+        if (probe->counts && !object->around) {
+            if (done.nested & 1 << INGRESS)
+                measure(object, conn, INGRESS, encrypted(probe, done.object, INGRESS), moved && direction == INGRESS);
+            if (done.nested & 1 << EGRESS)
+                measure(object, conn, EGRESS, encrypted(probe, done.object, EGRESS), moved && direction == EGRESS);
+        }
+    }
+    if (!moved)
+        return 0;
+    if (object && object->connection && !conn) {
+        count(COUNT_TLS_UNPLACED, 1); /* its connection has ended */
+        return 0;
+    }
+    struct tls_scratch *scratch = take_scratch();
+    if (!scratch) {
+        count(COUNT_UNSEEN, 1);
+        return 0;
+    }
+    fill_plaintext(&scratch->record.header, &done, direction, moved);
+    if (probe->counts)
+        counted = encrypted(probe, done.object, direction);
+    if (!object || !conn) {
+        scratch->walk.message = done.buffer;
+        send_waiting(scratch, &key, counted, probe->counts);
+    } else {
+        u64 ciphertext = conn->position[direction];
+        if (probe->counts && !object->around)
+            ciphertext = object->sure[direction] ? counted + object->offset[direction] : NO_POSITION;
+        send_plaintext(scratch, conn, done.buffer, ciphertext);
+    }
+    __sync_lock_test_and_set(&scratch->taken, 0);
+    return 0;
+}
+
+int tls_return(struct pt_regs *ctx)
+{
+    return ended(ctx);
+}
+
+#if TLS_SESSIONS && defined(SESSION_IS_RETURN)
+#define session_is_return ((bool (*)(void *))SESSION_IS_RETURN)
+
+/* Both, since Linux 6.13. Where the end is of no interest, the return address stays what it is: a process that is not
+ * watched takes one trap instead of two. */
+int tls_session(struct pt_regs *ctx)
+{
+    if (session_is_return(ctx))
+        return ended(ctx);
+    return !begun(ctx);
+}
+#endif
+#endif
