@@ -276,7 +276,7 @@ def check(
     totals = agent.finish()
     for role in roles:
         lines = agent.exchanges(role)
-        assert told(lines) == wanted, role
+        assert told(lines) == wanted, (role, told(lines) - wanted, wanted - told(lines), totals)
         assert all(line["tls"] is True and line["rover.outcome"] == "complete" for line in lines), role
         # In HTTP/2 exchanges share calls.
         assert all(line.get("rover.syscalls") for line in lines if line["network.protocol.version"] != "2"), (

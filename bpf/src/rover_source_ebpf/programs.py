@@ -40,6 +40,7 @@ STAGES = (
     "leave_unseen",
     "leave_proxied",
     "leave_tls",
+    "leave_tls_written",
 )
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 SOCKET_STAGES = (
@@ -53,6 +54,7 @@ SOCKET_STAGES = (
     "",
     "leave_proxied",
     "leave_tls",
+    "leave_tls_written",
 )
 """The same, where the sockets' own tracepoints are used; empty: nothing comes there."""
 

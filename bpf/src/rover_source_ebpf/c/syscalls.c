@@ -39,6 +39,7 @@
 #define STAGE_UNSEEN 7
 #define STAGE_PROXIED 8
 #define STAGE_TLS 9
+#define STAGE_TLS_WRITTEN 10
 BPF_TABLE("prog", u32, u32, stages, STAGES);
 
 BPF_TABLE("array", u32, u8, table, SYSCALLS); /* the Syscall by the kernel's number; 0: of no interest */

@@ -87,6 +87,7 @@ static inline int begun(struct pt_regs *ctx)
         .start = bpf_ktime_get_ns(),
         .function = probe->function,
         .pid = verdict->pid,
+        .whole = probe->goroutines && probe->function == TLS_WRITE,
     };
     if (probe->moved)
         call.moved = arguments[(probe->moved - 1) & 7];
@@ -264,7 +265,9 @@ static inline int ended(struct pt_regs *ctx)
                 measure(object, conn, EGRESS, encrypted(probe, done.object, EGRESS), moved && direction == EGRESS);
         }
     }
-    if (!moved)
+    if (object && done.whole && done.writes == 1 && done.nested == 1 << EGRESS && (u64)moved == done.size)
+        object->overhead = done.written - moved;
+    if (!moved || done.told)
         return 0;
     if (object && object->connection && !conn) {
         count(COUNT_TLS_UNPLACED, 1); /* its connection has ended */
@@ -294,6 +297,30 @@ static inline int ended(struct pt_regs *ctx)
 int tls_return(struct pt_regs *ctx)
 {
     return ended(ctx);
+}
+
+/* A write is complete with the socket call that ends now. It is told of here: when the peer has answered, another
+ * thread may close the connection, or end the process, before the write returns. */
+int leave_tls_written(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = left(ctx);
+    if (!call)
+        return 0;
+    u64 sk = call->sk, goroutine = KERNEL(u64, registers_of(ctx), OFF_REGISTER_GOROUTINE);
+    struct conn *conn = conns.lookup(&sk);
+    struct tls_call *inside = library_call(bpf_get_current_pid_tgid(), goroutine, TLS_GOROUTINES);
+    if (conn && inside) {
+        struct tls_scratch *scratch = take_scratch();
+        if (scratch) {
+            inside->told = 1;
+            fill_plaintext(&scratch->record.header, inside, EGRESS, inside->size);
+            send_plaintext(scratch, conn, inside->buffer, conn->position[EGRESS] + result_of(ctx, call));
+            __sync_lock_test_and_set(&scratch->taken, 0);
+        }
+    }
+    u32 stage = call->stage;
+    stages.call(ctx, stage);
+    return 0;
 }
 
 #if TLS_SESSIONS && defined(SESSION_IS_RETURN)

@@ -71,6 +71,11 @@ struct tls_call {
     u8 around;  /* another object was called within it: its bytes are that one's plaintext */
     u8 nested;  /* directions that socket calls within it moved bytes in, a bit each */
     u32 pid;
+    u32 writes; /* of its socket calls that wrote, */
+    u32 written; /* and the bytes that they wrote */
+    u8 whole;   /* a write returns when all is written, record by record, each by a socket call of its own */
+    u8 told;    /* its plaintext was sent already */
+    u8 unused[6];
 };
 
 /* What stands for a connection in the library: an SSL, a session, a Conn. */
@@ -87,7 +92,8 @@ struct tls_object {
     u64 offset[2];  /* of a position in the socket's stream from the number of encrypted bytes */
     u8 sure[2];
     u8 around;
-    u8 unused[5];
+    u8 unused;
+    u32 overhead; /* bytes that a record has beside its plaintext, 0 while that is not known */
 };
 
 struct tls_prefix {
@@ -218,6 +224,19 @@ static inline struct tls_call *library_call(u64 thread, u64 goroutine, u8 kinds)
     return inside && inside->object ? inside : 0;
 }
 
+/* Has a call's last byte been handed to the socket, with the socket call that ends now? */
+static inline int is_written(struct tls_key *key, struct tls_call *inside, struct conn *conn)
+{
+    struct tls_object *object = tls_objects.lookup(key);
+    if (!object || object->connection != conn->id || inside->told)
+        return 0;
+    u32 beside = inside->written - inside->size;
+    if (object->overhead)
+        return beside == inside->writes * object->overhead;
+    /* The first one: of TLS 1.3 (RFC 8446 section 5.2), and of 1.2 with AES-GCM (RFC 5288) and ChaCha20 (RFC 7905). */
+    return inside->writes == 1 && (beside == 22 || beside == 29 || beside == 21);
+}
+
 /* A socket call moved bytes, of a process that has called a TLS library: which object is its connection's? */
 int leave_tls(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -234,6 +253,12 @@ int leave_tls(struct bpf_raw_tracepoint_args *ctx)
             struct tls_key key = {thread >> 32, inside->object};
             inside->nested |= 1 << (call->direction & 1);
             place(&key, sk, conn, 0);
+            if (inside->whole && call->direction == EGRESS) {
+                inside->writes++;
+                inside->written += result_of(ctx, call);
+                if (is_written(&key, inside, conn))
+                    stages.call(ctx, STAGE_TLS_WRITTEN);
+            }
         } else if (kinds & TLS_MEMORY && call->direction == EGRESS && !call->unread) {
             struct tls_prefix prefix = {.tgid = thread >> 32};
             u64 at = call->pointer;
