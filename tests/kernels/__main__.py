@@ -22,7 +22,7 @@ from kernels import debian
 from kernels.guest import MARK
 
 CHECKOUT = Path(__file__).parent.parent.parent
-PARTS = ("doctor", "curls", "load", "tests")
+PARTS = ("doctor", "curls", "tls", "load", "tests")
 TESTS = (
     *sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("bpf/tests/test_*_live.py")),
     "tests/live/test_nginx_witness.py",

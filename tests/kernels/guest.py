@@ -133,6 +133,30 @@ def curls() -> None:
         watch("curls", 8000, 2 * CURLS * REQUESTS, ask)
 
 
+def tls() -> None:
+    """The same over TLS, with nginx; openssl makes the certificate."""
+    made = ("-out", "/run/certificate.pem", "-keyout", "/run/key.pem")
+    command = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=x")
+    subprocess.run([*command, *made], check=True, capture_output=True)
+    conf = Path("/run/tls.conf")
+    conf.write_text(
+        "daemon off; worker_processes 2; pid /run/tls.pid; error_log /run/error.log; events {}"
+        "http { access_log off; server { listen 127.0.0.1:8002 ssl;"
+        " ssl_certificate /run/certificate.pem; ssl_certificate_key /run/key.pem;"
+        " location / { return 200 hello; } } }"
+    )
+
+    def ask() -> None:
+        url = f"https://127.0.0.1:8002/?[1-{REQUESTS}]"
+        command = ("curl", "-sfk", "--http1.1", "-o", "/dev/null", url)
+        clients = [subprocess.Popen(command) for _ in range(CURLS)]
+        if any(client.wait() for client in clients):
+            print("a request failed")
+
+    with running("nginx", "-c", str(conf)):
+        watch("tls", 8002, 2 * CURLS * REQUESTS, ask)
+
+
 def load() -> None:
     """nginx and h2load, as fast as the machine does it."""
     conf = Path("/run/nginx.conf")
@@ -198,7 +222,7 @@ def main(checkout: str) -> None:
             if part == "tests":
                 tests(words["rover.tests"].split(","))
             else:
-                {"doctor": doctor, "curls": curls, "load": load}[part]()
+                {"doctor": doctor, "curls": curls, "tls": tls, "load": load}[part]()
         except Exception as error:
             tell(part=part, passed=False, said=f"{type(error).__name__}: {error}")
 

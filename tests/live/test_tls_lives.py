@@ -71,7 +71,7 @@ def test_joined_late(server: str, client: str, place: Place, start_program: Star
     if server not in SERVERS:
         pytest.skip("no such server")
     begin(server, place, start_program)
-    command = (sys.executable, PEERS / "client.py", client, str(place.port), str(COUNT), "0.05")
+    command = (sys.executable, PEERS / "client.py", client, str(place.port), str(COUNT), "0.1")
     asking = start_program(*command)
     wait_until(lambda: connections_to(place.port), "a connection")
     agent = start_agent(*KERNEL_LOGS)

@@ -22,9 +22,9 @@ MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY 
 PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, LINK_CREATE = 5, 15, 17, 28
 
 PROG_TYPE_KPROBE, PROG_TYPE_RAW_TRACEPOINT = 2, 17
-TRACE_UPROBE_MULTI, TRACE_UPROBE_SESSION = 48, 57
-"""The attach types of programs that many places of a file share (Linux 6.6). One of the second runs when a
-function begins and when it ends (Linux 6.13)."""
+PERF_EVENT, TRACE_UPROBE_MULTI, TRACE_UPROBE_SESSION = 41, 48, 57
+"""Attach types: of a link to one event; of programs that many places of a file share (Linux 6.6); of one that
+runs when a function begins and when it ends (Linux 6.13)."""
 UPROBE_MULTI_RETURN = 1
 """Flag of such a link: the places are functions, and the program runs when they have returned."""
 NOEXIST, EXIST = 1, 2
@@ -38,6 +38,8 @@ prog_ifindex, expected_attach_type"""
 MULTI = struct.Struct("=IIIIQQQQIII4x")
 """prog_fd, target_fd, attach_type, flags; then of uprobe_multi: path, offsets, ref_ctr_offsets, cookies, cnt,
 flags, pid"""
+EVENT = struct.Struct("=IIIIQ")
+"""prog_fd, target_fd, attach_type, flags; then of perf_event: bpf_cookie"""
 OPEN = struct.Struct("=QI4x")
 """name, prog_fd"""
 INFO = struct.Struct("=IIQ")
@@ -197,6 +199,13 @@ def link_uprobes(
         UPROBE_MULTI_RETURN if on_return else 0,
         0,
     )
+    return _call(LINK_CREATE, attributes, len(attributes))
+
+
+def link_event(program: int, event: int, cookie: int) -> int:
+    """Attaches a program to a perf event until the returned descriptor and all copies of it are closed (Linux
+    5.15). Raises OSError."""
+    attributes = EVENT.pack(program, event, PERF_EVENT, 0, cookie)
     return _call(LINK_CREATE, attributes, len(attributes))
 
 

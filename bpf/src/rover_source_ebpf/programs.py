@@ -29,6 +29,8 @@ INCLUDES = ("wire.h", "kernel.h", "recognise.h")
 INGREDIENTS = (".py", ".c", ".h")
 """Files of this package that the programs are made of, or by."""
 
+TLS_STAGES = ("leave_tls", "leave_tls_written")
+"""The last ones: they are there where TLS is read."""
 STAGES = (
     "on_sys_exit",
     "leave_vector",
@@ -39,8 +41,7 @@ STAGES = (
     "leave_shutdown",
     "leave_unseen",
     "leave_proxied",
-    "leave_tls",
-    "leave_tls_written",
+    *TLS_STAGES,
 )
 """Programs that go on where another ends, by their number in c/syscalls.c."""
 SOCKET_STAGES = (
@@ -53,8 +54,7 @@ SOCKET_STAGES = (
     "leave_shutdown",
     "",
     "leave_proxied",
-    "leave_tls",
-    "leave_tls_written",
+    *TLS_STAGES,
 )
 """The same, where the sockets' own tracepoints are used; empty: nothing comes there."""
 

@@ -26,7 +26,7 @@ from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program, RefusedErr
 from rover_source_ebpf.misses import Misses, has_copies
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
-from rover_source_ebpf.programs import SOCKET_STAGES, STAGES
+from rover_source_ebpf.programs import SOCKET_STAGES, STAGES, TLS_STAGES
 from rover_source_ebpf.record import ROLES, RecordDecoder
 from rover_source_ebpf.record import host as address_text
 from rover_source_ebpf.ring_reader import RingReader
@@ -181,7 +181,7 @@ class EbpfSource:
         self._fill_maps(program)
         program.load()
         stages = SOCKET_STAGES if self._sockets else STAGES
-        program.continue_with(stages if self._tls else stages[:-1])  # the last is of TLS
+        program.continue_with(stages if self._tls else stages[: -len(TLS_STAGES)])
         if not self._divided:
             self._reader = self.reader(0, self._decoder)
         for name in image.tracepoints:

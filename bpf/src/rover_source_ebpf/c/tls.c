@@ -26,6 +26,12 @@ static inline void expect(u64 thread, struct tls_call *inside, struct tls_probe 
     tls_prefixes.update(&prefix, &written);
 }
 
+/* Linux 6.13 and later give programs like these a stack for each processor, if they need more than 64 bytes of it
+ * (kernel/bpf/verifier.c, bpf_enable_priv_stack). Nothing keeps a program of uprobes from being preempted by itself there,
+ * which then writes over its stack: the kernel has crashed of it. Programs with a tail call have the thread's own stack.
+ * So there is one, into a table that stays empty. */
+BPF_TABLE("prog", u32, u32, nowhere, 1);
+
 /* A function begins. 1: its end is of interest. */
 static inline int begun(struct pt_regs *ctx)
 {
@@ -35,7 +41,11 @@ static inline int begun(struct pt_regs *ctx)
     if (!verdict)
         return 0;
     struct tls_probe *probe = tls_probes.lookup(&number);
-    if (!probe || is_compat())
+    if (!probe) {
+        nowhere.call(ctx, 0);
+        return 0;
+    }
+    if (is_compat())
         return 0;
     u64 arguments[8] = {};
     struct caller caller = {.thread = thread};
@@ -223,8 +233,10 @@ static inline int ended(struct pt_regs *ctx)
     u64 thread = bpf_get_current_pid_tgid();
     u32 tgid = thread >> 32, number = attach_cookie(ctx);
     struct tls_probe *probe = tls_probes.lookup(&number);
-    if (!probe)
+    if (!probe) {
+        nowhere.call(ctx, 0);
         return 0;
+    }
     struct caller caller = {.thread = thread};
     if (probe->goroutines) {
         caller.thread = tgid;
