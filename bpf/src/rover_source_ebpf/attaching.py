@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import BinaryIO
 
 from rover.contracts.tls_library import TlsLibrarySpec, TlsProbes
 from rover_source_ebpf import tls
 from rover_source_ebpf.loader import Program
+from rover_source_ebpf.reach import CALM, MANY, MAX_PROCESSES, Reach
 from rover_source_ebpf.ring import RingMap
 from rover_source_ebpf.tls_files import Discovery, FileKey, Finding, mappings, processes
 
@@ -38,17 +40,26 @@ class Attaching:
     """The probes of one source."""
 
     def __init__(
-        self, program: Program, libraries: Sequence[TlsLibrarySpec], watched: Callable[[int], bool] | None
+        self,
+        program: Program,
+        libraries: Sequence[TlsLibrarySpec],
+        watched: Callable[[int], bool] | None,
+        calls_of_others: Callable[[], int] | None = None,
     ) -> None:
-        """`watched`: whether a process is, by its number; None where all are."""
+        """`watched`: whether a process is, by its number; None where all are. `calls_of_others`: how often a
+        process that is not has hit a probe; None where it is not seen what processes map, so that the probes
+        have to be wherever they might be hit."""
         self._program = program
         self._probes = tls.Probes(program)
         self._ring = program.descriptor("tls_mapped")
         self._discovery = Discovery(libraries)
         self._watched = watched
-        self._links: dict[FileKey, list[int]] = {}
+        self._links: dict[FileKey, Reach] = {}
         self._installed: set[FileKey] = set()
         self._looked = time.monotonic()
+        self._calls_of_others = calls_of_others if watched is not None else None
+        self._calls = (time.monotonic(), 0)
+        self._begun = time.monotonic()
         self._later: dict[int, float] = {}
         # Without a lock: a process that is forked meanwhile would have it locked for ever.
         self._ended = False
@@ -64,8 +75,8 @@ class Attaching:
     def end(self) -> None:
         """Takes all probes away."""
         self._ended = True
-        for links in list(self._links.values()):
-            tls.detach(links)
+        for reach in list(self._links.values()):
+            reach.close()
 
     def _run(self) -> None:
         try:
@@ -92,14 +103,22 @@ class Attaching:
                 self._look_again()
                 self._release()
                 if not ready:
+                    self._narrow()
                     continue
                 told: dict[int, set[FileKey]] = {}
+                begun: set[int] = set()
                 for offset, _ in ring.ring.take(BATCH):
                     inode, device, pid = tls.MAPPED.unpack_from(ring.ring.memory, offset)
+                    if not inode and device == tls.BEGUN:
+                        begun.add(pid)
+                        continue
                     keys = told.setdefault(pid, set())
                     if inode:
                         keys.add(FileKey(device, inode))
                 ring.ring.release()
+                if begun or any(self._links.keys() & keys for keys in told.values()):
+                    self._begun = time.monotonic()
+                    self._widen(begun)
                 for pid, keys in told.items():
                     self._look_at(pid, keys)
         finally:
@@ -136,14 +155,13 @@ class Attaching:
 
     def _attach(self, finding: Finding, probes: TlsProbes, file: BinaryIO) -> None:
         try:
-            # The file that was looked into, whatever its path leads to by now.
-            links = self._probes.attach(f"/proc/self/fd/{file.fileno()}", probes)
+            reach = Reach(self._probes, file, probes)
         except (OSError, tls.ManyProbesError) as error:
             logger.warning("%s: its plaintext cannot be read: %s", finding.path, error)
             return
-        self._links[finding.key] = links
+        self._links[finding.key] = reach
         if self._ended:
-            tls.detach(links)
+            reach.close()
         logger.debug("%s: %s, %d probes", finding.path, probes.library, len(probes.probes))
 
     def _release(self) -> None:
@@ -156,12 +174,63 @@ class Attaching:
         self._looked = now
         used = {each.key for pid in processes() for each in mappings(pid)}
         for key in lent - used:
-            tls.detach(self._links.pop(key))
+            self._links.pop(key).close()
             self._discovery.forget(key)
             self._tell_again(key)
         if lent - used:  # one may have been mapped meanwhile, and not been told of
             self._attach_all(self._discovery.running(self._watched))
 
+    def _narrow(self) -> None:
+        """Takes the probes out of processes that are not selected, where they pay for them often."""
+        now = time.monotonic()
+        before, earlier = self._calls
+        if self._calls_of_others is None or now - max(before, self._begun) < CALM:
+            return
+        calls = self._calls_of_others()
+        self._calls = (now, calls)
+        if calls - earlier < MANY * (now - before):
+            return
+        for key in self._links:  # of a process that maps one from now on
+            self._tell_again(key)
+        users = self._users()
+        for key, reach in self._links.items():
+            pids = users.get(key, set())
+            if len(pids) <= MAX_PROCESSES:
+                with reported():
+                    reach.narrow(pids)
+                if self._ended:
+                    reach.close()
+
+    def _users(self) -> dict[FileKey, set[int]]:
+        """The selected processes that run code from files with probes."""
+        users: dict[FileKey, set[int]] = {}
+        for pid in processes():
+            if self._watched is None or self._watched(pid):
+                for each in mappings(pid):
+                    if each.key in self._links:
+                        users.setdefault(each.key, set()).add(pid)
+        return users
+
+    def _widen(self, begun: Collection[int]) -> None:
+        """Selected processes have begun, or have a file that they had not before: whole files have probes
+        again."""
+        for reach in self._links.values():
+            with reported():
+                reach.widen()
+            for pid in begun:
+                reach.forget(pid)
+            if self._ended:
+                reach.close()
+
     def _tell_again(self, key: FileKey) -> None:
         """The kernel tells of a file once, unless it is asked to forget it."""
         self._program.remove("tls_files", tls.FILE.pack(key.inode, key.device))
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Probes that cannot be moved stay where they are."""
+    try:
+        yield
+    except (OSError, tls.ManyProbesError) as error:
+        logger.debug("probes stay where they are: %s", error)

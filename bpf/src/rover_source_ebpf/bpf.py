@@ -178,10 +178,12 @@ def link_uprobes(
     *,
     on_return: bool = False,
     attach: int = TRACE_UPROBE_MULTI,
+    pid: int = 0,
 ) -> int:
     """Attaches a program to places of a file, each (offset, cookie), until the returned descriptor and all
-    copies of it are closed. `attach`: the type that the program was loaded with. Raises OSError: EINVAL also
-    where the kernel has no such links, ENOENT for the file."""
+    copies of it are closed. `attach`: the type that the program was loaded with. `pid`: the only process that
+    has it there; 0 for all. Raises OSError: EINVAL also where the kernel has no such links, ENOENT for the
+    file, ESRCH for the process."""
     offsets, cookies = (ctypes.c_uint64 * len(places))(), (ctypes.c_uint64 * len(places))()
     for number, (offset, cookie) in enumerate(places):
         offsets[number], cookies[number] = offset, cookie
@@ -197,7 +199,7 @@ def link_uprobes(
         ctypes.addressof(cookies),
         len(places),
         UPROBE_MULTI_RETURN if on_return else 0,
-        0,
+        pid,
     )
     return _call(LINK_CREATE, attributes, len(attributes))
 

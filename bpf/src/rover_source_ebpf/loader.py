@@ -109,11 +109,13 @@ class Program:
         self._attached[name] = program
 
     def attach_to_file(
-        self, name: str, path: str, places: Sequence[tuple[int, int]], *, on_return: bool
+        self, name: str, path: str, places: Sequence[tuple[int, int]], *, on_return: bool, pid: int = 0
     ) -> int:
         """A program of UPROBES to places of a file, each (offset, cookie), until the returned descriptor is
-        closed. Raises OSError."""
-        return bpf.link_uprobes(self._programs[name], path, places, on_return=on_return, attach=UPROBES[name])
+        closed; in one process only where `pid` is not 0. Raises OSError."""
+        return bpf.link_uprobes(
+            self._programs[name], path, places, on_return=on_return, attach=UPROBES[name], pid=pid
+        )
 
     def has(self, name: str) -> bool:
         """Whether a program is loaded."""

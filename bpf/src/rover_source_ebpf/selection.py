@@ -64,12 +64,17 @@ def cgroup_id(path: str, mounts: Path = Path("/proc/mounts")) -> int:
     raise UsageError(f"--cgroup {path}: no cgroup v2 directory (they are below {root})")
 
 
+def of_processes(selection: Selection) -> bool:
+    """Whether processes are selected, and not only ports."""
+    return bool(selection.pids or selection.comms or selection.cgroups)
+
+
 def watches(
     selection: Selection, proc: Path = Path("/proc"), mounts: Path = Path("/proc/mounts")
 ) -> Callable[[int], bool] | None:
     """Whether a process is selected now, as far as processes are: None where all are. The programs in the
     kernel decide what is recorded; this is for what comes before."""
-    if not (selection.pids or selection.comms or selection.cgroups):
+    if not of_processes(selection):
         return None
     cgroups = {cgroup_id(path, mounts) for path in selection.cgroups}
     root = cgroup_root(mounts.read_text().splitlines()) if cgroups else None

@@ -146,7 +146,8 @@ class EbpfSource:
             self._adopt_calls(program)
         if self._tls:
             watched = selection.watches(self._selected)
-            self._attaching = Attaching(program, self._libraries, watched)
+            others = None if self._sockets else self._calls_of_others
+            self._attaching = Attaching(program, self._libraries, watched, others)
             self._attaching.begin()
         self.epoch = epoch()
 
@@ -205,8 +206,9 @@ class EbpfSource:
     def _tracepoints(self) -> list[str]:
         """Further ones that this selection needs."""
         selected = self._selected
+        of_processes = selection.of_processes(selected)
         return [
-            *(["sched_process_fork"] if selected.pids else []),
+            *(["sched_process_fork"] if selected.pids or (self._tls and of_processes) else []),
             *(["cgroup_attach_task"] if selected.cgroups else []),
         ]
 
@@ -364,6 +366,11 @@ class EbpfSource:
             key = COUNTERS.index(name).to_bytes(4, "little")
             values = program.get("counters", key, 8 * self._cpus) or b""
             self._totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
+
+    def _calls_of_others(self) -> int:
+        """Calls of TLS libraries that processes have made which are not selected, and which hit a probe."""
+        values = self._program and self._program.get(tls.OTHERS, bytes(4), 8 * self._cpus)
+        return sum(struct.unpack(f"={self._cpus}Q", values)) if values else 0
 
     @cached_property
     def _cpus(self) -> int:

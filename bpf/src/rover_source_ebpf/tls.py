@@ -25,7 +25,11 @@ MAX_FILES = 4096
 """Files that processes run code from, of which the kernel tells once each; it forgets the oldest first."""
 MAPPED = struct.Struct("=QII")
 """struct tls_mapped of c/mappings.c: inode, device (as the kernel numbers it), pid. Inode 0: of no certain
-file."""
+file; then BEGUN may stand for the device."""
+BEGUN = 1
+"""The process is watched from now on. Only where processes are selected."""
+OTHERS = "tls_others"
+"""The map with the number of times that a process which is not watched has hit a probe, by processor."""
 FILE = struct.Struct("=QI4x")
 """struct tls_file of c/mappings.c: inode, device."""
 MAPPED_BYTES = 65536
@@ -77,14 +81,16 @@ class Probes:
         self._program = program
         self._numbers: dict[bytes, int] = {}
 
-    def attach(self, path: str, found: TlsProbes) -> list[int]:
-        """All probes of a file; descriptors, which hold them until they are closed. Raises OSError,
-        ManyProbesError."""
+    def attach(self, path: str, found: TlsProbes, pid: int = 0) -> list[int]:
+        """All probes of a file, in every process that runs code from it, or only in one; descriptors, which
+        hold them until they are closed. Raises OSError, ManyProbesError."""
         at: dict[Moment, dict[int, int]] = {moment: {} for moment in Moment}
         for probe in found.probes:
             at[probe.moment][probe.offset] = self._number(packed(probe, found))
         both: dict[int, int] = {}
-        if self._program.has("tls_session"):
+        # A session spares others the second trap. In one process there are none, and it would not be told of
+        # the end of calls that began before it was there.
+        if not pid and self._program.has("tls_session"):
             both = dict(at[Moment.ENTRY].items() & at[Moment.RETURN].items())
         places = {
             ("tls_session", False): both.items(),
@@ -98,7 +104,7 @@ class Probes:
             if not each:
                 continue
             try:
-                link = self._program.attach_to_file(program, path, sorted(each), on_return=on_return)
+                link = self._program.attach_to_file(program, path, sorted(each), on_return=on_return, pid=pid)
                 links.append(link)
             except OSError:
                 detach(links)

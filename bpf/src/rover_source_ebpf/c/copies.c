@@ -47,7 +47,7 @@ COPY(1, task_rename, renamed(ctx))
 #if SELECT_CGROUPS
 COPY(1, cgroup_attach_task, moved(ctx))
 #endif
-#if SELECT_PIDS
+#if FOLLOW_FORKS
 COPY(1, sched_process_fork, forked(ctx))
 #endif
 #endif

@@ -60,6 +60,9 @@ static inline int executed(struct bpf_raw_tracepoint_args *ctx)
 #if TLS
     struct caller caller = {.thread = thread};
     tls_calls.delete(&caller);
+#if SELECT_PROCESSES
+    watched(tgid); /* it is told of at once, not at its first call */
+#endif
     tell_mapped(KERNEL(u64, ctx->args[2], OFF_BINPRM_FILE));
 #endif
     return 0;
@@ -126,20 +129,28 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
     return exited(ctx);
 }
 
-#if SELECT_PIDS
-/* A descendant stays one when its parents die before its first call. */
+#if FOLLOW_FORKS
+/* A descendant stays one when its parents die before its first call, and a child is mostly watched if its parent
+ * is. */
 static inline int forked(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 parent = KERNEL(u64, ctx->args[0], OFF_TASK_LEADER);
     u64 child = ctx->args[1];
+    u32 tgid = KERNEL(u32, parent, OFF_TASK_TGID);
+    if (KERNEL(u32, child, OFF_TASK_TGID) == tgid)
+        return 0; /* a thread */
+#if SELECT_PIDS
     u32 pid = pid_of(parent);
     u8 yes = 1;
-    if (KERNEL(u32, child, OFF_TASK_TGID) == KERNEL(u32, parent, OFF_TASK_TGID))
-        return 0; /* a thread */
-    if (!family.lookup(&pid))
-        return 0;
-    pid = pid_of(child);
-    family.update(&pid, &yes);
+    if (family.lookup(&pid)) {
+        pid = pid_of(child);
+        family.update(&pid, &yes);
+    }
+#endif
+#if TLS
+    if (watched(tgid)) /* the current process */
+        tell_begun(pid_of(child));
+#endif
     return 0;
 }
 

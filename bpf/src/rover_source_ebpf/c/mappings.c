@@ -8,13 +8,7 @@ struct tls_file {
     u32 device;
     u32 unused;
 };
-struct tls_mapped {
-    u64 inode;
-    u32 device;
-    u32 pid;
-};
 BPF_TABLE("lru_hash", struct tls_file, u8, tls_files, TLS_FILES);
-BPF_RINGBUF_OUTPUT(tls_mapped, TLS_MAPPED_PAGES);
 
 /* The current process runs code from a file: the agent is told once of each. */
 static inline void tell_mapped(u64 file)

@@ -18,8 +18,30 @@ BPF_TABLE("hash", u64, u8, cgroups, 256);
 #if SELECT_PORTS
 BPF_TABLE("array", u32, u64, ports, 1024); /* one bit each */
 #endif
+#define SELECT_PROCESSES (SELECT_PIDS || SELECT_COMMS || SELECT_CGROUPS)
+#define FOLLOW_FORKS (SELECT_PIDS || (TLS && SELECT_PROCESSES))
 #if REFUSE_TUPLES
 BPF_TABLE("hash", struct tuple, u8, refused, 16);
+#endif
+
+#if TLS
+/* What the agent is told for its probes in TLS libraries. */
+struct tls_mapped {
+    u64 inode;  /* of a file that a process begins to run code from, see mappings.c; 0: of no certain one */
+    u32 device; /* of that file; without a file, TLS_BEGUN or 0 */
+    u32 pid;
+};
+BPF_RINGBUF_OUTPUT(tls_mapped, TLS_MAPPED_PAGES);
+
+#define TLS_BEGUN 1 /* the process is watched from now on */
+
+static inline void tell_begun(u32 pid)
+{
+#if SELECT_PROCESSES /* else probes are in every process anyway */
+    struct tls_mapped begun = {.device = TLS_BEGUN, .pid = pid};
+    tls_mapped.ringbuf_output(&begun, sizeof(begun), 0);
+#endif
+}
 #endif
 
 static inline u32 pid_of(u64 task)
@@ -96,6 +118,10 @@ static inline struct verdict *watched(u32 tgid)
         fresh.watched = tgid != agent->tgid && is_watched(leader, fresh.pid);
         verdicts.update(&tgid, &fresh);
         verdict = verdicts.lookup(&tgid);
+#if TLS
+        if (fresh.watched)
+            tell_begun(fresh.pid);
+#endif
     }
     return verdict && verdict->watched ? verdict : 0;
 }

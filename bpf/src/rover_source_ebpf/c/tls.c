@@ -38,8 +38,15 @@ static inline int begun(struct pt_regs *ctx)
     u64 thread = bpf_get_current_pid_tgid();
     u32 tgid = thread >> 32, number = attach_cookie(ctx);
     struct verdict *verdict = watched(tgid);
-    if (!verdict)
+    if (!verdict) {
+#if SELECT_PROCESSES
+        u32 zero = 0;
+        u64 *calls_of_others = tls_others.lookup(&zero);
+        if (calls_of_others)
+            (*calls_of_others)++;
+#endif
         return 0;
+    }
     struct tls_probe *probe = tls_probes.lookup(&number);
     if (!probe) {
         nowhere.call(ctx, 0);

@@ -120,6 +120,7 @@ BPF_TABLE("lru_hash", struct caller, struct tls_call, tls_goroutines, MAX_THREAD
 BPF_TABLE("lru_hash", struct tls_key, struct tls_object, tls_objects, MAX_CONNECTIONS);
 BPF_TABLE("lru_hash", struct tls_prefix, struct tls_written, tls_prefixes, 4096);
 BPF_TABLE("array", u32, struct tls_scratch, tls_scratches, CPUS);
+BPF_TABLE("percpu_array", u32, u64, tls_others, 1); /* times that a process which is not watched hit a probe */
 
 #define REGISTER(ctx, name) (*(u64 *)((void *)(ctx) + OFF_REGISTER_##name))
 #define attach_cookie ((u64 (*)(void *))BPF_FUNC_get_attach_cookie)
