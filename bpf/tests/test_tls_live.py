@@ -20,8 +20,9 @@ from rover.contracts.source import Selection
 from rover.contracts.tls_library import BioLayout, Moment, TlsFunction, TlsLibrarySpec, TlsProbe, TlsProbes
 from rover.files.elf import opened
 from rover.values.records import Direction
-from rover_source_ebpf import bpf, tls
+from rover_source_ebpf import bpf, perf_uprobes, tls
 from rover_source_ebpf.loader import RefusedError
+from rover_source_ebpf.programs import UPROBES
 
 pytestmark = pytest.mark.live
 
@@ -100,7 +101,9 @@ def spec() -> TlsLibrarySpec:
     return TlsLibrarySpec(name="test", find=lambda file, needed: None)
 
 
-@pytest.fixture(scope="module", params=["calls", "sockets", "calls, before Linux 6.13"])
+@pytest.fixture(
+    scope="module", params=["calls", "sockets", "calls, before Linux 6.13", "calls, before Linux 6.6"]
+)
 def watch(
     new_watch: Start, request: pytest.FixtureRequest, library: Path, spec: TlsLibrarySpec
 ) -> Iterator[Any]:
@@ -112,6 +115,10 @@ def watch(
     with pytest.MonkeyPatch.context() as patch:
         if older:
             patch.setattr(tls, "has_sessions", lambda: False)
+        if older.endswith("6.6"):
+            if not perf_uprobes.are_there():
+                pytest.skip("this kernel has no uprobes one by one")
+            patch.setattr(tls, "are_one_by_one", lambda: True)
         started = new_watch(Selection(comms=("tls-test",)), libraries=[spec], tracepoints=way)
     assert started.source._program.has("tls_session") == (tls.has_sessions() and not older)
     links = tls.Probes(started.source._program).attach(str(library), find(library))
@@ -120,6 +127,8 @@ def watch(
     started.source.close()
 
 
+TAIL_CALL = 12
+"""enum bpf_func_id"""
 Peer = Callable[[socket.socket], None]
 
 
@@ -476,6 +485,22 @@ lib.tls_free(t); s.close()
     assert [data for _, data in seen.plaintext] == [b"first", b"second"]
     child.say("")
     assert child.end() == 0
+
+
+def test_programs_have_the_stack_of_their_thread(watch: Any) -> None:
+    """By a tail call, which takes Linux 6.13 and later from giving them one that they share."""
+    image = watch.source._program._image
+    called = {
+        function.name: {
+            int.from_bytes(function.instructions[at + 4 : at + 8], "little")
+            for at in range(0, len(function.instructions), 8)
+            if function.instructions[at] == 0x85 and function.instructions[at + 1] >> 4 == 0
+        }
+        for function in image.functions
+        if function.name in UPROBES
+    }
+    assert called
+    assert all(TAIL_CALL in helpers for helpers in called.values()), called
 
 
 def test_letting_go_takes_milliseconds(watch: Any, library: Path) -> None:

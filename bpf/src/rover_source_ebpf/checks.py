@@ -137,5 +137,5 @@ def check_tls(libraries: Sequence[TlsLibrarySpec], pid: int | None) -> Sequence[
     unsupported = tls.why_unsupported()
     if not unsupported or host.missing_capabilities(host.effective_capabilities()):
         return found
-    fix = "use Linux 6.6 or later; without, rover runs, and reads clear text only"
+    fix = "use Linux 6.6 or later, or one with CONFIG_UPROBE_EVENTS; without, rover reads clear text only"
     return [Check(tls_report.SUBJECT, False, unsupported, fix, required=False), *found]

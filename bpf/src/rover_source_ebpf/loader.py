@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from rover.errors import RoverError
-from rover_source_ebpf import bpf
+from rover_source_ebpf import bpf, perf_uprobes
 from rover_source_ebpf.image import Function, Image
 from rover_source_ebpf.programs import UPROBES
 from rover_source_ebpf.verdict import last_lines, useful_line
@@ -34,9 +34,11 @@ class RefusedError(RoverError):
 class Program:
     """The loaded programs. Maps are addressed by name, keys and values are their bytes."""
 
-    def __init__(self, image: Image) -> None:
-        """Makes the maps. Raises RoverError."""
+    def __init__(self, image: Image, *, one_by_one: bool = False) -> None:
+        """Makes the maps. `one_by_one`: this kernel has no links of many places of a file. Raises
+        RoverError."""
         self._image = image
+        self._one_by_one = one_by_one
         self._maps: dict[str, int] = {}
         self._programs: dict[str, int] = {}
         self._attached: dict[str, int] = {}
@@ -62,7 +64,7 @@ class Program:
             try:
                 code = function.linked(descriptors)
                 attach = UPROBES.get(function.name)
-                kind = () if attach is None else (bpf.PROG_TYPE_KPROBE, attach)
+                kind = () if attach is None else (bpf.PROG_TYPE_KPROBE, 0 if self._one_by_one else attach)
                 self._programs[function.name] = bpf.load(function.name, code, *kind)
             except OSError as error:
                 refusals.append((function.name, error))
@@ -112,7 +114,9 @@ class Program:
         self, name: str, path: str, places: Sequence[tuple[int, int]], *, on_return: bool, pid: int = 0
     ) -> int:
         """A program of UPROBES to places of a file, each (offset, cookie), until the returned descriptor is
-        closed; in one process only where `pid` is not 0. Raises OSError."""
+        closed; in one process only where `pid` is not 0, which one by one is not done. Raises OSError."""
+        if self._one_by_one:
+            return perf_uprobes.attach(self._programs[name], path, places, on_return=on_return)
         return bpf.link_uprobes(
             self._programs[name], path, places, on_return=on_return, attach=UPROBES[name], pid=pid
         )

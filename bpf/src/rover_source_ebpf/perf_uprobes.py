@@ -1,12 +1,13 @@
 """Uprobes one by one, by perf_event_open(2): for Linux 5.15 to 6.5, which have no links of many places.
 
-To take one away, the kernel waits for all that may still run it, a tenth of a second each. A process of its own
-holds them, so that only that waits: the agent lets go by closing the pipe that it reads.
+To take one away, the kernel waits for all that may still run it, a tenth of a second each. A process of its
+own holds them, so that only that waits: the agent lets go by closing the pipe that it reads.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 import subprocess
@@ -24,8 +25,9 @@ ON_RETURN = 1
 """Of config: /sys/bus/event_source/devices/uprobe/format/retprobe."""
 KIND = Path("/sys/bus/event_source/devices/uprobe/type")
 CLOSE_ON_EXEC = 8
-HOLDER = "cat"
-"""What holds the probes: it reads until the other end of its pipe is closed, and then ends."""
+HOLDER = ("setsid", "--fork", "cat")
+"""What holds the probes: it reads until the other end of its pipe is closed, and then ends. Nobody has to
+wait for it, and Ctrl-C is not for it."""
 
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
@@ -76,17 +78,17 @@ def _hold(links: Sequence[int]) -> int:
     """Gives copies of the descriptors to a process that keeps them until what is returned is closed."""
     theirs, ours = os.pipe()
     try:
-        subprocess.Popen(
-            [HOLDER],
+        subprocess.run(  # noqa: S603  a name of ours
+            HOLDER,
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=links,
-            start_new_session=True,  # Ctrl-C is for the agent
+            check=True,
         )
-    except OSError:
+    except (OSError, subprocess.CalledProcessError) as error:
         os.close(ours)
-        raise
+        raise OSError(errno.ECHILD, f"no process can hold the probes: {error}") from None
     finally:
         os.close(theirs)
     return ours

@@ -99,6 +99,7 @@ class EbpfSource:
         self._wanted = Wanted()
         self._libraries: Sequence[TlsLibrarySpec] = ()
         self._tls = False
+        self._one_by_one = False
         self._attaching: Attaching | None = None
         self._program: Program | None = None
         self._rings = 1
@@ -146,7 +147,7 @@ class EbpfSource:
             self._adopt_calls(program)
         if self._tls:
             watched = selection.watches(self._selected)
-            others = None if self._sockets else self._calls_of_others
+            others = None if self._sockets or self._one_by_one else self._calls_of_others
             self._attaching = Attaching(program, self._libraries, watched, others)
             self._attaching.begin()
         self.epoch = epoch()
@@ -178,7 +179,7 @@ class EbpfSource:
 
     def _loaded(self) -> Program:
         image = programs.image(self._macros(), self._tracepoints(), Cache.of_this_user())
-        self._program = program = Program(image)
+        self._program = program = Program(image, one_by_one=self._one_by_one)
         self._fill_maps(program)
         program.load()
         stages = SOCKET_STAGES if self._sockets else STAGES
@@ -193,6 +194,7 @@ class EbpfSource:
         """Whether it is wanted, and this kernel lets it be read; says so where not."""
         if not self._libraries or not self._settings["tls"]:
             return False
+        self._one_by_one = tls.are_one_by_one()
         if why := tls.why_unsupported():
             logger.warning("TLS is not read: %s", why)
         return not why

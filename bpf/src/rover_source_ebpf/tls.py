@@ -12,7 +12,7 @@ import os
 import struct
 
 from rover.contracts.tls_library import Convention, Moment, TlsProbe, TlsProbes
-from rover_source_ebpf import bpf
+from rover_source_ebpf import bpf, perf_uprobes
 from rover_source_ebpf.loader import Program
 
 PROBE = struct.Struct("=8B5H6x")
@@ -36,7 +36,7 @@ MAPPED_BYTES = 65536
 """Of the ring for these."""
 NOTHING = bytes.fromhex("b700000000000000 9500000000000000")
 """A program: it returns 0."""
-UNSUPPORTED = "this kernel has no uprobe_multi links (Linux 6.6)"
+UNSUPPORTED = "this kernel has no uprobes: CONFIG_UPROBE_EVENTS is not set, or /sys is not mounted"
 
 
 class ManyProbesError(Exception):
@@ -45,13 +45,22 @@ class ManyProbesError(Exception):
 
 def why_unsupported() -> str:
     """Why this kernel cannot have the probes; empty when it can."""
+    if are_one_by_one():
+        return "" if perf_uprobes.are_there() else UNSUPPORTED
     try:
         attach_nothing(bpf.TRACE_UPROBE_MULTI)
     except OSError as error:
-        if error.errno == errno.EINVAL:
-            return UNSUPPORTED
         return f"this kernel takes no uprobe programs: {error.strerror}"
     return ""
+
+
+def are_one_by_one() -> bool:
+    """Whether this kernel has no links of many places of a file: older than Linux 6.6."""
+    try:
+        attach_nothing(bpf.TRACE_UPROBE_MULTI)
+    except OSError as error:
+        return error.errno == errno.EINVAL
+    return False
 
 
 def has_sessions() -> bool:

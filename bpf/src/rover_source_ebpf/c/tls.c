@@ -29,11 +29,12 @@ static inline void expect(u64 thread, struct tls_call *inside, struct tls_probe 
 /* Linux 6.13 and later give programs like these a stack for each processor, if they need more than 64 bytes of it
  * (kernel/bpf/verifier.c, bpf_enable_priv_stack). Nothing keeps a program of uprobes from being preempted by itself there,
  * which then writes over its stack: the kernel has crashed of it. Programs with a tail call have the thread's own stack.
- * So there is one, into a table that stays empty. */
+ * So there is one, into a table that stays empty; programs that are attached in different ways may not share it. */
 BPF_TABLE("prog", u32, u32, nowhere, 1);
+BPF_TABLE("prog", u32, u32, nowhere_of_sessions, 1);
 
 /* A function begins. 1: its end is of interest. */
-static inline int begun(struct pt_regs *ctx)
+static inline int begun(struct pt_regs *ctx, int session)
 {
     u64 thread = bpf_get_current_pid_tgid();
     u32 tgid = thread >> 32, number = attach_cookie(ctx);
@@ -49,7 +50,10 @@ static inline int begun(struct pt_regs *ctx)
     }
     struct tls_probe *probe = tls_probes.lookup(&number);
     if (!probe) {
-        nowhere.call(ctx, 0);
+        if (session)
+            nowhere_of_sessions.call(ctx, 0);
+        else
+            nowhere.call(ctx, 0);
         return 0;
     }
     if (is_compat())
@@ -121,7 +125,7 @@ static inline int begun(struct pt_regs *ctx)
 
 int tls_enter(struct pt_regs *ctx)
 {
-    begun(ctx);
+    begun(ctx, 0);
     return 0;
 }
 
@@ -235,13 +239,16 @@ static inline void measure(struct tls_object *object, struct conn *conn, u8 dire
     object->sure[direction] = moved ? OFFSET_SURE : OFFSET_LIKELY;
 }
 
-static inline int ended(struct pt_regs *ctx)
+static inline int ended(struct pt_regs *ctx, int session)
 {
     u64 thread = bpf_get_current_pid_tgid();
     u32 tgid = thread >> 32, number = attach_cookie(ctx);
     struct tls_probe *probe = tls_probes.lookup(&number);
     if (!probe) {
-        nowhere.call(ctx, 0);
+        if (session)
+            nowhere_of_sessions.call(ctx, 0);
+        else
+            nowhere.call(ctx, 0);
         return 0;
     }
     struct caller caller = {.thread = thread};
@@ -315,7 +322,7 @@ static inline int ended(struct pt_regs *ctx)
 
 int tls_return(struct pt_regs *ctx)
 {
-    return ended(ctx);
+    return ended(ctx, 0);
 }
 
 /* A write is complete with the socket call that ends now. It is told of here: when the peer has answered, another
@@ -350,8 +357,8 @@ int leave_tls_written(struct bpf_raw_tracepoint_args *ctx)
 int tls_session(struct pt_regs *ctx)
 {
     if (session_is_return(ctx))
-        return ended(ctx);
-    return !begun(ctx);
+        return ended(ctx, 1);
+    return !begun(ctx, 1);
 }
 #endif
 #endif
