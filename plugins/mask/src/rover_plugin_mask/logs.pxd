@@ -2,21 +2,28 @@
 
 cimport cython
 
-from rover.values.access_log cimport AccessLog
+from rover.values.access_log cimport AccessLog, new_log
 from rover.values.attributes cimport Attributes, Shape, attributes_of
+from rover_plugin_mask.names cimport Names
+from rover_plugin_mask.texts cimport Texts
+
+cdef int NOTHING, TARGET, PATH, QUERY, TEXT, WHOLE
 
 
 cdef class Masking:
-    cdef object _names
-    cdef object _texts
+    cdef Names _names
+    cdef Texts _texts
     cdef object _attributes
-    cdef dict _masks
+    cdef dict _kinds
     cdef dict _places
 
     cpdef masked(self, AccessLog log)
-    @cython.locals(shape=Shape, cells=tuple, places=tuple, place=tuple, changed=list, at=Py_ssize_t)
+    @cython.locals(shape=Shape, cells=tuple, places=tuple, place=tuple, made=list, at=Py_ssize_t, kind=int)
     cdef _of_cells(self, AccessLog log, Attributes attributes)
-    cpdef _mask_of(self, str name)
+    cdef _value(self, int kind, value)
+    cdef str _text(self, int kind, str text)
+    cpdef int _kind(self, str name) except -1
+    cdef int _judge(self, str name) except -1
 
 
-cpdef _apply(mask, value)
+cdef AccessLog changed(AccessLog log, attributes)

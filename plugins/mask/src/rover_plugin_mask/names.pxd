@@ -6,5 +6,5 @@ cdef class Names:
     cdef object _shown
     cdef dict _known
 
-    cpdef bint is_secret(self, str name)
-    cpdef bint _judge(self, str sent)
+    cpdef bint is_secret(self, str name) except -1
+    cpdef bint _judge(self, str sent) except -1

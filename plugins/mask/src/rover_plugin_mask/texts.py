@@ -6,11 +6,16 @@ and both once more within what is percent-encoded. Everything takes time as the 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from urllib.parse import unquote
 
+from rover_plugin_mask.clean import Clean
 from rover_plugin_mask.names import Names
 from rover_plugin_mask.paths import MASK, Paths
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_plugin_mask._clean import Clean  # type: ignore[no-redef]
 
 DEEPEST = 3
 """Targets within each other, each percent-encoded in the one before: a login that leads to a login."""
@@ -24,20 +29,20 @@ _QUOTED = re.compile(r"(?<![\w.%-])([\w.%-]++)[\"']?\s?:\s?[\"']?[^\s\"',}]")
 
 
 class Texts:
-    """Masks one text after the other. The target of a log comes before its path and its query: what was
-    found in it is not looked for again."""
+    """Masks one text after the other."""
 
-    __slots__ = ("_has_paths", "_names", "_path", "_path_masked", "_paths", "_query", "_query_masked")
+    __slots__ = ("_clean", "_has_paths", "_names", "_paths")
 
     def __init__(self, names: Names, paths: Paths) -> None:
+        self._clean = Clean(names)
         self._names = names
         self._paths = paths
         self._has_paths = bool(paths)
-        self._path = self._path_masked = ""
-        self._query = self._query_masked = ""
 
     def target(self, target: str) -> str:
         """A request's target, or a URL, without secrets."""
+        if not self._has_paths and self._clean.is_clean(target):
+            return target
         if "@" in target and "//" not in target and not target.startswith("/"):
             match = _BARE_USERINFO.match(target)
             if match is not None:
@@ -48,61 +53,29 @@ class Texts:
         """The same of any text that may hold a URL."""
         if "@" in text:
             text = _USERINFO.sub(_userinfo, text)
-        mark = text.find("?")
-        if mark < 0:
-            return self._head(text)
-        head, query = text[:mark], text[mark + 1 :]
-        head_masked, query_masked = self._head(head), self.query(query)
-        if head_masked is head and query_masked is query:
-            return text
-        return f"{head_masked}?{query_masked}"
+        head, mark, query = text.partition("?")
+        return self._head(head) + mark + self.query(query)
 
     def query(self, query: str) -> str:
         """The same of what follows a question mark."""
-        if query == self._query:
-            return query if self._query_masked is self._query else self._query_masked
-        masked = query
-        if "%" in query or not self._is_clean(query):
-            found = self._without_values(query, True, DEEPEST)
-            masked = query if found == query else found
-        self._query, self._query_masked = query, masked
-        return masked
+        return query if self._clean.is_clean(query) else self._without_values(query, True, DEEPEST)
 
     def path(self, path: str) -> str:
         """The same of a path, or of a route."""
-        if path == self._path:
-            return path if self._path_masked is self._path else self._path_masked
-        masked = self._paths.masked(path) if self._has_paths else path
-        if "=" in masked or "%" in masked:
-            found = self._without_values(masked, False, DEEPEST)
-            masked = path if found == path else found
-        self._path, self._path_masked = path, masked
-        return masked
+        if self._has_paths:
+            path = self._paths.masked(path)
+        return path if self._clean.is_clean(path) else self._without_values(path, False, DEEPEST)
 
     def _head(self, head: str) -> str:
         """What stands before a question mark: a path, and perhaps a scheme and an authority."""
         if head.startswith("/"):
             return self.path(head)
-        start = head.find("://")
-        start = head.find("/", start + 3) if start >= 0 else -1
-        if start < 0:
-            return self._without_values(head, False, DEEPEST) if "=" in head or "%" in head else head
-        path = head[start:]
-        masked = self.path(path)
-        return head if masked is path else head[:start] + masked
-
-    def _is_clean(self, query: str) -> bool:
-        """Whether nothing before an equals sign is a secret's name. What is, may be none: this is to be
-        fast, and tells `name=` from no value that has another of them."""
-        at = 0
-        while True:
-            equals = query.find("=", at)
-            if equals < 0:
-                return True
-            begin = query.rfind("&", at, equals)
-            if self._names.is_secret(query[(at if begin < 0 else begin + 1) : equals]):
-                return False
-            at = equals + 1
+        _, mark, rest = head.partition("://")
+        authority, slash, _ = rest.partition("/")
+        if not mark or not slash:
+            return self._without_values(head, False, DEEPEST)
+        start = len(head) - len(rest) + len(authority)
+        return head[:start] + self.path(head[start:])
 
     def _without_values(self, text: str, in_query: bool, depth: int) -> str:
         """Each value whose name is a secret's, or within which there is such a one, masked."""
