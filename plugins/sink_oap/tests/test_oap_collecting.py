@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rover import AccessLog, Address, Role, Syscall
+from rover.export.batch import Batch
 from rover_plugin_sink_oap import collector as collector_module
-from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.collector import Collector
 from rover_plugin_sink_oap.encode import Encoder
 from rover_plugin_sink_oap.messages import EBPFAccessLogMessage

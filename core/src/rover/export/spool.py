@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from rover import RoverError
-from rover_plugin_sink_oap.batch import HEADER_SIZE, MAX_FILE, Batch, CorruptBatch, counts, pack, unpack
+from rover.errors import RoverError
+from rover.export.batch import HEADER_SIZE, MAX_FILE, Batch, CorruptBatch, counts, pack, unpack
 
 BATCH, PARTIAL, CORRUPT = ".batch", ".partial", ".corrupt"
 LOCK = "lock"
@@ -32,8 +32,6 @@ MAX_ASIDE = 10
 # Ours never reach twenty digits: whatever is there, the next number fits.
 _NUMBER = re.compile(r"0[0-9]{19}")
 _WORKER = re.compile(r"worker-([0-9]{1,9})")
-
-logger = logging.getLogger("rover.oap")
 
 
 class Stored(NamedTuple):
@@ -67,9 +65,11 @@ def orphans(path: Path, worker: int, workers: int) -> list[Path]:
 class Spool:
     """A directory that belongs to one agent."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises RoverError: what cannot be done, and the fix."""
+    def __init__(self, path: Path, sink: str) -> None:
+        """`sink`: its name, for what is said. Raises RoverError: what cannot be done, and the fix."""
         self.path = path
+        self.sink = sink
+        self._logger = logging.getLogger(f"rover.{sink}")
         self.corrupt = 0
         """Files set aside by this agent."""
         try:
@@ -78,24 +78,28 @@ class Spool:
             self._lock = _open(path / LOCK, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise RoverError(
-                f"cannot use {path} for the spool: {error.strerror}; set sink.oap.spool_path, or "
-                "sink.oap.spool=false"
+                f"cannot use {path} for the spool: {error.strerror}; set sink.{sink}.spool_path, or "
+                f"sink.{sink}.spool=false"
             ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
             raise RoverError(
-                f"another rover uses the spool {path}; set sink.oap.spool_path to another directory, or "
-                "sink.oap.spool=false"
+                f"another rover uses the spool {path}; set sink.{sink}.spool_path to another directory, or "
+                f"sink.{sink}.spool=false"
             ) from None
+
+    def warn(self, line: str, *arguments: object) -> None:
+        """Says a line of the sink's."""
+        self._logger.warning(f"%s: {line}", self.sink, *arguments)
 
     def adopt(self, path: Path) -> int:
         """Moves the batches of another spool after its own; returns how many.
 
         Each is in one of the two at any time. Raises RoverError when somebody uses the other one.
         """
-        other = Spool(path)
+        other = Spool(path, self.sink)
         own = self.found()
         moved = 0
         try:
@@ -107,7 +111,7 @@ class Spool:
             with contextlib.suppress(OSError):
                 path.rmdir()
         except OSError as error:
-            logger.warning("oap: %s is not emptied: %s; the next start tries again", path, error.strerror)
+            self.warn("%s is not emptied: %s; the next start tries again", path, error.strerror)
         finally:
             self.corrupt += other.corrupt
             other.close()
@@ -181,9 +185,9 @@ class Spool:
         try:
             path.rename(aside)
         except OSError as error:
-            logger.warning("oap: %s is corrupt (%s), and stays: %s", path, why, error.strerror)
+            self.warn("%s is corrupt (%s), and stays: %s", path, why, error.strerror)
             return
-        logger.warning("oap: %s is corrupt (%s): set aside as %s; the rest goes on", path, why, aside.name)
+        self.warn("%s is corrupt (%s): set aside as %s; the rest goes on", path, why, aside.name)
         for old in sorted(self.path.glob("*" + CORRUPT))[:-MAX_ASIDE]:
             with contextlib.suppress(OSError):
                 old.unlink()

@@ -12,7 +12,8 @@ from h2.events import DataReceived, RequestReceived, StreamEnded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover_plugin_sink_oap.grpc_call import CODES, MAX_FRAME, ROUND, TAKEN_EARLY, ClientCall, Status
+from rover.export.call import TAKEN_EARLY, Status
+from rover.export.grpc_call import CODES, MAX_ANSWER, MAX_FRAME, ROUND, ClientCall
 
 
 class Server:
@@ -46,7 +47,12 @@ class Server:
 
 
 def call(messages: list[bytes] | None = None, **changes: object) -> ClientCall:
-    values: dict[str, object] = {"authority": "oap:11800", "secure": False, "timeout": 20.0, "metadata": ()}
+    values: dict[str, object] = {
+        "authority": "server:11800",
+        "secure": False,
+        "timeout": 20.0,
+        "metadata": (),
+    }
     return ClientCall("/x/collect", messages or [b"hello"], **(values | changes))  # type: ignore[arg-type]
 
 
@@ -79,7 +85,7 @@ def test_the_request_is_grpcs() -> None:
         ":method": "POST",
         ":scheme": "http",
         ":path": "/x/collect",
-        ":authority": "oap:11800",
+        ":authority": "server:11800",
         "te": "trailers",
         "content-type": "application/grpc",
         "user-agent": "rover",
@@ -333,3 +339,38 @@ def test_what_an_endless_half_frame_takes_is_bounded() -> None:
     for _ in range(1000):
         client.input(b"\0" * 15)
     assert len(client._received) <= MAX_FRAME + 9
+
+
+# -- what else there is to a call ----------------------------------------------------------------
+
+
+def test_messages_that_are_compressed_are_said_to_be() -> None:
+    client, server = call([b"packed"], encoding="gzip"), Server()
+    exchange(client, server)
+    assert server.headers["grpc-encoding"] == "gzip"
+    assert server.body == b"\1\0\0\0\6packed"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b"\0\0\0\0\3abc", b"abc"),
+        (b"\0\0\0\0\0", b""),
+        (b"\0\0\0\0\4abc", b""),  # cut off
+        (b"\1\0\0\0\3abc", b""),  # compressed, which nobody asked for
+        (b"\0\0\0", b""),
+        (struct.pack(">BI", 0, MAX_ANSWER) + bytes(MAX_ANSWER), b""),
+    ],
+)
+def test_the_answer_is_kept(sent: bytes, kept: bytes) -> None:
+    client, server = call(), Server()
+    exchange(client, server)
+    server.h2.send_headers(1, [(":status", "200")])
+    for start in range(0, len(sent), 1 << 14):
+        if server.h2.local_flow_control_window(1) < 1 << 14:
+            exchange(client, server)
+        server.h2.send_data(1, sent[start : start + (1 << 14)])
+    server.h2.send_headers(1, [("grpc-status", "0")], end_stream=True)
+    exchange(client, server)
+    assert client.status == Status("OK")
+    assert client.answer == kept

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover import RoverError
-from rover_plugin_sink_oap.backlog import Backlog
-from rover_plugin_sink_oap.batch import Batch, pack
-from rover_plugin_sink_oap.spool import MAX_ASIDE, Spool, orphans
+from rover.errors import RoverError
+from rover.export.backlog import Backlog
+from rover.export.batch import Batch, pack
+from rover.export.spool import MAX_ASIDE, Spool, orphans
 
 DAY = 86_400.0
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such a file")
@@ -66,7 +66,7 @@ def test_memory_is_bounded_without_a_spool_and_sheds_the_oldest() -> None:
 
 
 def test_what_memory_cannot_hold_goes_to_disk_and_order_stays(tmp_path: Path) -> None:
-    backlog = Backlog(5000, Spool(tmp_path), 1 << 20, DAY)
+    backlog = Backlog(5000, Spool(tmp_path, "x"), 1 << 20, DAY)
     for n in range(10):
         backlog.put(batch(n))
         assert backlog.memory <= 5000
@@ -76,7 +76,7 @@ def test_what_memory_cannot_hold_goes_to_disk_and_order_stays(tmp_path: Path) ->
 
 
 def test_while_the_server_is_away_everything_is_on_disk_at_once(tmp_path: Path) -> None:
-    backlog = Backlog(1 << 20, Spool(tmp_path), 1 << 20, DAY)
+    backlog = Backlog(1 << 20, Spool(tmp_path, "x"), 1 << 20, DAY)
     backlog.put(batch(0))
     assert files(tmp_path) == []
     backlog.away = True
@@ -86,7 +86,7 @@ def test_while_the_server_is_away_everything_is_on_disk_at_once(tmp_path: Path) 
 
 
 def test_the_spool_is_bounded_and_sheds_the_oldest(tmp_path: Path) -> None:
-    backlog = Backlog(0, Spool(tmp_path), 5000, DAY)
+    backlog = Backlog(0, Spool(tmp_path, "x"), 5000, DAY)
     for n in range(10):
         backlog.put(batch(n))
         assert backlog.disk <= 5000
@@ -97,24 +97,24 @@ def test_the_spool_is_bounded_and_sheds_the_oldest(tmp_path: Path) -> None:
 
 
 def test_old_batches_are_not_worth_sending(tmp_path: Path) -> None:
-    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    first = Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     for n in range(3):
         first.put(batch(n))
     first.close()
     for name in files(tmp_path)[:2]:
         os.utime(tmp_path / name, (time.time() - DAY - 60,) * 2)
-    backlog = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    backlog = Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     assert drain(backlog) == [2]
     assert backlog.shed == {"spool_age": 2}
     assert backlog.close() == 0  # they were another agent's: it had counted them as saved
 
 
 def test_the_next_agent_goes_on_where_this_one_ended(tmp_path: Path) -> None:
-    first = Backlog(1 << 20, Spool(tmp_path), 1 << 20, DAY)
+    first = Backlog(1 << 20, Spool(tmp_path, "x"), 1 << 20, DAY)
     for n in range(3):
         first.put(batch(n))
     assert first.close() == 0
-    second = Backlog(1 << 20, Spool(tmp_path), 1 << 20, DAY)
+    second = Backlog(1 << 20, Spool(tmp_path, "x"), 1 << 20, DAY)
     assert second.left_before == 3
     second.put(batch(3))
     assert drain(second) == [0, 1, 2, 3]
@@ -141,7 +141,7 @@ def test_the_batch_being_sent_is_never_shed(tmp_path: Path) -> None:
 
 def test_what_is_on_disk_is_the_oldest(tmp_path: Path) -> None:
     """So that an agent that is killed loses the newest; the batch being sent is the oldest of all."""
-    backlog = Backlog(3000, Spool(tmp_path), 1 << 20, DAY)
+    backlog = Backlog(3000, Spool(tmp_path, "x"), 1 << 20, DAY)
     backlog.put(batch(0))
     first = backlog.first()
     assert first is not None
@@ -192,16 +192,16 @@ def spoil_empty(path: Path) -> None:
 def test_a_corrupt_file_is_set_aside_and_named_and_the_rest_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: object
 ) -> None:
-    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    first = Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     for n in range(3):
         first.put(batch(n))
     first.close()
     middle = files(tmp_path)[1]
     assert callable(spoil)
     spoil(tmp_path / middle)
-    spool = Spool(tmp_path)
+    spool = Spool(tmp_path, "x")
     backlog = Backlog(0, spool, 1 << 20, DAY)
-    with caplog.at_level(logging.WARNING, "rover.oap"):
+    with caplog.at_level(logging.WARNING, "rover.x"):
         assert drain(backlog) == [0, 2]
     assert middle in caplog.text
     assert files(tmp_path, ".corrupt") == [middle.replace(".batch", ".corrupt")]
@@ -209,13 +209,13 @@ def test_a_corrupt_file_is_set_aside_and_named_and_the_rest_goes_on(
 
 
 def test_a_half_written_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    first = Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     first.put(batch(0))
     first.close()
     partial = tmp_path / f"{7:020d}.partial"
-    partial.write_bytes(b"roveroap half")
-    with caplog.at_level(logging.WARNING, "rover.oap"):
-        backlog = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    partial.write_bytes(b"roverbat half")
+    with caplog.at_level(logging.WARNING, "rover.x"):
+        backlog = Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     assert partial.name in caplog.text
     assert drain(backlog) == [0]
     assert not partial.exists()
@@ -226,7 +226,7 @@ def test_files_that_are_none_of_ours_stay(tmp_path: Path) -> None:
     (tmp_path / "1.batch").write_text("mine")
     last = f"{10**20 - 1}.batch"
     (tmp_path / last).write_bytes(pack(batch(0)))
-    backlog = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    backlog = Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     assert drain(backlog) == []
     assert {"notes.txt", "1.batch", last} <= {each.name for each in tmp_path.iterdir()}
     backlog.put(batch(1))
@@ -237,7 +237,7 @@ def test_files_that_are_none_of_ours_stay(tmp_path: Path) -> None:
 def test_files_set_aside_are_bounded(tmp_path: Path) -> None:
     for n in range(MAX_ASIDE + 5):
         (tmp_path / f"{n:020d}.partial").write_bytes(b"")
-    Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     assert len(files(tmp_path, ".corrupt")) == MAX_ASIDE
 
 
@@ -299,7 +299,7 @@ def test_what_is_no_file_of_ours_is_set_aside_and_keeps_nobody_waiting(
     tmp_path: Path, plant: Callable[[Path], None], when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "spool"
-    first = Backlog(0, Spool(path), 1 << 20, DAY)
+    first = Backlog(0, Spool(path, "x"), 1 << 20, DAY)
     for n in range(3):
         first.put(batch(n))
     first.close()
@@ -313,11 +313,11 @@ def test_what_is_no_file_of_ours_is_set_aside_and_keeps_nobody_waiting(
 
     if when == "before":
         replace()
-    spool = Spool(path)
+    spool = Spool(path, "x")
     backlog = Backlog(0, spool, 1 << 20, DAY)
     if when == "while":
         replace()
-    with caplog.at_level(logging.WARNING, "rover.oap"):
+    with caplog.at_level(logging.WARNING, "rover.x"):
         assert drain(backlog) == [0, 2]
     assert spool.corrupt == 1
     assert files(path, ".corrupt") == [middle.with_suffix(".corrupt").name]
@@ -332,7 +332,7 @@ def test_a_batch_is_never_written_into_what_somebody_put_there(
     tmp_path: Path, plant: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "spool"
-    backlog = Backlog(0, Spool(path), 1 << 20, DAY)
+    backlog = Backlog(0, Spool(path, "x"), 1 << 20, DAY)
     partial = path / f"{0:020d}.partial"
     plant(partial)
     contents = {each: each.read_bytes() for each in tmp_path.iterdir() if each.is_file()}
@@ -352,26 +352,26 @@ def test_a_lock_that_is_no_file_of_ours_is_an_error(tmp_path: Path, plant: Calla
     path.mkdir()
     plant(path / "lock")
     with pytest.raises(RoverError, match="spool_path"):
-        Spool(path)
+        Spool(path, "x")
 
 
 def test_a_workers_spool_that_is_a_link_is_not_adopted(tmp_path: Path) -> None:
     elsewhere, path = tmp_path / "elsewhere", tmp_path / "spool"
-    Spool(elsewhere).close()
+    Spool(elsewhere, "x").close()
     path.mkdir()
     (path / "worker-2").symlink_to(elsewhere)
     assert orphans(path, 0, 1) == []
-    Spool(path / "worker-3").close()
+    Spool(path / "worker-3", "x").close()
     assert orphans(path, 0, 1) == [path / "worker-3"]
 
 
 def test_a_file_without_end_is_set_aside(tmp_path: Path) -> None:
-    first = Backlog(0, Spool(tmp_path), 1 << 20, DAY)
+    first = Backlog(0, Spool(tmp_path, "x"), 1 << 20, DAY)
     first.put(batch(0))
     first.close()
     name = files(tmp_path)[0]
     os.truncate(tmp_path / name, 1 << 40)
-    spool = Spool(tmp_path)
+    spool = Spool(tmp_path, "x")
     tracemalloc.start()
     assert drain(Backlog(0, spool, 1 << 50, DAY)) == []
     _, peak = tracemalloc.get_traced_memory()
@@ -384,11 +384,11 @@ def test_a_disk_that_refuses_keeps_batches_in_memory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = tmp_path / "spool"
-    backlog = Backlog(5000, Spool(spool), 1 << 20, DAY)
+    backlog = Backlog(5000, Spool(spool, "x"), 1 << 20, DAY)
     (spool / "lock").unlink()
     spool.rmdir()
     backlog.away = True
-    with caplog.at_level(logging.WARNING, "rover.oap"):
+    with caplog.at_level(logging.WARNING, "rover.x"):
         for n in range(10):
             backlog.put(batch(n))
             assert backlog.memory <= 5000
@@ -398,17 +398,17 @@ def test_a_disk_that_refuses_keeps_batches_in_memory(
 
 
 def test_two_agents_do_not_share_a_spool(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+    spool = Spool(tmp_path, "x")
     with pytest.raises(RoverError, match="another rover"):
-        Spool(tmp_path)
+        Spool(tmp_path, "x")
     spool.close()
-    Spool(tmp_path).close()
+    Spool(tmp_path, "x").close()
 
 
 def test_a_spool_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RoverError, match=r"spool_path"):
-        Spool(tmp_path / "file" / "spool")
+        Spool(tmp_path / "file" / "spool", "x")
 
 
 @settings(max_examples=60, deadline=None)
@@ -426,7 +426,7 @@ def test_every_batch_is_sent_once_in_order_or_counted(
     lost = made = 0
 
     def new() -> Backlog:
-        return Backlog(3500, Spool(path) if with_spool else None, 6000, DAY)
+        return Backlog(3500, Spool(path, "x") if with_spool else None, 6000, DAY)
 
     backlog = new()
     shed = 0

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-MAGIC = b"roveroap"
+MAGIC = b"roverbat"
 VERSION = 1
 MAX_PAYLOAD = 256 << 20
 """Bytes a file may unpack to; batches are sealed at some 8 MB."""
@@ -27,13 +27,14 @@ class CorruptBatch(Exception):  # noqa: N818
 
 
 class Batch(NamedTuple):
-    """One stream's worth."""
+    """What one call sends."""
 
-    node: bytes
-    """The node information: the beginning of the first message."""
+    head: bytes
+    """The beginning of the first message, which is the same in many batches."""
     messages: Sequence[bytes]
     exchanges: int
     calls: int
+    """Socket calls in it."""
 
     @property
     def size(self) -> int:
@@ -41,14 +42,14 @@ class Batch(NamedTuple):
         return sum(map(len, self.messages)) + OVERHEAD * (len(self.messages) + 1)
 
     def stream(self) -> Iterator[bytes]:
-        """The messages as they are sent: the node begins the first."""
+        """The messages as they are sent: the head begins the first."""
         for index, message in enumerate(self.messages):
-            yield message if index else self.node + message
+            yield message if index else self.head + message
 
 
 def pack(batch: Batch) -> bytes:
     """The batch as a file. Names are repeated in every message, so that it shrinks tenfold."""
-    parts = [b"%b%b" % (_LENGTH.pack(len(part)), part) for part in (batch.node, *batch.messages)]
+    parts = [b"%b%b" % (_LENGTH.pack(len(part)), part) for part in (batch.head, *batch.messages)]
     payload = b"".join(parts)
     counts = _COUNTS.pack(batch.exchanges, batch.calls, len(parts), len(payload))
     body = counts + zlib.compress(payload, 1)

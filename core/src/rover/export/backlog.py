@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections import Counter, deque
 
-from rover_plugin_sink_oap.batch import Batch
-from rover_plugin_sink_oap.spool import Spool, Stored
+from rover.export.batch import Batch
+from rover.export.spool import Spool, Stored
 
 DISK_PAUSE = 60.0
 """Seconds before a disk that refused a batch is tried again, and complained of again."""
-
-logger = logging.getLogger("rover.oap")
 
 
 class Entry:
@@ -148,7 +145,7 @@ class Backlog:
                 entry.stored = self._spool.write(entry.sequence, entry.batch)
             except OSError as error:
                 self._disk_refused = time.monotonic()
-                logger.warning("oap: cannot write to the spool %s: %s", self._spool.path, error.strerror)
+                self._spool.warn("cannot write to the spool %s: %s", self._spool.path, error.strerror)
                 return
             self._memory -= entry.size
             self._disk += entry.stored.size

@@ -8,12 +8,12 @@ import random
 import threading
 import time
 from collections import Counter
+from typing import Protocol
 
-from rover_plugin_sink_oap.backend import FIXES, Backend, BackendError, Failure
-from rover_plugin_sink_oap.backlog import Backlog, Entry
-from rover_plugin_sink_oap.batch import Batch
-from rover_plugin_sink_oap.collector import Collector
-from rover_plugin_sink_oap.grpc_call import Status
+from rover.export.backend import Backend, BackendError, Failure
+from rover.export.backlog import Backlog, Entry
+from rover.export.batch import Batch
+from rover.export.call import Status
 
 RETRY_FIRST = 0.5
 """Seconds before the second attempt; doubled from there up to the setting retry_max."""
@@ -21,6 +21,8 @@ MAX_FAULTS = 30
 """Attempts after which a batch that the server fails on, but not for being away, is given up:
 some five minutes. A server in trouble gets the time to recover; a batch it cannot take must not
 hold up the others for ever."""
+MAX_ASKED = 300.0
+"""Seconds that are waited, at most, because a server asks for it."""
 REPORT_INTERVAL = 60.0
 """Seconds between two lines about the same trouble."""
 MAX_MESSAGE = 200
@@ -29,7 +31,19 @@ DEFECT = "DEFECT"
 """In place of a gRPC status: the call raised what it never should."""
 OWN_FAULT = "this is a fault of rover's own, please report it; what waits is tried again"
 
-logger = logging.getLogger("rover.oap")
+
+class Filling(Protocol):
+    """Where a sink gathers what becomes a batch. Called with the lock held; times are time.monotonic() seconds."""
+
+    @property
+    def due(self) -> float | None:
+        """When something will have waited enough; None while nothing waits."""
+
+    def ripen(self, now: float | None) -> None:
+        """Seals what has waited enough; everything without `now`."""
+
+    def take(self) -> list[Batch]:
+        """The sealed batches, oldest first."""
 
 
 class Sender:
@@ -38,21 +52,26 @@ class Sender:
     def __init__(
         self,
         changed: threading.Condition,
-        collector: Collector,
+        filling: Filling,
         backlog: Backlog,
         backend: Backend,
         *,
         retry_max: float,
+        sink: str,
+        what: str,
         where: str,
     ) -> None:
-        """`where`: where access logs wait, for the line that says so."""
+        """`sink`: its name. `what` is sent, and `where` it waits, for the lines that say so."""
         self.counters: Counter[str] = Counter()
         self._changed = changed
-        self._collector = collector
+        self._filling = filling
         self._backlog = backlog
         self._backend = backend
         self._retry_max = retry_max
+        self._sink = sink
+        self._what = what
         self._where = where
+        self._logger = logging.getLogger(f"rover.{sink}")
         self._failures = 0
         self._faults = 0
         self._retry_at = 0.0
@@ -61,7 +80,7 @@ class Sender:
         self._said: dict[str, float] = {}
         self._said_away = self._said_refused = False
         self._random = random.Random()  # noqa: S311 - spreads attempts, keeps no secret
-        self._thread = threading.Thread(target=self._run, name="rover-oap", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"rover-{sink}", daemon=True)
 
     def start(self) -> None:
         """Begins to send."""
@@ -83,8 +102,8 @@ class Sender:
 
     def gather(self, now: float | None) -> bool:
         """Moves sealed batches to the backlog; with the lock held. `now`: see Collector.ripen."""
-        self._collector.ripen(now)
-        sealed = self._collector.take()
+        self._filling.ripen(now)
+        sealed = self._filling.take()
         for batch in sealed:
             self._backlog.put(batch)
         return bool(sealed)
@@ -124,7 +143,7 @@ class Sender:
             self._backlog.put_back()
             self.counters["defects"] += 1
             self._retry_at = time.monotonic() + self._retry_max
-            self._say(type(error).__name__, f"oap: {shown(f'{type(error).__name__}: {error}')}; {OWN_FAULT}")
+            self._say(type(error).__name__, f"{shown(f'{type(error).__name__}: {error}')}; {OWN_FAULT}")
             if not self._ended:
                 self._changed.wait(self._retry_max)
 
@@ -133,7 +152,9 @@ class Sender:
         with self._changed:
             left = self._backlog.left_before
             if left:
-                logger.info("oap: left by an agent before this one: %s", batches(left))
+                self._logger.info(
+                    "%s: %s left by an agent before this one: %s", self._sink, self._what, batches(left)
+                )
             if failure:
                 self._backlog.away = True
                 self._say_away(failure)
@@ -153,7 +174,7 @@ class Sender:
         return None
 
     def _patience(self, now: float) -> float | None:
-        times = [due] if (due := self._collector.due) is not None else []
+        times = [due] if (due := self._filling.due) is not None else []
         if self._backlog:
             times.append(self._retry_at)
         return max(0.0, min(times) - now) if times else None
@@ -171,7 +192,7 @@ class Sender:
             if self._said_away or self._said_refused:
                 self._said_away = self._said_refused = False
                 taker, left = self._backend.address, batches(len(self._backlog))
-                logger.warning("oap: %s takes access logs now; %s to go", taker, left)
+                self._say(None, f"{taker} takes {self._what} now; {left} to go")
 
     def _failed(self, entry: Entry, error: BackendError) -> None:
         with self._changed:
@@ -179,52 +200,60 @@ class Sender:
                 return
             self.counters[f"failed_{error.code.lower()}"] += 1
             self._backlog.put_back()
-            if error.failure is Failure.FAULT:
-                self._faults += 1
-                if self._faults >= MAX_FAULTS:
-                    self._faults = 0
-                    self._backlog.refuse(entry)
-            self._failures += 1
-            rounds, remaining = divmod(self._failures, self._backend.choices)
-            if remaining:
-                return  # the next address is asked at once
-            self._retry_at = time.monotonic() + self._pause(rounds)
-            self._backlog.away = True
-            self._backlog.settle()
+            if error.failure is Failure.REJECTED:
+                self._backlog.refuse(entry)
+                self._failures = self._faults = 0
+            else:
+                if error.failure is Failure.FAULT:
+                    self._faults += 1
+                    if self._faults >= MAX_FAULTS:
+                        self._faults = 0
+                        self._backlog.refuse(entry)
+                self._failures += 1
+                rounds, remaining = divmod(self._failures, self._backend.choices)
+                if remaining and error.retry_after is None:
+                    return  # the next address is asked at once
+                self._retry_at = time.monotonic() + self._pause(rounds, error.retry_after)
+                self._backlog.away = True
+                self._backlog.settle()
         if self._backend.cancelled:
             return
         message = shown(str(error))
         if error.code == DEFECT:
-            self._said_refused |= self._say(DEFECT, f"oap: {message}; {OWN_FAULT}")
+            self._said_refused |= self._say(DEFECT, f"{message}; {OWN_FAULT}")
         elif error.failure is Failure.AWAY:
             self._say_away(f"{error.code}: {message}")
         else:
-            fix = FIXES.get(error.code, "its own log may say why")
+            fix = self._backend.fixes.get(error.code, "its own log may say why")
+            then = "of this batch are lost" if error.failure is Failure.REJECTED else f"wait in {self._where}"
             self._said_refused |= self._say(
                 error.code,
-                f"oap: {', '.join(self._backend.addresses)} refuses: {error.code}: {message}; {fix}; "
-                f"access logs wait in {self._where}",
+                f"{', '.join(self._backend.addresses)} refuses: {error.code}: {message}; {fix}; "
+                f"{self._what} {then}",
             )
 
-    def _pause(self, rounds: int) -> float:
-        longest: float = min(self._retry_max, RETRY_FIRST * 2 ** min(rounds - 1, 16))
-        return longest * self._random.uniform(0.5, 1.0)
+    def _pause(self, rounds: int, asked: float | None = None) -> float:
+        """Seconds. What the server asks for is the least, as far as it is sensible."""
+        longest: float = min(self._retry_max, RETRY_FIRST * 2 ** min(max(rounds - 1, 0), 16))
+        return max(longest * self._random.uniform(0.5, 1.0), min(asked or 0.0, MAX_ASKED))
 
     def _say_away(self, why: str) -> None:
         """Once per outage, and not again each minute."""
         if not self._said_away:
             self._said_away = self._say(
                 "away",
-                f"oap: {', '.join(self._backend.addresses)} takes no access logs ({why}); "
-                f"access logs wait in {self._where}",
+                f"{', '.join(self._backend.addresses)} takes no {self._what} ({why}); "
+                f"{self._what} wait in {self._where}",
             )
 
-    def _say(self, kind: str, line: str) -> bool:
+    def _say(self, kind: str | None, line: str) -> bool:
+        """Says a line; with a `kind` one of it each minute at most. Returns whether it was said."""
         now = time.monotonic()
-        if now - self._said.get(kind, -REPORT_INTERVAL) < REPORT_INTERVAL:
-            return False
-        self._said[kind] = now
-        logger.warning("%s", line)
+        if kind is not None:
+            if now - self._said.get(kind, -REPORT_INTERVAL) < REPORT_INTERVAL:
+                return False
+            self._said[kind] = now
+        self._logger.warning("%s: %s", self._sink, line)
         return True
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from h2.config import H2Configuration
@@ -28,6 +27,9 @@ from h2.events import (
     TrailersReceived,
 )
 from h2.exceptions import H2Error
+
+from rover.export.call import TAKEN_EARLY, Status
+from rover.export.retry_info import retry_delay
 
 CODES = (
     "OK",
@@ -73,21 +75,9 @@ SETTINGS, GOAWAY = 4, 7
 TYPE_AT, FRAME_HEADER = 3, 9
 MAX_FRAME = 1 << 14
 """Bytes of a frame's payload a server may send: what HTTP/2 begins with, and this end never raises."""
-_PREFIX = struct.Struct(">BI")  # not compressed, length
-
-
-class Status(NamedTuple):
-    """How a call ended."""
-
-    code: str
-    message: str = ""
-    unprocessed: bool = False
-    """The server says that it has not looked at the call: it may be sent again at once, and is not
-    there twice (RFC 9113 section 8.7)."""
-
-
-TAKEN_EARLY = Status("UNKNOWN", "the server took the batch before it had the whole of it")
-"""Of a server that answers OK and cannot have the rest."""
+MAX_ANSWER = 1 << 16
+"""Bytes of an answer that are kept: one is some words."""
+_PREFIX = struct.Struct(">BI")  # whether it is compressed, length
 
 
 class ClientCall:
@@ -102,16 +92,23 @@ class ClientCall:
         secure: bool,
         timeout: float,
         metadata: Sequence[tuple[str, str]] = (),
+        encoding: str = "",
     ) -> None:
-        """`timeout`: seconds, told to the server. `metadata`: lower-case names."""
+        """`timeout`: seconds, told to the server. `metadata`: lower-case names. `encoding`: how all messages
+        are compressed already, as gRPC names it."""
+        self.answer = b""
+        """The message that was answered; empty where it is longer than MAX_ANSWER."""
         self.status: Status | None = None
         """Set when the call is over."""
         self._secure = secure
-        self._body = b"".join([b"%b%b" % (_PREFIX.pack(0, len(each)), each) for each in messages])
+        self._body = b"".join(
+            [b"%b%b" % (_PREFIX.pack(bool(encoding), len(each)), each) for each in messages]
+        )
         self._position = 0
         self._finished = False
         self._http = ""
         self._begun = False
+        self._answer = bytearray()
         self._received = bytearray()
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._h2.initiate_connection()
@@ -126,6 +123,7 @@ class ClientCall:
                 ("content-type", "application/grpc"),
                 ("user-agent", "rover"),
                 ("grpc-timeout", f"{max(1, round(timeout * 1000))}m"),
+                *((("grpc-encoding", encoding),) if encoding else ()),
                 *metadata,
             ],
         )
@@ -198,6 +196,8 @@ class ClientCall:
     def _handle(self, event: Event) -> None:
         if isinstance(event, DataReceived):
             self._h2.acknowledge_received_data(event.flow_controlled_length or 0, STREAM)
+            if len(self._answer) <= MAX_ANSWER:
+                self._answer += event.data or b""
         elif isinstance(event, ResponseReceived | TrailersReceived):
             self._headers({_text(name): _text(value) for name, value in event.headers or ()})
         elif isinstance(event, StreamEnded):
@@ -218,11 +218,25 @@ class ClientCall:
             self.status = self.status or TAKEN_EARLY
         else:
             known = number.isascii() and number.isdigit() and len(number) < 3 and int(number) < len(CODES)
-            self._end(CODES[int(number)] if known else "UNKNOWN", unquote(headers.get("grpc-message", "")))
+            self._end(
+                CODES[int(number)] if known else "UNKNOWN",
+                unquote(headers.get("grpc-message", "")),
+                retry_after=retry_delay(headers.get("grpc-status-details-bin", "")),
+            )
+            self._read_answer()
 
-    def _end(self, code: str, message: str, *, unprocessed: bool = False) -> None:
+    def _read_answer(self) -> None:
+        answer = self._answer
+        if _PREFIX.size <= len(answer) <= MAX_ANSWER:
+            compressed, size = _PREFIX.unpack_from(answer)
+            if not compressed and len(answer) == _PREFIX.size + size:
+                self.answer = bytes(answer[_PREFIX.size :])
+
+    def _end(
+        self, code: str, message: str, *, unprocessed: bool = False, retry_after: float | None = None
+    ) -> None:
         if self.status is None:
-            self.status = Status(code, message, unprocessed)
+            self.status = Status(code, message, unprocessed, retry_after)
 
 
 def _text(value: bytes | str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 
-DEFAULT_PORT = 11800
 MAX_HOST = 253
 """Characters of a host name (RFC 1035 section 2.3.4, without the lengths of its labels)."""
 
@@ -20,8 +19,8 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?[0-9]+\.?")
 
 
-def read(value: str) -> str:
-    """`host:port`; without a port it is 11800. An IPv6 address stands in brackets.
+def read(value: str, default_port: int) -> str:
+    """`host:port`; without a port it is the default one. An IPv6 address stands in brackets.
 
     Raises ValueError: how to write it.
     """
@@ -29,7 +28,7 @@ def read(value: str) -> str:
         raise ValueError("write host:port, without a scheme")
     host, colon, port = value.rpartition(":")
     if not colon or port.endswith("]"):
-        host, port = value, str(DEFAULT_PORT)
+        host, port = value, str(default_port)
     if ":" in host and not host.startswith("["):
         raise ValueError("write host:port, an IPv6 address in brackets")
     if not is_host(host):
