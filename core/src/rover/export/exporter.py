@@ -57,8 +57,8 @@ class Exporter:
         sink: str,
         what: str = "access logs",
     ) -> None:
-        """`sink`: its name. `what` is sent, for the lines that say so. Raises RoverError for a spool that cannot
-        be used."""
+        """`sink`: its name. `what` is sent, for the lines that say so. Raises RoverError for a spool that
+        cannot be used."""
         self._name = sink
         self._what = what
         self._logger = logging.getLogger(f"rover.{sink}")
@@ -110,8 +110,10 @@ class Exporter:
             }
 
     def close(self, patience: float) -> tuple[int, Counter[str]]:
-        """Sends what goes within `patience` seconds, saves the rest. Returns the exchanges that were neither, and
-        all that were shed, those of agents before among them, by cause."""
+        """Sends what goes within `patience` seconds, saves the rest.
+
+        Returns the exchanges that were neither, and by cause all that were shed, also those of agents before.
+        """
         self.sender.stop(patience)
         with self._changed:
             self.sender.gather(None)

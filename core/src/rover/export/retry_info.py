@@ -1,4 +1,4 @@
-"""What a gRPC server says of the next attempt: google.rpc.RetryInfo, in the trailer `grpc-status-details-bin`.
+"""When a gRPC server wants the next attempt: google.rpc.RetryInfo, in `grpc-status-details-bin`.
 
 It is read by hand: three messages with a field or two each, for which the core needs no protobuf.
 

@@ -33,7 +33,10 @@ OWN_FAULT = "this is a fault of rover's own, please report it; what waits is tri
 
 
 class Filling(Protocol):
-    """Where a sink gathers what becomes a batch. Called with the lock held; times are time.monotonic() seconds."""
+    """Where a sink gathers what becomes a batch. It is called with the lock held.
+
+    Times are time.monotonic() seconds.
+    """
 
     @property
     def due(self) -> float | None:
