@@ -32,7 +32,7 @@ from rover.errors import RoverError, SinkError, UsageError
 from rover.http import http_attributes
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
-from rover.values.attributes import Attributes, Shape
+from rover.values.attributes import Attributes, AttributeValue, Shape
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
@@ -60,6 +60,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AnyExchange",
+    "AttributeValue",
     "Attributes",
     "Check",
     "Closed",

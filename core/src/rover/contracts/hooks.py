@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rover.contracts.sink import SinkSpec
     from rover.contracts.source import SourceSpec
     from rover.values.access_log import AccessLog
+    from rover.values.attributes import AttributeValue
     from rover.values.connection import Connection, ProtocolBreak
     from rover.values.exchange import Exchange
     from rover.values.http import HttpRequest, HttpResponse, HttpStream
@@ -89,7 +90,7 @@ def handle_access_log(log: AccessLog) -> AccessLog | Drop | None:
 
 
 @hookspec
-def describe_process(process: Process, live: bool) -> Mapping[str, str | int | bool] | None:
+def describe_process(process: Process, live: bool) -> Mapping[str, AttributeValue] | None:
     """Once per process, and again after it has executed another program, when the first connection of it
     is seen; `process.name` is empty where it is not known. `live` is false in a replay: the process ran
     at another time or on another host, and nothing may be read of it here.
