@@ -17,6 +17,7 @@ PACKAGES = {
     "sink console": "rover-plugin-sink-log",
     "sink jsonl": "rover-plugin-sink-log",
     "sink oap": "rover-plugin-sink-oap",
+    "sink otlp": "rover-plugin-sink-otlp",
 }
 """Rover's own; tests/test_workspace.py holds it to what they register."""
 

@@ -60,8 +60,6 @@ class Backend(abc.ABC):
     asked, and kept while it answers.
     """
 
-    failures: Mapping[str, Failure] = {}
-    """What a status means; of every other one: FAULT."""
     fixes: Mapping[str, str] = {}
     """What a user can do about a status."""
 
@@ -91,6 +89,10 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def begin(self, messages: Sequence[bytes], authority: str, timeout: float) -> Call:
         """The call for one attempt. `authority`: host and port of the server. `timeout`: seconds left."""
+
+    @abc.abstractmethod
+    def failure(self, status: Status) -> Failure:
+        """What a status that is not OK means."""
 
     def answered(self, answer: bytes) -> None:  # noqa: B027 - most servers say nothing
         """What the server said when it took a batch."""
@@ -129,8 +131,7 @@ class Backend(abc.ABC):
             status = Status("CANCELLED", "the agent ends")
         if status.code != "OK":
             self._turn += 1
-            failure = self.failures.get(status.code, Failure.FAULT)
-            raise BackendError(status, Failure.FAULT if status is TAKEN_EARLY else failure)
+            raise BackendError(status, self.failure(status))
 
     def cancel(self) -> None:
         """Ends the call under way, and any later one; safe from another thread."""

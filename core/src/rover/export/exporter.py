@@ -9,14 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from rover.errors import RoverError
 from rover.export.backend import Backend
 from rover.export.backlog import Backlog
 from rover.export.sender import Filling, Sender, batches
 from rover.export.spool import Spool, orphans, spool_of
-from rover.values.access_log import AccessLog
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,19 +37,22 @@ class Waiting:
     """Which of how many processes this is. Each has such a sink; memory and disk are for all together."""
 
 
-class Collector(Filling, Protocol):
-    """What a sink gathers access logs with."""
-
-    def add(self, log: AccessLog, now: float) -> None:
-        """Takes a log."""
+Item = TypeVar("Item", contravariant=True)
 
 
-class Exporter:
+class Collector(Filling, Protocol[Item]):
+    """What a sink gathers access logs with, or what it has made of them."""
+
+    def add(self, item: Item, now: float) -> None:
+        """Takes one of them."""
+
+
+class Exporter(Generic[Item]):
     """Everything that can take long happens in the sender's thread."""
 
     def __init__(
         self,
-        collector: Collector,
+        collector: Collector[Item],
         backend: Backend,
         waiting: Waiting,
         *,
@@ -84,14 +86,14 @@ class Exporter:
         )
         self.sender.start()
 
-    def write(self, logs: Sequence[AccessLog]) -> None:
+    def write(self, items: Sequence[Item]) -> None:
         """Takes access logs; never waits for the server."""
         with self._changed:
             now = time.monotonic()
             idle = self._collector.due is None
             add = self._collector.add
-            for log in logs:
-                add(log, now)
+            for item in items:
+                add(item, now)
             if self.sender.gather(now) or idle:
                 self._changed.notify_all()
 
@@ -108,6 +110,10 @@ class Exporter:
                 **self.sender.counters,
                 **{f"shed_{cause}": n for cause, n in backlog.shed.items()},
             }
+
+    def begin_close(self) -> None:
+        """Nothing more comes: what there is is sent, while others are waited for."""
+        self.sender.begin_stop()
 
     def close(self, patience: float) -> tuple[int, Counter[str]]:
         """Sends what goes within `patience` seconds, saves the rest.

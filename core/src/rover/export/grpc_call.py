@@ -29,7 +29,7 @@ from h2.events import (
 from h2.exceptions import H2Error
 
 from rover.export.call import TAKEN_EARLY, Status
-from rover.export.retry_info import retry_delay
+from rover.export.rpc_status import of_trailer
 
 CODES = (
     "OK",
@@ -221,7 +221,7 @@ class ClientCall:
             self._end(
                 CODES[int(number)] if known else "UNKNOWN",
                 unquote(headers.get("grpc-message", "")),
-                retry_after=retry_delay(headers.get("grpc-status-details-bin", "")),
+                retry_after=of_trailer(headers.get("grpc-status-details-bin", "")).retry_delay,
             )
             self._read_answer()
 

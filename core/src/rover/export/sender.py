@@ -89,14 +89,16 @@ class Sender:
         """Begins to send."""
         self._thread.start()
 
-    def stop(self, patience: float) -> None:
-        """Sends what is there as long as that goes well, `patience` seconds at most.
-
-        Then the call under way is cut off; its batch stays.
-        """
+    def begin_stop(self) -> None:
+        """Sends what is there as long as that goes well, and no more after that."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+
+    def stop(self, patience: float) -> None:
+        """Waits for that `patience` seconds at most; then the call under way is cut off, and its batch
+        stays."""
+        self.begin_stop()
         self._thread.join(patience)
         self._backend.cancel()
         self._thread.join(1.0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rover.export import backend
 from rover.export.backend import Failure
+from rover.export.call import Status
 from rover.export.grpc_call import ClientCall
 from rover.export.tls import context_of
 from rover_plugin_sink_oap.settings import Configuration
@@ -34,7 +35,6 @@ FIXES = {
 class Backend(backend.Backend):
     """A batch is one stream of messages."""
 
-    failures: Mapping[str, Failure] = FAILURES
     fixes: Mapping[str, str] = FIXES
 
     def __init__(self, configuration: Configuration) -> None:
@@ -48,6 +48,10 @@ class Backend(backend.Backend):
         )
         token = configuration.authentication
         self._metadata = (("authentication", token),) if token else ()
+
+    def failure(self, status: Status) -> Failure:
+        """See `backend.Backend`."""
+        return FAILURES.get(status.code, Failure.FAULT)
 
     def begin(self, messages: Sequence[bytes], authority: str, timeout: float) -> ClientCall:
         """See `backend.Backend`."""

@@ -1,4 +1,4 @@
-"""When a gRPC server wants the next attempt: google.rpc.RetryInfo, in `grpc-status-details-bin`.
+"""What a server says of a failure: google.rpc.Status, in gRPC's trailer `grpc-status-details-bin` or a body.
 
 It is read by hand: three messages with a field or two each, for which the core needs no protobuf.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 RETRY_INFO = b"type.googleapis.com/google.rpc.RetryInfo"
 MAX_DETAILS = 8192
@@ -22,20 +22,39 @@ Value = TypeVar("Value", bytes, int)
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-def retry_delay(trailer: str) -> float | None:
-    """Seconds that the trailer asks for; None where it asks for nothing, or is no such message."""
+class RpcStatus(NamedTuple):
+    """What is read of it."""
+
+    message: str = ""
+    """For people."""
+    retry_delay: float | None = None
+    """Seconds that the server asks for before the next attempt."""
+
+
+def of_trailer(trailer: str) -> RpcStatus:
+    """Of the trailer's text; an empty status of what is none."""
     if len(trailer) > MAX_DETAILS:
-        return None
+        return RpcStatus()
     try:
         # Unpadded as it is sent (PROTOCOL-HTTP2.md); padding does no harm.
-        status = base64.b64decode(trailer.rstrip("=") + "=" * (-len(trailer.rstrip("=")) % 4), validate=True)
+        text = trailer.rstrip("=")
+        return of_message(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        return RpcStatus()
+
+
+def of_message(status: bytes) -> RpcStatus:
+    """Of the message; an empty status of what is none."""
+    try:
+        message = _last(status, 2, b"").decode("utf-8", "replace")
         for detail in _all(status, 3):
             if _last(detail, 1, b"") == RETRY_INFO:
                 delay = _last(_last(detail, 2, b""), 1, b"")
-                return max(0.0, _signed(_last(delay, 1, 0)) + _signed(_last(delay, 2, 0)) / 1e9)
-    except (binascii.Error, ValueError):
-        pass
-    return None
+                seconds = _signed(_last(delay, 1, 0)) + _signed(_last(delay, 2, 0)) / 1e9
+                return RpcStatus(message, max(0.0, seconds))
+    except ValueError:
+        return RpcStatus()
+    return RpcStatus(message)
 
 
 def _all(message: bytes, wanted: int) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What a gRPC server's trailer asks for; whatever else is in it asks for nothing."""
+"""What a server says of a failure; whatever else is in its place says nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_p
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.export.retry_info import MAX_DETAILS, RETRY_INFO, retry_delay
+from rover.export.rpc_status import MAX_DETAILS, RETRY_INFO, of_message, of_trailer
 
 
 def _classes() -> tuple[type, type]:
@@ -37,12 +37,17 @@ def _classes() -> tuple[type, type]:
 STATUS, INFO = _classes()
 
 
+def retry_delay(text: str) -> float | None:
+    return of_trailer(text).retry_delay
+
+
 def trailer(*, seconds: int = 0, nanos: int = 0, kind: bytes = RETRY_INFO, padded: bool = False) -> str:
     status = STATUS(code=14, message="later")
     status.details.add(type_url="type.googleapis.com/google.rpc.DebugInfo", value=b"\x0a\x01x")
     info = INFO()
     info.retry_delay.seconds, info.retry_delay.nanos = seconds, nanos
     status.details.add(type_url=kind.decode(), value=info.SerializeToString())
+    assert of_message(status.SerializeToString()).message == "later"
     encoded = base64.b64encode(status.SerializeToString()).decode()
     return encoded if padded else encoded.rstrip("=")
 
