@@ -1,5 +1,6 @@
 """Which instrument an access log is measured by, with which attributes: OpenTelemetry's semantic conventions
-1.44, http/http-metrics, rpc/rpc-metrics, database/database-metrics, general/recording-errors.
+1.44 (http/http-metrics, database/database-metrics, general/recording-errors), and 1.45 for RPC (rpc/rpc-metrics),
+the first in which its names are stable.
 
 A log is measured once: a call by gRPC is one of RPC, and not one of HTTP besides. What the conventions leave
 to the user is left out, such as a server's own address (the `Host` that clients send has no end of values),
@@ -20,7 +21,7 @@ Pairs = tuple[tuple[str, Value], ...]
 """Attributes, each with its name."""
 
 METHOD, STATUS, ROUTE = "http.request.method", "http.response.status_code", "http.route"
-RPC_SYSTEM, RPC_METHOD, RPC_STATUS = "rpc.system.name", "rpc.method", "rpc.response.status_code"
+RPC_SYSTEM, RPC_METHOD, RPC_STATUS = "rpc.system.name", "rpc.method", "rpc.status_code"
 DB_SYSTEM, DB_OPERATION, DB_NAMESPACE = "db.system.name", "db.operation.name", "db.namespace"
 DB_STATUS = "db.response.status_code"
 ERROR = "error.type"
@@ -53,11 +54,11 @@ def describe(log: AccessLog, methods: Collection[str] = KNOWN_METHODS) -> tuple[
         return "role"
     client = role is Role.CLIENT
     said = log.attributes
-    if (system := _text(said.get(RPC_SYSTEM))) is not None:
+    if (system := text(said.get(RPC_SYSTEM))) is not None:
         return (RPC_CLIENT if client else RPC_SERVER), _rpc(log, system, client=client)
-    if (method := _text(said.get(METHOD))) is not None:
+    if (method := text(said.get(METHOD))) is not None:
         return (HTTP_CLIENT if client else HTTP_SERVER), _http(log, method, methods, client=client)
-    if (system := _text(said.get(DB_SYSTEM))) is not None:
+    if (system := text(said.get(DB_SYSTEM))) is not None:
         # The conventions have no instrument for the server's end.
         return (DB_CLIENT, _database(log, system)) if client else "role"
     return "protocol"
@@ -66,7 +67,7 @@ def describe(log: AccessLog, methods: Collection[str] = KNOWN_METHODS) -> tuple[
 def _http(log: AccessLog, method: str, methods: Collection[str], *, client: bool) -> Pairs:
     said = log.attributes
     pairs: list[tuple[str, Value]] = [(METHOD, method if method in methods else OTHER)]
-    route, status = _text(said.get(ROUTE)), said.get(STATUS)
+    route, status = text(said.get(ROUTE)), said.get(STATUS)
     if route is not None and not client:
         pairs.append((ROUTE, route))
     if isinstance(status, int):
@@ -89,7 +90,7 @@ def _http(log: AccessLog, method: str, methods: Collection[str], *, client: bool
 def _rpc(log: AccessLog, system: str, *, client: bool) -> Pairs:
     said = log.attributes
     pairs: list[tuple[str, Value]] = [(RPC_SYSTEM, system)]
-    method, status = _text(said.get(RPC_METHOD)), _text(said.get(RPC_STATUS))
+    method, status = text(said.get(RPC_METHOD)), text(said.get(RPC_STATUS))
     if method is not None:
         # A server that has no such method says so, and strangers call what they like.
         unknown = not client and status == "UNIMPLEMENTED"
@@ -110,7 +111,7 @@ def _rpc(log: AccessLog, system: str, *, client: bool) -> Pairs:
 def _database(log: AccessLog, system: str) -> Pairs:
     said = log.attributes
     pairs: list[tuple[str, Value]] = [(DB_SYSTEM, system)]
-    told = [(name, _text(said.get(name))) for name in (DB_OPERATION, DB_NAMESPACE, DB_STATUS)]
+    told = [(name, text(said.get(name))) for name in (DB_OPERATION, DB_NAMESPACE, DB_STATUS)]
     pairs += [(name, value) for name, value in told if value is not None]
     if (error := _error(log)) is not None:
         pairs.append((ERROR, error))
@@ -120,7 +121,7 @@ def _database(log: AccessLog, system: str) -> Pairs:
 
 def _error(log: AccessLog) -> str | None:
     """What the log itself calls its error; and one that was cut off has no other name."""
-    error = _text(log.attributes.get(ERROR))
+    error = text(log.attributes.get(ERROR))
     if error is None and log.outcome is not Outcome.COMPLETE:
         return log.outcome.value
     return error
@@ -129,7 +130,7 @@ def _error(log: AccessLog) -> str | None:
 def _server(log: AccessLog) -> Pairs:
     """Whom a client meant: by the name that it asked for, else by the address."""
     address = log.connection.server
-    host, port = split_host(_text(log.attributes.get(HOST)) or "")
+    host, port = split_host(text(log.attributes.get(HOST)) or "")
     if address is not None:
         host, port = host or address.host, address.port if port is None else port
     pairs: Pairs = (("server.address", host),) if host else ()
@@ -148,11 +149,11 @@ def split_host(host: str) -> tuple[str, int | None]:
     return name.lower(), number if number is not None and number <= 0xFFFF else None
 
 
-def _text(value: object) -> str | None:
-    """A value as text, of a list the first; None where there is none."""
+def text(value: object) -> str | None:
+    """A value as a bounded text, of a list the first; None where there is none."""
     if isinstance(value, list | tuple):
         value = value[0] if value else None
     if value is None or value == "":
         return None
-    text: str = value if type(value) is str else str(value)
-    return text[:MAX_VALUE]
+    whole: str = value if isinstance(value, str) else str(value)
+    return whole[:MAX_VALUE]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from rover.metrics.conventions import CLIENT_NAMES, KNOWN_METHODS, MAX_VALUE, SERVER_NAMES, Pairs, describe
+from rover.metrics.conventions import CLIENT_NAMES, KNOWN_METHODS, SERVER_NAMES, Pairs, describe, text
 from rover.metrics.instruments import SECOND, Instrument
 from rover.values.access_log import AccessLog
 from rover.values.attributes import Attributes, Shape
@@ -76,16 +76,10 @@ def service(process: Process | None) -> Pairs:
     executable's name. Nothing, where no process is known."""
     if process is None:
         return ()
-    said = process.attributes
-    names = [name for name in ("service.namespace", "service.name") if name in said]
-    if "service.name" not in names and process.name:
-        return (("process.executable.name", process.name[:MAX_VALUE]),)
-    return tuple((name, _bounded(said[name])) for name in names)
-
-
-def _bounded(value: Any) -> str | int | bool:
-    kept: str | int | bool = value if isinstance(value, int) else str(value)[:MAX_VALUE]
-    return kept
+    found = [(name, text(process.attributes.get(name))) for name in ("service.namespace", "service.name")]
+    if found[-1][1] is None:
+        found = [("process.executable.name", text(process.name))]
+    return tuple([(name, value) for name, value in found if value is not None])
 
 
 class Series:
