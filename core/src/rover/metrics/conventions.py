@@ -1,6 +1,6 @@
 """Which instrument an access log is measured by, with which attributes: OpenTelemetry's semantic conventions
-1.44 (http/http-metrics, database/database-metrics, general/recording-errors), and 1.45 for RPC (rpc/rpc-metrics),
-the first in which its names are stable.
+1.44 (http/http-metrics, database/database-metrics, general/recording-errors). For RPC it is 1.45, in which its
+names are stable (rpc/rpc-metrics).
 
 A log is measured once: a call by gRPC is one of RPC, and not one of HTTP besides. What the conventions leave
 to the user is left out, such as a server's own address (the `Host` that clients send has no end of values),
@@ -123,7 +123,7 @@ def _error(log: AccessLog) -> str | None:
     """What the log itself calls its error; and one that was cut off has no other name."""
     error = text(log.attributes.get(ERROR))
     if error is None and log.outcome is not Outcome.COMPLETE:
-        return log.outcome.value
+        error = str(log.outcome.value)
     return error
 
 
