@@ -1,6 +1,6 @@
 """Which instrument an access log is measured by, with which attributes: OpenTelemetry's semantic conventions
-1.44 (http/http-metrics, database/database-metrics, general/recording-errors). For RPC it is 1.45, in which its
-names are stable (rpc/rpc-metrics).
+1.44 (http/http-metrics, database/database-metrics, general/recording-errors). For RPC it is
+1.45 (rpc/rpc-metrics), in which its names are stable.
 
 A log is measured once: a call by gRPC is one of RPC, and not one of HTTP besides. What the conventions leave
 to the user is left out, such as a server's own address (the `Host` that clients send has no end of values),
