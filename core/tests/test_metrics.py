@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover import AccessLog, Address, Attributes, Connection, Outcome, Process, Role, Shape
-from rover.metrics import INSTRUMENTS, KNOWN_METHODS, OVERFLOW, Exemplar, Requests, service
+from rover.metrics import INSTRUMENTS, KNOWN_METHODS, OVERFLOW, SERVICE, Exemplar, Requests, named_by
 from rover.metrics.conventions import describe, split_host
 from rover.testing.sinks import access_logs
 
@@ -243,7 +243,14 @@ def test_kernel_logs_and_breaks_are_no_requests():
     ],
 )
 def test_who_it_is_of(process, pairs):
-    assert service(process) == pairs
+    assert named_by(SERVICE)(process) == pairs
+
+
+def test_who_it_is_of_by_other_attributes():
+    pod = Process(pid=1, name="x", attributes={"k8s.pod.name": "a", "service.name": "b"})
+    assert named_by(["k8s.pod.name"])(pod) == (("k8s.pod.name", "a"),)
+    assert named_by(["k8s.pod.name"])(NGINX) == (("process.executable.name", "nginx"),)
+    assert named_by([])(pod) == (("process.executable.name", "x"),)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +352,9 @@ def test_every_log_is_counted_where_it_belongs(recipes):
         if isinstance(described, str):
             unmeasured[described] += 1
         else:
-            expected[described[0], service(log.connection.process), described[1]].append(log.end - log.start)
+            expected[described[0], named_by(SERVICE)(log.connection.process), described[1]].append(
+                log.end - log.start
+            )
     requests = Requests()
     for half in (logs[::2], logs[1::2]):
         requests.observe(half, 1)

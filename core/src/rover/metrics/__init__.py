@@ -2,16 +2,17 @@
 
 from rover.metrics.conventions import KNOWN_METHODS, Pairs
 from rover.metrics.instruments import INSTRUMENTS, Instrument
-from rover.metrics.requests import OVERFLOW, Exemplar, Point, Requests, service
+from rover.metrics.requests import OVERFLOW, SERVICE, Exemplar, Point, Requests, named_by
 
 __all__ = [
     "INSTRUMENTS",
     "KNOWN_METHODS",
     "OVERFLOW",
+    "SERVICE",
     "Exemplar",
     "Instrument",
     "Pairs",
     "Point",
     "Requests",
-    "service",
+    "named_by",
 ]

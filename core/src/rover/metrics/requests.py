@@ -71,15 +71,23 @@ class Point(NamedTuple):
         return sum(self.counts)
 
 
-def service(process: Process | None) -> Pairs:
-    """Who a process is, for its metrics: the service and its namespace as plugins name them, else the
-    executable's name. Nothing, where no process is known."""
-    if process is None:
-        return ()
-    found = [(name, text(process.attributes.get(name))) for name in ("service.namespace", "service.name")]
-    if found[-1][1] is None:
-        found = [("process.executable.name", text(process.name))]
-    return tuple([(name, value) for name, value in found if value is not None])
+def named_by(names: Sequence[str]) -> Callable[[Process | None], Pairs]:
+    """Tells who a process is by these of the attributes that plugins give it; and by the executable's name,
+    where there is none, or no `service.name`."""
+
+    def resource(process: Process | None) -> Pairs:
+        if process is None:
+            return ()
+        found = [(name, value) for name in names if (value := text(process.attributes.get(name))) is not None]
+        if not found or ("service.name" in names and "service.name" not in dict(found)):
+            found += [("process.executable.name", process.name)] if process.name else []
+        return tuple(found)
+
+    return resource
+
+
+SERVICE = ("service.namespace", "service.name")
+"""What a service is told by."""
 
 
 class Series:
@@ -158,15 +166,15 @@ class Requests:
     def __init__(
         self,
         *,
-        resource: Callable[[Process | None], Pairs] = service,
+        resource: Callable[[Process | None], Pairs] | None = None,
         methods: Collection[str] = KNOWN_METHODS,
         most: int = MOST,
         idle: float = IDLE,
     ) -> None:
-        """`resource`: who a process is, asked once for each. `methods`: those of HTTP that are told, not
-        `_OTHER`. `most`: series, those of OVERFLOW not counted. `idle`: seconds after which a series that
-        counts nothing is dropped."""
-        self._resource = resource
+        """`resource`: who a process is, asked once for each; `named_by(SERVICE)` unless it is given.
+        `methods`: those of HTTP that are told, not `_OTHER`. `most`: series, those of OVERFLOW not counted.
+        `idle`: seconds after which a series that counts nothing is dropped."""
+        self._resource = resource or named_by(SERVICE)
         self._methods = methods
         self._most = most
         self._idle = int(idle * SECOND)
