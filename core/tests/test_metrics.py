@@ -236,7 +236,7 @@ def test_kernel_logs_and_breaks_are_no_requests():
         (Process(pid=1, name=""), ()),
         (
             Process(pid=1, name="x", attributes={"service.namespace": "n"}),
-            (("process.executable.name", "x"),),
+            (("service.namespace", "n"), ("process.executable.name", "x")),
         ),
         (Process(pid=1, name="x", attributes={"service.name": "y" * 999}), (("service.name", "y" * 255),)),
         (None, ()),
