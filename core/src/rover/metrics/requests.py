@@ -159,7 +159,6 @@ class Requests:
         "_resource",
         "_searched",
         "_series",
-        "overflowed",
         "unmeasured",
     )
 
@@ -192,11 +191,15 @@ class Requests:
         self.unmeasured: Counter[str] = Counter()
         """Exchanges that no instrument is for, by what was in the way: their `protocol`, a `role` that is not
         known or has none; or their outcome, where it is not their end."""
-        self.overflowed = 0
-        """Exchanges that were counted in a series of OVERFLOW."""
 
     def __len__(self) -> int:
         return len(self._series) + len(self._overflow)
+
+    @property
+    def overflowed(self) -> int:
+        """Exchanges that are counted in series of OVERFLOW."""
+        with self._lock:
+            return sum(sum(series.counts) for series in self._overflow.values())
 
     def observe(self, logs: Iterable[AccessLog], now: int) -> None:
         """Counts those that tell of an exchange. `now`: Unix time in ns."""
@@ -269,8 +272,6 @@ class Requests:
         series.counts[bucket] += 1
         series.sum += duration
         series.used = now
-        if series.attributes is OVERFLOW:
-            self.overflowed += 1
         if trace is not None:
             if series.exemplars is None:
                 series.exemplars = [None] * len(series.counts)
@@ -340,16 +341,13 @@ class Requests:
         """Counts what another process has counted."""
         with self._lock:
             for point in points:
-                overflow = point.attributes == OVERFLOW
-                if overflow:
+                if point.attributes == OVERFLOW:
                     series = self._rest(point.instrument, now)
                 else:
                     series = self._find(point.instrument, point.resource, point.attributes, now)
                 series.counts = [one + other for one, other in zip(series.counts, point.counts, strict=True)]
                 series.sum += point.sum
                 series.used = now
-                if series.attributes is OVERFLOW:
-                    self.overflowed += point.total
                 for bucket, exemplar in enumerate(point.exemplars):
                     if exemplar is not None:
                         if series.exemplars is None:
