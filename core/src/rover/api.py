@@ -16,7 +16,7 @@ from rover.contracts.protocol import (
     WeighedDecoder,
 )
 from rover.contracts.settings import Setting, Settings
-from rover.contracts.sink import PreparingSink, Sink, SinkSpec, Worker
+from rover.contracts.sink import InformedSink, PreparingSink, RunFigures, Sink, SinkSpec, Worker
 from rover.contracts.source import (
     Check,
     DescribingSource,
@@ -77,6 +77,7 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "InformedSink",
     "InformedSource",
     "Loss",
     "Opened",
@@ -90,6 +91,7 @@ __all__ = [
     "RecordHandler",
     "Role",
     "RoverError",
+    "RunFigures",
     "Selection",
     "Setting",
     "Settings",

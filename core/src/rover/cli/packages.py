@@ -16,6 +16,7 @@ PACKAGES = {
     "protocol redis": "rover-plugin-redis",
     "sink console": "rover-plugin-sink-log",
     "sink jsonl": "rover-plugin-sink-log",
+    "sink prometheus": "rover-plugin-sink-prometheus",
     "sink oap": "rover-plugin-sink-oap",
     "sink otlp": "rover-plugin-sink-otlp",
 }
