@@ -23,6 +23,8 @@ METHODS = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
     "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
 }
+ITEMS = {"traces": "spans", "metrics": "metrics", "logs": "log records"}
+"""What is sent of a signal, for the lines that say so."""
 RETRYABLE = frozenset(
     ("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS")
 )
@@ -108,5 +110,5 @@ class Backend(backend.Backend):
         kind, now = "rejected" if rejected else "warning", time.monotonic()
         if now - self._said.get(kind, -REPORT_INTERVAL) >= REPORT_INTERVAL:
             self._said[kind] = now
-            what = f"does not take {rejected} of its {self._signal}" if rejected else "says"
+            what = f"does not take {rejected} of its {ITEMS[self._signal]}" if rejected else "says"
             logger.warning("otlp: %s %s: %s", self.address, what, shown(message) or "it does not say why")

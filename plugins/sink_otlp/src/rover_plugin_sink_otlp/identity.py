@@ -155,19 +155,19 @@ def _context(provider: object, trace: object, span: object) -> tuple[bytes, int]
     if provider == "skywalking":
         # A text of any form: all its ends make the same id of it.
         return hashlib.blake2b(trace.encode("utf-8", "replace"), digest_size=16).digest(), 0
-    found = _of_hex(trace)
+    found = of_hex(trace)
     if len(found) == 8:  # B3 has such, which are the last digits of a longer one
         found = bytes(8) + found
     if len(found) != 16 or found == _NO_TRACE:
         return b"", 0
-    caller = _of_hex(span) if isinstance(span, str) else b""
+    caller = of_hex(span) if isinstance(span, str) else b""
     return found, int.from_bytes(caller, "big") if len(caller) == 8 else 0
 
 
 _NO_TRACE = bytes(16)
 
 
-def _of_hex(digits: str) -> bytes:
+def of_hex(digits: str) -> bytes:
     """The bytes; none for what are no digits, or has anything between them."""
     try:
         found = bytes.fromhex(digits)

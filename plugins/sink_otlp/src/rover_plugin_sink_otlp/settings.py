@@ -147,6 +147,9 @@ class Configuration:
     timeout: float
     waiting: Mapping[str, Waiting]
     """By signal."""
+    worker: int
+    workers: int
+    """Which of how many processes this is."""
 
 
 def configure(settings: Mapping[str, Any], worker: int = 0, workers: int = 1) -> Configuration:
@@ -200,6 +203,8 @@ def configure(settings: Mapping[str, Any], worker: int = 0, workers: int = 1) ->
             )
             for signal in endpoints
         },
+        worker=worker,
+        workers=workers,
     )
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from rover import AccessLog
 from rover.export.exporter import Exporter
-from rover_plugin_sink_otlp.backend import Backend
+from rover.metrics import Requests
+from rover_plugin_sink_otlp.backend import ITEMS, Backend
 from rover_plugin_sink_otlp.identity import Identities, Identity
 from rover_plugin_sink_otlp.logs import LogCollector
+from rover_plugin_sink_otlp.metrics import MetricCollector
 from rover_plugin_sink_otlp.request import Request
 from rover_plugin_sink_otlp.resource import Resources
 from rover_plugin_sink_otlp.settings import Configuration
@@ -21,8 +23,6 @@ from rover_plugin_sink_otlp.spans import SpanCollector
 
 CLOSE_PATIENCE = 3.0
 """Seconds the end may take: the core gives all sinks together ten (limits.stop_seconds)."""
-NAMES = {"traces": "spans", "metrics": "metrics", "logs": "log records"}
-"""What is sent of a signal, for the lines that say so."""
 
 logger = logging.getLogger("rover.otlp")
 
@@ -49,8 +49,20 @@ class OtlpSink:
         self._collectors: dict[str, Any] = {}
         if "traces" in signals:
             self._collectors["traces"] = SpanCollector(self._identities, request())
+        self._requests: Requests | None = None
+        if "metrics" in signals:
+            # Each worker counts for itself: what it tells must not be taken for what another one does.
+            worker = (("rover.worker", configuration.worker),) if configuration.workers > 1 else ()
+            self._requests = Requests(
+                resource=lambda process: (*resources.service(process), *worker), most=configuration.max_series
+            )
+            nobody = (*resources.service(None), *worker)
+            self._collectors["metrics"] = MetricCollector(
+                self._requests, nobody, version, configuration.metrics_period
+            )
         if "logs" in signals:
             self._collectors["logs"] = LogCollector(request())
+        self._reads = "traces" in signals or "logs" in signals
         self._exporters: dict[str, Exporter[Any]] = {}
         try:
             for signal, collector in self._collectors.items():
@@ -59,7 +71,7 @@ class OtlpSink:
                     self._backends[signal],
                     configuration.waiting[signal],
                     sink="otlp",
-                    what=NAMES[signal],
+                    what=ITEMS[signal],
                 )
         except BaseException:
             for exporter in self._exporters.values():
@@ -72,6 +84,10 @@ class OtlpSink:
 
     def write(self, logs: Sequence[AccessLog]) -> None:
         """Takes a batch; never waits for the receiver."""
+        if self._requests is not None:
+            self._requests.observe(logs, time.time_ns())
+        if not self._reads:
+            return
         identity = self._identities.of
         spans: list[tuple[AccessLog, Identity]] = [(log, identity(log)) for log in logs if log.protocol]
         if traces := self._exporters.get("traces"):
@@ -93,9 +109,13 @@ class OtlpSink:
             own = {
                 **exporter.counters(),
                 "rejected": self._backends[signal].rejected,
-                "invalid": self._collectors[signal].counters["invalid"],
+                "invalid": self._invalid(signal),
             }
             figures |= {f"{signal}_{name}": n for name, n in own.items() if n}
+        if self._requests is not None:
+            unmeasured = dict(self._requests.unmeasured)
+            figures |= {f"metrics_left_out_{why}": n for why, n in unmeasured.items() if n}
+            figures |= {"metrics_overflowed": self._requests.overflowed} if self._requests.overflowed else {}
         return figures
 
     def close(self) -> int:
@@ -109,12 +129,15 @@ class OtlpSink:
         most = 0
         for signal, exporter in self._exporters.items():
             lost, shed = exporter.close(max(0.0, deadline - time.monotonic()))
-            own = Counter(
-                invalid=self._collectors[signal].counters["invalid"], rejected=self._backends[signal].rejected
-            )
+            own = Counter(invalid=self._invalid(signal), rejected=self._backends[signal].rejected)
             if causes := own + shed:
                 listed = ", ".join(f"{cause} {n}" for cause, n in sorted(causes.items()))
-                logger.warning("otlp: %s not sent, by cause: %s", NAMES[signal], listed)
+                logger.warning("otlp: %s not sent, by cause: %s", ITEMS[signal], listed)
             if signal != "metrics":
                 most = max(most, lost + own.total())
         return most
+
+    def _invalid(self, signal: str) -> int:
+        """Exchanges that no message could be made of."""
+        counters: Mapping[str, int] = getattr(self._collectors[signal], "counters", {})
+        return counters.get("invalid", 0)
