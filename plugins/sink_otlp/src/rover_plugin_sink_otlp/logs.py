@@ -21,7 +21,6 @@ _TIMES = struct.Struct("<BQBQ")  # time_unix_nano = 1, observed_time_unix_nano =
 _TIME, _OBSERVED = 1 << 3 | 1, 11 << 3 | 1
 _INFO = b"\x10\x09" + block(b"\x1a", b"INFO")  # severity_number = 2, severity_text = 3
 _WARN = b"\x10\x0d" + block(b"\x1a", b"WARN")
-_NO_IDENTITY = None
 
 
 class LogEncoder:
@@ -29,7 +28,7 @@ class LogEncoder:
 
     def __init__(self) -> None:
         self._exchanges = ExchangeEncoder(ATTRIBUTES)
-        self._duration = key("rover.duration")
+        self._duration = key("rover.duration_ns")
         self._break = [(key(name), name.rpartition(".")[2]) for name in BREAK_NAMES]
 
     def record(self, log: AccessLog, identity: Identity | None) -> bytes:
@@ -46,10 +45,8 @@ class LogEncoder:
             raise ValueError(str(error)) from None
         if identity is None:
             return b"".join([times, _WARN, attributes, self._broken(log), block(b"\x62", BREAK.encode())])
-        seconds = any_value(log.end - log.start)
-        duration = attribute(ATTRIBUTES, self._duration, log.end - log.start) if seconds else b""
-        status = log.attributes.get("http.response.status_code")
-        body = any_value(said.name if status is None else f"{said.name} {status}") or b""
+        duration = attribute(ATTRIBUTES, self._duration, log.end - log.start)
+        body = any_value(_line(log, said.name)) or b""
         return b"".join(
             [
                 times,
@@ -75,6 +72,15 @@ class LogEncoder:
 BREAK_NAMES = ("rover.break.reason", "rover.break.detail", "rover.break.protocol")
 
 
+def _line(log: AccessLog, name: str) -> str:
+    """For people: "GET /users/7 200"."""
+    said = log.attributes
+    method, status = said.get("http.request.method"), said.get("http.response.status_code")
+    if method is None or said.get("rpc.system.name") is not None:
+        return name
+    return f"{method} {said.get('url.original', '')} {'-' if status is None else status}"
+
+
 class LogCollector:
     """Records that become batches. Not thread-safe. Times are time.monotonic() seconds."""
 
@@ -94,9 +100,9 @@ class LogCollector:
         try:
             record = self._encoder.record(log, identity)
         except (ValueError, TypeError):
-            self.counters["invalid"] += 1
+            self.counters["invalid"] += identity is not None
             return
-        self._request.append(log.connection.process, block(b"\x12", record), now)
+        self._request.append(log.connection.process, block(b"\x12", record), now, int(identity is not None))
 
     def ripen(self, now: float | None) -> None:
         """See `rover.export.sender.Filling`."""

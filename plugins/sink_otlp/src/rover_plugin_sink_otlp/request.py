@@ -34,7 +34,7 @@ class Request:
         self._max_count = max_count
         self._period = period
         self._items: dict[int, tuple[Process | None, list[bytes]]] = {}
-        self._count = self._bytes = 0
+        self._count = self._exchanges = self._bytes = 0
         self._since = 0.0
         self._sealed: list[Batch] = []
 
@@ -43,8 +43,8 @@ class Request:
         """When what there is has waited enough; None while there is nothing."""
         return self._since + self._period if self._count else None
 
-    def append(self, process: Process | None, item: bytes, now: float) -> None:
-        """Takes a span or a record, as a field."""
+    def append(self, process: Process | None, item: bytes, now: float, exchanges: int = 1) -> None:
+        """Takes a span or a record, as a field. `exchanges`: of which it tells, 0 or 1."""
         if not self._count:
             self._since = now
         elif self._bytes + len(item) > MAX_BYTES:
@@ -57,6 +57,7 @@ class Request:
         found[1].append(item)
         self._bytes += len(item)
         self._count += 1
+        self._exchanges += exchanges
         if self._count >= self._max_count:
             self._seal()
 
@@ -76,5 +77,5 @@ class Request:
             scoped = b"".join([self._scope, *items, self._schema])
             group = self._resources.of(process) + block(b"\x12", scoped) + self._schema
             groups.append(block(b"\x0a", group))
-        self._sealed.append(Batch(b"", [b"".join(groups)], self._count, 0))
-        self._items, self._count, self._bytes = {}, 0, 0
+        self._sealed.append(Batch(b"", [b"".join(groups)], self._exchanges, 0))
+        self._items, self._count, self._exchanges, self._bytes = {}, 0, 0, 0

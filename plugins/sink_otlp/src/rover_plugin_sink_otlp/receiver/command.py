@@ -7,12 +7,15 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rover import UsageError
-from rover.errors import file_error
+from rover.export import address
+
+if TYPE_CHECKING:
+    from rover_plugin_sink_otlp.receiver.server import Certificate
 
 PATIENCE = 0.2
 """Seconds waited at a time for the end."""
@@ -31,8 +34,9 @@ def register(app: typer.Typer) -> None:
         header: Annotated[
             list[str] | None, typer.Option(help="name=value that each request must bring.")
         ] = None,
-        cert: Annotated[Path | None, typer.Option(help="PEM certificate: gRPC with TLS.")] = None,
+        cert: Annotated[Path | None, typer.Option(help="PEM certificate: listen with TLS.")] = None,
         key: Annotated[Path | None, typer.Option(help="PEM key of the certificate.")] = None,
+        client_ca: Annotated[Path | None, typer.Option(help="PEM CA that clients must be of.")] = None,
         delay: Annotated[float, typer.Option(help="Answer each request so many seconds late.", min=0)] = 0,
         refuse: Annotated[
             str, typer.Option(help="Refuse each request with this gRPC status, or number of HTTP.")
@@ -64,12 +68,12 @@ def register(app: typer.Typer) -> None:
                     typer.echo(json.dumps(item))
 
         receiver = Receiver(
-            grpc,
-            http,
+            _listen("--grpc", grpc),
+            _listen("--http", http),
             accepted=accepted,
             faults=Faults(delay, refuse, retry_after, reject),
             headers=_headers(header or []),
-            credentials=_credentials(cert, key),
+            certificate=_certificate(cert, key, client_ca),
         )
         ended: list[int] = []
 
@@ -87,6 +91,16 @@ def register(app: typer.Typer) -> None:
         typer.echo(json.dumps({"totals": {**totals, "requests": dict(receiver.requests)}}))
 
 
+def _listen(option: str, value: str) -> str:
+    """Port 0 takes a free one."""
+    host, _, port = value.rpartition(":")
+    try:
+        address.read(f"{host}:1" if port == "0" else value, 4317)
+    except ValueError as error:
+        raise UsageError(f"{option} {value[:100]!r}: {error}") from None
+    return value
+
+
 def _is_status(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) == 3 and "400" <= text <= "599"
 
@@ -101,15 +115,11 @@ def _headers(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _credentials(cert: Path | None, key: Path | None) -> Any:
-    from rover_plugin_sink_otlp.receiver.grpc_quiet import grpc
+def _certificate(cert: Path | None, key: Path | None, client_ca: Path | None) -> Certificate | None:
+    from rover_plugin_sink_otlp.receiver.server import Certificate
 
     if cert is None and key is None:
         return None
     if cert is None or key is None:
         raise UsageError("--cert and --key belong together")
-    try:
-        pair = (key.read_bytes(), cert.read_bytes())
-    except OSError as error:
-        raise file_error(f"cannot read {error.filename}", error) from None
-    return grpc.ssl_server_credentials([pair])
+    return Certificate(cert, key, client_ca)

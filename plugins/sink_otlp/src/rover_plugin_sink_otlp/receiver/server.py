@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from rover import RoverError
+from rover.errors import file_error
 from rover.export import address
 from rover_plugin_sink_otlp.answers import RESPONSES
 from rover_plugin_sink_otlp.backend import METHODS
@@ -42,6 +45,15 @@ class Faults(NamedTuple):
     """Items of each request that are said not to be taken."""
 
 
+class Certificate(NamedTuple):
+    """Files in PEM."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+    """What clients' certificates must be of; without it they need none."""
+
+
 class _Refused(Exception):  # noqa: N818
     """With a status of HTTP, and words."""
 
@@ -57,12 +69,12 @@ class Receiver:
         accepted: Accepted,
         faults: Faults | None = None,
         headers: dict[str, str] | None = None,
-        credentials: Any = None,
+        certificate: Certificate | None = None,
     ) -> None:
         """`accepted` is called with each request that is answered for, one at a time. `headers`: that each
-        request must have. `credentials`: grpc.ServerCredentials for TLS, of gRPC.
+        request must have. `certificate`: for TLS.
 
-        Raises RoverError when nothing can listen there.
+        Raises RoverError when nothing can listen there, or the certificate cannot be read.
         """
         self.faults = faults or Faults()
         self.requests: Counter[str] = Counter()
@@ -74,9 +86,9 @@ class Receiver:
         self._stopping = threading.Event()
         self._grpc = self._http = None
         if grpc_listen is not None:
-            self._grpc = self._make_grpc(grpc_listen, credentials)
+            self._grpc = self._make_grpc(grpc_listen, certificate)
         if http_listen is not None:
-            self._http = self._make_http(http_listen)
+            self._http = self._make_http(http_listen, certificate)
 
     def start(self) -> None:
         """Begins to take requests."""
@@ -124,7 +136,7 @@ class Receiver:
 
     # -- gRPC ------------------------------------------------------------------------------------
 
-    def _make_grpc(self, listen: str, credentials: Any) -> Any:
+    def _make_grpc(self, listen: str, certificate: Certificate | None) -> Any:
         self._handlers = futures.ThreadPoolExecutor(THREADS)
         options = (("grpc.max_receive_message_length", MAX_REQUEST), ("grpc.so_reuseport", 0))
         server = grpc.server(self._handlers, options=options)
@@ -133,10 +145,10 @@ class Receiver:
             handler = grpc.unary_unary_rpc_method_handler(self._export(signal))
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
         try:
-            if credentials is None:
+            if certificate is None:
                 port = server.add_insecure_port(listen)
             else:
-                port = server.add_secure_port(listen, credentials)
+                port = server.add_secure_port(listen, _credentials(certificate))
         except RuntimeError:
             raise RoverError(f"cannot listen on {listen}; is the port taken?") from None
         self.grpc_address = f"{listen.rpartition(':')[0]}:{port}"
@@ -167,11 +179,16 @@ class Receiver:
 
     # -- HTTP ------------------------------------------------------------------------------------
 
-    def _make_http(self, listen: str) -> ThreadingHTTPServer:
+    def _make_http(self, listen: str, certificate: Certificate | None) -> ThreadingHTTPServer:
         try:
             server = _Server(address.split(listen), _handler(self))
         except OSError:
             raise RoverError(f"cannot listen on {listen}; is the port taken?") from None
+        if certificate is not None:
+            # The handshake is done by whoever reads first: that is not the thread that accepts.
+            server.socket = _context(certificate).wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.http_address = f"{listen.rpartition(':')[0]}:{server.server_address[1]}"
         return server
 
@@ -235,6 +252,28 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def _credentials(certificate: Certificate) -> Any:
+    ca = certificate.client_ca
+    try:
+        pair = certificate.key.read_bytes(), certificate.cert.read_bytes()
+        roots = ca.read_bytes() if ca is not None else None
+    except OSError as error:
+        raise file_error(f"cannot read {error.filename}", error) from None
+    return grpc.ssl_server_credentials([pair], roots, roots is not None)
+
+
+def _context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate.cert, certificate.key)
+        if certificate.client_ca is not None:
+            context.load_verify_locations(certificate.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:
+        raise RoverError(f"cannot use {certificate.cert} with {certificate.key}: {error}") from None
+    return context
 
 
 def _unpacked(raw: bytes) -> bytes:
