@@ -115,7 +115,7 @@ def test_a_servers_span(traffic: Any) -> None:
         "http.request.body.size": 0,
         "http.response.body.size": 5000,
         "http.request.header.accept": ["a", "b"],
-        "rover.connection": 1,
+        "rover.connection": "0000000000000001",
     }
 
 
@@ -136,7 +136,7 @@ def test_a_clients_span(traffic: Any) -> None:
         "network.peer.address": "10.0.0.1",
         "network.peer.port": 80,
         "network.protocol.version": "1.1",
-        "rover.connection": 1,
+        "rover.connection": "0000000000000001",
     }
 
 

@@ -258,7 +258,7 @@ class ExchangeEncoder:
             said |= {"network.peer.address": remote.host, "network.peer.port": remote.port}
         if kind == SERVER and (client := connection.client) is not None:
             said |= {"client.address": client.host, "client.port": client.port}
-        said["rover.connection"] = connection.id
+        said["rover.connection"] = f"{connection.id:016x}"  # as JSON lines have it
         made = b"".join([attribute(self._tag, key(name), value) for name, value in said.items()])
         if len(self._ends) >= MAX_CONNECTIONS:
             self._ends.clear()
