@@ -22,7 +22,9 @@ from rover_plugin_sink_otlp.wire import MAX_ITEMS, MAX_TEXT, any_value, attribut
 IDENTITY = Identity(bytes(range(16)), bytes(range(8)), b"", b"", 0)
 
 texts = st.text(st.characters(exclude_categories=()), max_size=300)
-values = st.one_of(texts, st.booleans(), st.integers(), st.lists(texts, max_size=5).map(tuple))
+values = st.one_of(
+    texts, st.booleans(), st.floats(allow_nan=False), st.integers(), st.lists(texts, max_size=5).map(tuple)
+)
 
 
 def span_of(log: AccessLog, encoder: SpanEncoder | None = None) -> Span:
@@ -59,7 +61,7 @@ def test_an_attribute_comes_back(name: str, value: object) -> None:
     assert plain([read]) == {expected(name): expected(value)}
 
 
-@pytest.mark.parametrize("value", [None, b"x", 1.5, object(), {}, [None]])
+@pytest.mark.parametrize("value", [None, b"x", object(), {}, [None]])
 def test_what_cannot_be_sent_is_left_out(value: object) -> None:
     made = any_value(value)
     assert made is None or AnyValue.FromString(made).array_value.values == []

@@ -47,7 +47,11 @@ def test_durations_by_route(listen: Any, make_sink: Any, traffic: Any) -> None:
         "network.protocol.version": "1.1",
         "url.scheme": "http",
     }
-    assert point["resource"] == {"service.name": "web", "host.name": "host"}
+    assert point["resource"] == {
+        "service.name": "web",
+        "service.instance.id": "host",
+        "host.name": "host",
+    }
     assert point["start"] <= point["time"] <= time.time_ns()
     assert points["http.server.request.duration", 500]["attributes"]["error.type"] == "500"
     assert points["http.client.request.duration", 200]["attributes"]["server.address"] == "example.org"
@@ -99,7 +103,8 @@ def test_workers_are_told_apart(listen: Any, traffic: Any) -> None:
         sink = OtlpSink(configure(settings, worker, 2))
         sink.write([traffic.exchange(traffic.connection())])
         assert sink.close() == 0
-    assert [point["resource"]["rover.worker"] for point in listener.items] == [0, 1]
+    instances = [point["resource"]["service.instance.id"] for point in listener.items]
+    assert [each.rpartition("/")[2] for each in instances] == ["worker-1", "worker-2"]
 
 
 def test_many_series_are_several_requests(traffic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +133,11 @@ def test_what_is_too_much_is_one_series(listen: Any, make_sink: Any, traffic: An
     assert len(listener.items) == 6
     (rest,) = [each for each in listener.items if "otel.metric.overflow" in each["attributes"]]
     assert rest["count"] == 45
-    assert rest["resource"] == {"service.name": "unknown_service", "host.name": "host"}
+    assert rest["resource"] == {
+        "service.name": "unknown_service",
+        "service.instance.id": "host",
+        "host.name": "host",
+    }
     assert sink.counters()["metrics_overflowed"] == 45
 
 

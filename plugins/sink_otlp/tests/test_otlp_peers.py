@@ -24,7 +24,8 @@ from rover_plugin_sink_otlp.settings import configure
 
 Behaviour = Callable[[socket.socket], None]
 both = pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
-LARGE = [os.urandom(3_000_000)]
+LARGE = [os.urandom(1000) * 20_000]
+"""More than the buffers of a connection hold: only who reads it can have it."""
 
 
 class Peer:

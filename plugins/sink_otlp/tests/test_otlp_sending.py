@@ -116,7 +116,11 @@ def test_each_process_is_a_resource(listen: Any, make_sink: Any, traffic: Any) -
     assert len(sent.resource_spans) == 3
     resources = {span["resource"]["service.name"]: span["resource"] for span in listener.items}
     assert resources["shop"].items() >= {**said, "process.pid": 7}.items()
-    assert resources["unknown_service"] == {"service.name": "unknown_service", "host.name": "host"}
+    assert resources["unknown_service"] == {
+        "service.name": "unknown_service",
+        "service.instance.id": "host",
+        "host.name": "host",
+    }
 
 
 @both

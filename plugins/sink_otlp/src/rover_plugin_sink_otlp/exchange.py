@@ -158,7 +158,7 @@ class ExchangeEncoder:
             if cell is not None:
                 # No bool, which would be found in the place of 0 or 1.
                 add(column[cell] if type(cell) is str or type(cell) is int else column.encode(cell))
-        if type(host) is tuple:
+        if isinstance(host, tuple | list):
             host = host[0] if host else None
         add(self._servers[host, ends.server])
         failed = False

@@ -46,7 +46,7 @@ class LogEncoder:
         if identity is None:
             return b"".join([times, _WARN, attributes, self._broken(log), block(b"\x62", BREAK.encode())])
         duration = attribute(ATTRIBUTES, self._duration, log.end - log.start)
-        body = any_value(_line(log, said.name)) or b""
+        body = any_value(_line(log, str(said.name))) or b""
         return b"".join(
             [
                 times,

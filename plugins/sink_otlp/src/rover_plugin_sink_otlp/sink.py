@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
-from rover import AccessLog
+from rover import AccessLog, Process
 from rover.export.exporter import Exporter
-from rover.metrics import Requests
+from rover.metrics import Pairs, Requests
 from rover_plugin_sink_otlp.backend import ITEMS, Backend
 from rover_plugin_sink_otlp.identity import Identities, Identity
 from rover_plugin_sink_otlp.logs import LogCollector
@@ -52,11 +52,13 @@ class OtlpSink:
         self._requests: Requests | None = None
         if "metrics" in signals:
             # Each worker counts for itself: what it tells must not be taken for what another one does.
-            worker = (("rover.worker", configuration.worker),) if configuration.workers > 1 else ()
-            self._requests = Requests(
-                resource=lambda process: (*resources.service(process), *worker), most=configuration.max_series
-            )
-            nobody = (*resources.service(None), *worker)
+            worker = configuration.worker if configuration.workers > 1 else None
+
+            def resource(process: Process | None) -> Pairs:
+                return cast("Pairs", resources.service(process, worker))
+
+            self._requests = Requests(resource=resource, most=configuration.max_series)
+            nobody = resource(None)
             self._collectors["metrics"] = MetricCollector(
                 self._requests, nobody, version, configuration.metrics_period
             )

@@ -40,7 +40,7 @@ class SpanEncoder:
             times = _TIMES.pack(_START, epoch + log.start, _END, epoch + max(log.start, log.end))
         except struct.error as error:
             raise ValueError(str(error)) from None
-        name = utf8(said.name)
+        name = utf8(str(said.name))
         return b"\x0a\x10%b\x12\x08%b\x2a%b%b%b%b%b%b" % (
             identity.trace,
             identity.span,

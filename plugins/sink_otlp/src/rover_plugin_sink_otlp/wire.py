@@ -7,12 +7,15 @@ with the classes of `opentelemetry-proto`.
 
 from __future__ import annotations
 
+import struct
+
 MAX_TEXT = 4096
 """Characters of a text that are sent: a receiver bounds a request's size, and one text must not fill it."""
 MAX_ITEMS = 64
 """Values of a list that are sent."""
 MIN_INT64, MAX_INT64 = -(1 << 63), (1 << 63) - 1
 
+_DOUBLE = struct.Struct("<d")
 _SMALL = tuple(
     bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7))
     for number in range(1 << 12)
@@ -61,6 +64,8 @@ def any_value(value: object) -> bytes | None:
     if isinstance(value, int):
         number = int(value)
         return b"\x18" + varint(number) if MIN_INT64 <= number <= MAX_INT64 else any_value(str(number))
+    if isinstance(value, float):
+        return b"\x21" + _DOUBLE.pack(value)
     if isinstance(value, str):
         return any_value(str(value))
     if isinstance(value, tuple | list):
