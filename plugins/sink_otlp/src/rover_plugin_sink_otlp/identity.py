@@ -74,7 +74,7 @@ class Identities:
 
     def watched(self, connection: int) -> bool:
         """Whether the client's end of a connection has been seen with a trace context."""
-        return self._clients.get(connection) is not None
+        return connection in self._clients
 
     def _traced(self, connection: Connection, trace: bytes, caller: int) -> Identity:
         salt = self._salt(connection)
@@ -84,7 +84,8 @@ class Identities:
         # Without a caller's span (SkyWalking's are no ids of 8 bytes) the trace stands for it.
         base = (caller or int.from_bytes(trace[8:], "big")) ^ salt
         if connection.role is Role.CLIENT:
-            self._clients.put(salt, 1)
+            if salt not in self._clients:
+                self._clients.count(salt)
             own = self._next(self._given, base)
             return Identity(trace, own.to_bytes(8, "big"), parent, b"", 0)
         client = self._next(self._expected, base).to_bytes(8, "big")
@@ -105,9 +106,7 @@ class Identities:
     @staticmethod
     def _next(given: _Generations, base: int) -> int:
         """An id for each time that a client sends the same context on a connection: both ends count."""
-        count = given.get(base) or 0
-        given.put(base, count + 1)
-        return (base + count * ODD) & MASK or 1
+        return (base + given.count(base) * ODD) & MASK or 1
 
     def _salt(self, connection: Connection) -> int:
         """What both ends of a connection make of its addresses; 0 where they, or who is who, are not
@@ -128,20 +127,26 @@ class Identities:
 
 
 class _Generations:
-    """Numbers by number: of the newest GENERATION to twice as many."""
+    """How often a number came: of the newest GENERATION to twice as many."""
 
     def __init__(self) -> None:
         self._new: dict[int, int] = {}
         self._old: dict[int, int] = {}
 
-    def get(self, number: int) -> int | None:
-        found = self._new.get(number)
-        return found if found is not None else self._old.get(number)
+    def __contains__(self, number: int) -> bool:
+        return number in self._new or number in self._old
 
-    def put(self, number: int, value: int) -> None:
-        if number not in self._new and len(self._new) >= GENERATION:
-            self._old, self._new = self._new, {}
-        self._new[number] = value
+    def count(self, number: int) -> int:
+        """How often it came before this time."""
+        new = self._new
+        before = new.get(number)
+        if before is None:
+            before = self._old.get(number, 0)
+            if len(new) >= GENERATION:
+                self._old, new = new, {}
+                self._new = new
+        new[number] = before + 1
+        return before
 
 
 def _shown(address: Address) -> str:
