@@ -64,10 +64,8 @@ def counts_of(figures: RunFigures, unmeasured: Mapping[str, int]) -> Counts:
 
 
 def more(now: Counts, before: Counts) -> Counts:
-    """What was counted since; without what is as it was."""
-    return {
-        key: grown for key, count in now.items() if (grown := count - before.get(key, 0)) or key not in before
-    }
+    """What was counted since; also nothing is told, so that whoever is told knows of every counter."""
+    return {key: count - before.get(key, 0) for key, count in now.items()}
 
 
 def add(counts: Counts, others: Counts) -> None:
