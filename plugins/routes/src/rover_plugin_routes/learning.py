@@ -145,8 +145,11 @@ class Learned:
 
     def _shrink(self) -> None:
         """Makes values of words, those first of which there are most in a level, until there are few enough
-        routes. It ends: without words there is one route for each depth."""
-        while self.routes > self._most:
+        routes. It ends: without words there is one route for each depth.
+
+        An eighth of them goes at once, so that paths that are made up to this end do not make it each time.
+        """
+        while self.routes > self._most - self._most // 8:
             levels = [level for level in self._all() if level.words.keys() - {""}]
             if not levels:
                 return

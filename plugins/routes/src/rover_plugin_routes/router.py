@@ -138,7 +138,9 @@ class Router:
                 self._known -= len(forgotten.known)
                 self._levels -= forgotten.levels
             name = key[0].lower().removesuffix(f":{key[1]}")
-            patterns = tuple(self._patterns[each] for each in dict.fromkeys((name, "")) if each in self._patterns)
+            patterns = tuple(
+                self._patterns[each] for each in dict.fromkeys((name, "")) if each in self._patterns
+            )
             service = Service(patterns, self._limits or Limits())
             self._levels += service.levels
         self._services[key] = service

@@ -15,6 +15,8 @@ SHORTEST_RANDOM = 8
 """Characters of letters and digits by turns: fewer are as likely a name, as in `h264` or `utf8mb4`."""
 SHORTEST_RANDOM_LETTERS = 12
 """The same of letters alone, which begin a word anew in `getUserById`."""
+SHORTEST_RANDOM_JOINED = 16
+"""The same of parts that are separated: `log4j2-config` is a name."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.~$-][A-Za-z0-9_.~$:-]*")
 """What words are made of: one that has other characters (`,` `=` `+` `@` `(`, none of ASCII) is a value."""
@@ -63,7 +65,8 @@ def is_value(segment: str) -> bool:
         return True
     if any(_HASH.fullmatch(part) or _NUMBER.fullmatch(part) or _LONG_NUMBER.search(part) for part in parts):
         return True
-    return is_random("".join(parts))
+    joined = "".join(parts)  # `-` and `_` are letters of base64, too
+    return any(map(is_random, parts)) or (len(joined) >= SHORTEST_RANDOM_JOINED and is_random(joined))
 
 
 def is_random(text: str) -> bool:
