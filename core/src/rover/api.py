@@ -16,7 +16,7 @@ from rover.contracts.protocol import (
     WeighedDecoder,
 )
 from rover.contracts.settings import Setting, Settings
-from rover.contracts.sink import PreparingSink, Sink, SinkSpec, Worker
+from rover.contracts.sink import InformedSink, PreparingSink, RunFigures, Sink, SinkSpec, Worker
 from rover.contracts.source import (
     Check,
     DescribingSource,
@@ -78,6 +78,7 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "InformedSink",
     "InformedSource",
     "Loss",
     "Never",
@@ -92,6 +93,7 @@ __all__ = [
     "RecordHandler",
     "Role",
     "RoverError",
+    "RunFigures",
     "Selection",
     "Setting",
     "Settings",

@@ -133,6 +133,8 @@ def service_of(connection: Connection, host: object) -> tuple[str, int]:
         return own.host if own is not None else "", port
     peer = connection.remote
     port = peer.port if peer is not None else 0
+    if type(host) is tuple and host:  # a header may come several times
+        host = host[0]
     if type(host) is str and 0 < len(host) <= MAX_HOST:
         return host, port
     return peer.host if peer is not None else "", port
