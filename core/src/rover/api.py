@@ -1,6 +1,6 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import DROP, Drop, hookimpl
+from rover.contracts.hooks import DROP, NEVER, Drop, Never, hookimpl
 from rover.contracts.lock import ProcessLock
 from rover.contracts.protocol import (
     NEED_MORE,
@@ -32,7 +32,7 @@ from rover.errors import RoverError, SinkError, UsageError
 from rover.http import http_attributes
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
-from rover.values.attributes import Attributes, Shape
+from rover.values.attributes import Attributes, AttributeValue, Shape
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
@@ -53,6 +53,7 @@ from rover.values.records import (
 __all__ = [
     "DROP",
     "NEED_MORE",
+    "NEVER",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
     "UPLOAD_ALL",
@@ -60,6 +61,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AnyExchange",
+    "AttributeValue",
     "Attributes",
     "Check",
     "Closed",
@@ -79,6 +81,7 @@ __all__ = [
     "InformedSink",
     "InformedSource",
     "Loss",
+    "Never",
     "Opened",
     "Outcome",
     "Outcomes",
