@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rover import AccessLog, Setting, Settings, hookimpl
+from rover import NEVER, AccessLog, Never, Setting, Settings, hookimpl
 from rover_plugin_routes.logs import Naming
 from rover_plugin_routes.patterns import by_service
 from rover_plugin_routes.router import Limits, Router
@@ -57,10 +57,10 @@ class Plugin:
         self._naming = None
 
     @hookimpl(tryfirst=True)
-    def handle_access_log(self, log: AccessLog) -> AccessLog | None:
+    def handle_access_log(self, log: AccessLog) -> AccessLog | Never | None:
         """The log with its route, where it has one: before all plugins that look at it."""
         naming = self._naming
-        return None if naming is None else naming.with_route(log)
+        return NEVER if naming is None else naming.with_route(log)
 
 
 plugin = Plugin()

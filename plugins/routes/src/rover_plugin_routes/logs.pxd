@@ -9,7 +9,7 @@ from rover.values.records cimport Address, Process
 from rover_plugin_routes.router cimport Router
 
 cdef object SERVER
-cdef tuple UNIMPLEMENTED
+cdef str UNIMPLEMENTED
 
 
 cdef class Layout:

@@ -16,10 +16,9 @@ NAMES = ("http.route", "rover.route.source")
 PATH = "url.path"
 STATUS = "http.response.status_code"
 HOST = "http.request.header.host"
-RPC_SYSTEM = ("rpc.system.name", "rpc.system")
-"""The newest name first, here and below."""
-RPC_STATUS = ("rpc.response.status_code", "rpc.status_code", "rpc.grpc.status_code")
-UNIMPLEMENTED: tuple[object, ...] = (12, "12", "UNIMPLEMENTED")
+RPC_SYSTEM = "rpc.system.name"
+RPC_STATUS = "rpc.status_code"
+UNIMPLEMENTED = "UNIMPLEMENTED"
 """What gRPC says where HTTP says 404."""
 MAX_HOST = 255
 """Characters of a host's name (RFC 1035 section 2.3.4)."""
@@ -39,8 +38,8 @@ class Layout:
         self.path = at[PATH]
         self.status = at.get(STATUS, -1)
         self.host = at.get(HOST, -1)
-        self.call = next((at[name] for name in RPC_SYSTEM if name in at), -1)
-        self.call_status = next((at[name] for name in RPC_STATUS if name in at), -1)
+        self.call = at.get(RPC_SYSTEM, -1)
+        self.call_status = at.get(RPC_STATUS, -1)
 
 
 class Naming:
@@ -69,7 +68,7 @@ class Naming:
         status = cells[layout.status] if layout.status >= 0 else None
         host = cells[layout.host] if layout.host >= 0 else None
         is_call = layout.call >= 0 and cells[layout.call] is not None
-        if is_call and layout.call_status >= 0 and cells[layout.call_status] in UNIMPLEMENTED:
+        if is_call and layout.call_status >= 0 and cells[layout.call_status] == UNIMPLEMENTED:
             status = None
         route = self._router.find(service_of(log.connection, host), path, status, is_call)
         if route is None:
@@ -83,8 +82,8 @@ class Naming:
         if type(path) is not str or not path or any(name in attributes for name in NAMES):
             return None
         status = attributes.get(STATUS)
-        is_call = any(name in attributes for name in RPC_SYSTEM)
-        if is_call and any(attributes.get(name) in UNIMPLEMENTED for name in RPC_STATUS):
+        is_call = RPC_SYSTEM in attributes
+        if is_call and attributes.get(RPC_STATUS) == UNIMPLEMENTED:
             status = None
         route = self._router.find(service_of(log.connection, attributes.get(HOST)), path, status, is_call)
         if route is None:
