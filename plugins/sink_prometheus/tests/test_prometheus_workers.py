@@ -295,29 +295,27 @@ def test_a_portion_that_comes_slowly_is_given_up(monkeypatch):
 class Workers:
     """Sinks in processes of their own, as `rover run --workers` has them."""
 
-    def __init__(self, port, count):
-        self.port, self.count = port, count
+    def __init__(self, port, count, fork):
+        self.port, self.count, self.fork = port, count, fork
         self.lock = locks(1)[0]
         self.pids = {}
 
     def start(self, number, requests, again=False):
         """One that has counted so many."""
         ready, begun = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                settings = {each.name: each.default for each in SETTINGS} | {"port": self.port}
-                sink = PrometheusSink(settings, Worker(number, self.count, self.lock, again))
-                seen = [0]
-                sink.inform(figures(lambda: seen[0]))
-                sink.write([log(f"/{number}")] * requests)
-                seen[0] = requests
-                os.write(begun, b"+")
-                signal.pause()
-            finally:
-                os._exit(1)
+
+        def work():
+            settings = {each.name: each.default for each in SETTINGS} | {"port": self.port}
+            sink = PrometheusSink(settings, Worker(number, self.count, self.lock, again))
+            seen = [0]
+            sink.inform(figures(lambda: seen[0]))
+            sink.write([log(f"/{number}")] * requests)
+            seen[0] = requests
+            os.write(begun, b"+")
+            signal.pause()
+
+        self.pids[number] = self.fork(work)
         os.close(begun)
-        self.pids[number] = pid
         assert os.read(ready, 1) == b"+"
         os.close(ready)
 
@@ -341,14 +339,11 @@ class Workers:
 
 
 @pytest.fixture
-def workers(monkeypatch):
+def workers(monkeypatch, fork):
     monkeypatch.setattr(page, "FRESH", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    made = Workers(port, 3)
-    yield made
-    for number in list(made.pids):
-        made.kill(number)
+    return Workers(port, 3, fork)
 
 
 def test_one_page_for_all_of_them(workers):
