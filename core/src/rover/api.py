@@ -1,6 +1,6 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import DROP, Drop, hookimpl
+from rover.contracts.hooks import DROP, NEVER, Drop, Never, hookimpl
 from rover.contracts.lock import ProcessLock
 from rover.contracts.protocol import (
     NEED_MORE,
@@ -53,6 +53,7 @@ from rover.values.records import (
 __all__ = [
     "DROP",
     "NEED_MORE",
+    "NEVER",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
     "UPLOAD_ALL",
@@ -80,6 +81,7 @@ __all__ = [
     "InformedSink",
     "InformedSource",
     "Loss",
+    "Never",
     "Opened",
     "Outcome",
     "Outcomes",

@@ -47,7 +47,7 @@ MAX_TEXT = 1000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Of a protocol, source or sink: a part of a dotted key, and a cell of a table."""
-_SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?:\.\*)?")
 
 _ENDS = (("owner", (int,)), ("outcome", (Outcome,)), ("end", (int,)), ("assumed", (bool,)))
 _MESSAGES = (("request", (HttpRequest,)), ("response", (HttpResponse, type(None))))
@@ -115,7 +115,7 @@ def _checked_values(log: AccessLog) -> AccessLog:
 def checked_change(log: object, own: AccessLog) -> AccessLog:
     """What `handle_access_log` made of the log `own`."""
     if type(log) is not AccessLog:
-        raise TypeError(f"returned {found(log)} where an AccessLog, DROP or None is due")
+        raise TypeError(f"returned {found(log)} where an AccessLog, DROP, NEVER or None is due")
     if log.details is not own.details:
         raise TypeError("a log whose details are not its own")
     if log.outcome is not own.outcome:
