@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rover.contracts.protocol import ProtocolSpec
     from rover.contracts.settings import Setting, Settings
     from rover.contracts.sink import SinkSpec
-    from rover.contracts.source import SourceSpec
+    from rover.contracts.source import Check, SourceSpec
     from rover.values.access_log import AccessLog
     from rover.values.connection import Connection, ProtocolBreak
     from rover.values.exchange import Exchange
@@ -38,6 +38,11 @@ class Drop(enum.Enum):
 
 DROP = Drop.DROP
 """What `handle_access_log` returns for a log that no sink is to get."""
+
+
+class Provisional(dict[str, str | int | bool]):
+    """Attributes that `describe_process` returns when it may know more soon: the core asks again about once
+    a second, until it returns something else. Connections that are open get what is said then, too."""
 
 
 @hookspec(firstresult=True)
@@ -96,7 +101,8 @@ def describe_process(process: Process, live: bool) -> Mapping[str, str | int | b
 
     Returns attributes that each log of the process carries, or None. Where several plugins name the same
     attribute, the first of them in the order of calls is believed. It is called where records are read,
-    so all connections wait for it; the process may have ended by then.
+    so all connections wait for it; the process may have ended by then. A plugin that has to ask somebody
+    returns `Provisional` attributes meanwhile.
     """
 
 
@@ -132,6 +138,12 @@ def register_commands(cli: typer.Typer) -> None:
 def register_settings() -> Sequence[Setting]:
     """Once, at start: settings of the plugin itself. A user sets them as `plugin.NAME.SETTING`, where NAME is
     that of the plugin's entry point; `startup` gets them."""
+    raise NotImplementedError
+
+
+@hookspec
+def check_host(settings: Settings) -> Sequence[Check]:
+    """For `rover doctor`: what the plugin finds on this host of what it needs, a line each."""
     raise NotImplementedError
 
 

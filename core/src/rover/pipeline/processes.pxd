@@ -10,8 +10,13 @@ cdef class Processes:
     cdef bint _live
     cdef readonly dict _known
     cdef readonly set _undescribed
+    cdef readonly dict _provisional
     cdef Process _newest
 
     @cython.locals(newest=Process)
     cpdef object get(self, object pid)
+    @cython.locals(process=Process, heir=Process)
+    cpdef Process successor(self, object pid, Process previous)
+    @cython.locals(known=Process)
+    cpdef Process as_described(self, Process process)
     cdef _keep(self, object process)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import types
 from collections.abc import Sequence
 
+from rover.contracts.hooks import Provisional
 from rover.plugins.guard import checked_description
 from rover.plugins.manager import Implementation
-from rover.values.records import Process
+from rover.values.records import NO_ATTRIBUTES, Process
 
 MAX_PROCESSES = 32_768
 """Processes kept, the least recently used one goes first: the default of kernel.pid_max."""
+MAX_AGAIN = 256
+"""Processes described again at a time, which is once a second: a plugin that reads a file of /proc for each
+takes some 10 ms."""
 
 
 class Processes:
     """By number. Each is described once by the plugins that have something to say of it, when it is
     first asked for: a process that has no connection is never asked for."""
 
-    __slots__ = ("_describers", "_known", "_live", "_newest", "_undescribed")
+    __slots__ = ("_describers", "_known", "_live", "_newest", "_provisional", "_undescribed")
 
     def __init__(self, describers: Sequence[Implementation], *, live: bool) -> None:
         """`describers`: of the hook `describe_process`. `live`: whether they run here and now."""
@@ -25,12 +29,14 @@ class Processes:
         self._live = live
         self._known: dict[int, Process] = {}
         self._undescribed: set[int] = set()
+        self._provisional: dict[int, None] = {}  # of which a plugin has more to say; longest waiting first
         self._newest: Process | None = None  # what was asked for last: a server's connections ask for one
 
     def learn(self, process: Process) -> None:
         """A process as it is from now on."""
         self._newest = None
         self._known.pop(process.pid, None)
+        self._provisional.pop(process.pid, None)
         self._keep(process)
         if self._describers:
             self._undescribed.add(process.pid)
@@ -52,12 +58,46 @@ class Processes:
         self._newest = process
         return process
 
+    def successor(self, pid: int, previous: Process | None) -> Process:
+        """The process of this number, which goes on with a connection that `previous` had.
+
+        A server's child that serves one connection has often ended when plugins are first asked about it, so
+        that they can say nothing of it. One that has its parent's name has executed nothing since it was
+        forked: what is said of the parent holds.
+        """
+        process = self.get(pid)
+        if previous is None or process.attributes or process.name != previous.name:
+            return process
+        if not previous.attributes:
+            return process
+        heir = process.replace(attributes=previous.attributes)
+        self._known[pid] = self._newest = heir
+        return heir
+
+    def describe_again(self) -> None:
+        """Asks of those again of which a plugin had more to say. Called about once a second."""
+        for pid in list(self._provisional)[:MAX_AGAIN]:
+            del self._provisional[pid]
+            process = self._known[pid]
+            self._known[pid] = self._described(process.replace(attributes=NO_ATTRIBUTES))
+            self._newest = None
+
+    def as_described(self, process: Process) -> Process:
+        """The same process with what is said of it now; one that has executed another program meanwhile is
+        left as it was."""
+        pid = process.pid
+        known = self._known.get(pid)
+        if known is None or known is process or known.name != process.name or pid in self._undescribed:
+            return process
+        return known
+
     def _keep(self, process: Process) -> None:
         known = self._known
         if len(known) >= MAX_PROCESSES:
             oldest = next(iter(known))
             del known[oldest]
             self._undescribed.discard(oldest)
+            self._provisional.pop(oldest, None)
         known[process.pid] = process
 
     def _described(self, process: Process) -> Process:
@@ -69,6 +109,8 @@ class Processes:
                 said = function(*(arguments if chosen is None else [arguments[index] for index in chosen]))
                 if said is not None:
                     merged = {**checked_description(said), **merged}
+                    if isinstance(said, Provisional):
+                        self._provisional[process.pid] = None
             except BaseException as error:
                 failed(error)
         return process.replace(attributes=types.MappingProxyType(merged)) if merged else process

@@ -156,6 +156,7 @@ class Pipeline:
 
     def tick(self, now: int) -> None:
         """Looks at a slice of the connections; call it about once a second."""
+        self._processes.describe_again()
         if not self._sweep:
             self._sweep = list(self._connections)
         for _ in range(min(SWEEP_SLICE, len(self._sweep))):
@@ -169,6 +170,7 @@ class Pipeline:
             self._drop(identity, now, Outcome.UNFINISHED)
 
     def _age(self, connection: TrackedConnection, now: int) -> None:
+        connection.describe()
         facts, outbox = connection.connection, connection.outbox
         silent = now - connection.seen
         if outbox.holds:

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rover import Setting, UsageError
+from rover import Patterns, Setting, UsageError
 from rover_plugin_sink_oap import address
-from rover_plugin_sink_oap.patterns import Patterns
 
 SPOOL_PATH = "/var/lib/rover/oap"
 MEGABYTE = 1 << 20
@@ -22,6 +21,8 @@ MAX_SHOWN = 200
 LOCAL_NAMES = (
     "process",
     "pid",
+    "service",
+    "service_namespace",
     "unit",
     "container",
     "container_id",
@@ -121,7 +122,7 @@ SETTINGS: Sequence[Setting] = (
     ),
     Setting(
         "service",
-        ["{workload}.{namespace}", "{container}", "{unit}", "{process}"],
+        ["{service}.{service_namespace}", "{service}", "{process}"],
         "service of a process; the first pattern of which all is known",
     ),
     Setting(

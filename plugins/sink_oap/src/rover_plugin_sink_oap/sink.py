@@ -13,12 +13,12 @@ from rover_plugin_sink_oap.backend import Backend
 from rover_plugin_sink_oap.backlog import Backlog
 from rover_plugin_sink_oap.collector import Collector
 from rover_plugin_sink_oap.encode import Encoder
+from rover_plugin_sink_oap.namespaces import Namespaces
 from rover_plugin_sink_oap.naming import Namer
 from rover_plugin_sink_oap.node import Node
 from rover_plugin_sink_oap.sender import Sender, batches
 from rover_plugin_sink_oap.settings import Configuration
 from rover_plugin_sink_oap.spool import Spool, orphans, spool_of
-from rover_plugin_sink_oap.workload import Workloads
 
 CLOSE_PATIENCE = 3.0
 """Seconds the end may take: the core gives all sinks together ten (limits.stop_seconds)."""
@@ -47,7 +47,7 @@ class OapSink:
         self._encoder = Encoder(configuration.unanswered_status)
         self._collector = Collector(
             self._encoder,
-            Namer(configuration.naming, Workloads(), configuration.node_name, configuration.cluster),
+            Namer(configuration.naming, Namespaces(), configuration.node_name, configuration.cluster),
             Node(configuration.node_name, configuration.cluster, configuration.exclude_namespaces),
             configuration.flush_max_count,
             configuration.flush_period,
