@@ -39,7 +39,7 @@ class Names:
         self._containers = Containers(configuration.directories())
         self._describer = Describer(configuration, self._containers)
 
-    @hookimpl
+    @hookimpl(trylast=True)  # who has a plugin of their own for it believe that
     def describe_process(self, process: Process, live: bool) -> Mapping[str, str | int | bool] | None:
         """What is known of it by now."""
         if self._describer is None or not live:
