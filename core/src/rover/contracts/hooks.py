@@ -97,7 +97,7 @@ def handle_access_log(log: AccessLog) -> AccessLog | Drop | None:
 def describe_process(process: Process, live: bool) -> Mapping[str, str | int | bool] | None:
     """Once per process, and again after it has executed another program, when the first connection of it
     is seen; `process.name` is empty where it is not known. `live` is false in a replay: the process ran
-    at another time or on another host, and nothing may be read of it here.
+    at another time or on another host, and nothing may be read of it here. A recording holds what was said.
 
     Returns attributes that each log of the process carries, or None. Where several plugins name the same
     attribute, the first of them in the order of calls is believed. It is called where records are read,

@@ -8,6 +8,7 @@ from rover.values.records cimport Process
 cdef class Processes:
     cdef object _describers
     cdef bint _live
+    cdef object _told
     cdef readonly dict _known
     cdef readonly set _undescribed
     cdef readonly dict _provisional

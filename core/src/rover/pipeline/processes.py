@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rover.contracts.hooks import Provisional
 from rover.plugins.guard import checked_description
@@ -21,11 +21,19 @@ class Processes:
     """By number. Each is described once by the plugins that have something to say of it, when it is
     first asked for: a process that has no connection is never asked for."""
 
-    __slots__ = ("_describers", "_known", "_live", "_newest", "_provisional", "_undescribed")
+    __slots__ = ("_describers", "_known", "_live", "_newest", "_provisional", "_told", "_undescribed")
 
-    def __init__(self, describers: Sequence[Implementation], *, live: bool) -> None:
-        """`describers`: of the hook `describe_process`. `live`: whether they run here and now."""
+    def __init__(
+        self,
+        describers: Sequence[Implementation],
+        *,
+        live: bool,
+        told: Callable[[Process], None] | None = None,
+    ) -> None:
+        """`describers`: of the hook `describe_process`. `live`: whether they run here and now. `told`: is
+        called with each process that they say something of."""
         self._describers = describers
+        self._told = told
         self._live = live
         self._known: dict[int, Process] = {}
         self._undescribed: set[int] = set()
@@ -78,17 +86,20 @@ class Processes:
         """Asks of those again of which a plugin had more to say. Called about once a second."""
         for pid in list(self._provisional)[:MAX_AGAIN]:
             del self._provisional[pid]
-            process = self._known[pid]
-            self._known[pid] = self._described(process.replace(attributes=NO_ATTRIBUTES))
-            self._newest = None
+            described = self._described(self._known[pid].replace(attributes=NO_ATTRIBUTES))
+            if described.attributes:  # else what was said holds
+                self._known[pid] = described
+                self._newest = None
 
     def as_described(self, process: Process) -> Process:
         """The same process with what is said of it now; one that has executed another program meanwhile is
         left as it was."""
-        pid = process.pid
-        known = self._known.get(pid)
-        if known is None or known is process or known.name != process.name or pid in self._undescribed:
+        known = self._known.get(process.pid)
+        if known is None or known is process or known.name != process.name:
             return process
+        if process.pid in self._undescribed:
+            # A recording has told what was said of it; else it has executed its program again.
+            return self.get(process.pid) if known.attributes else process
         return known
 
     def _keep(self, process: Process) -> None:
@@ -101,7 +112,8 @@ class Processes:
         known[process.pid] = process
 
     def _described(self, process: Process) -> Process:
-        """With what plugins say of it; of an attribute, the first one is believed."""
+        """With what plugins say of it; of an attribute, the first one is believed, and in a replay a plugin
+        that is asked now before one that was asked then."""
         merged: dict[str, str | int | bool] = {}
         for function, chosen, failed in self._describers:
             try:
@@ -113,4 +125,10 @@ class Processes:
                         self._provisional[process.pid] = None
             except BaseException as error:
                 failed(error)
-        return process.replace(attributes=types.MappingProxyType(merged)) if merged else process
+        if not merged:
+            return process
+        merged = {**process.attributes, **merged}
+        described = process.replace(attributes=types.MappingProxyType(merged))
+        if self._told is not None:
+            self._told(described)
+        return described

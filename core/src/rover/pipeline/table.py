@@ -66,8 +66,9 @@ class Pipeline:
         all connections, with what they have buffered and what their decoders keep. `live`: whether the
         source tells of this host, now."""
         self.totals = Totals()
-        self._processes = Processes(manager.first_result("describe_process"), live=live)
         self._source = SourceSide(source, manager)
+        describers = manager.first_result("describe_process")
+        self._processes = Processes(describers, live=live, told=self._source.described)
         self._budget = MemoryBudget(max_memory)
         self._surroundings = Surroundings(
             recogniser,
