@@ -18,7 +18,7 @@ HOT := $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(UNTYPED) $(sort $(dir $(TYPED) $
 PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/redis plugins/routes plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
 
 RUN_PACKAGES := python3-venv python3-bpfcc
-TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs procps prometheus redis-server redis-tools systemd tcpdump wrk
+TEST_PACKAGES := busybox-static curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs podman procps prometheus redis-server redis-tools runc systemd tcpdump wrk
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 

@@ -1,7 +1,8 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import DROP, NEVER, Drop, Never, hookimpl
+from rover.contracts.hooks import DROP, NEVER, Drop, Never, Provisional, hookimpl
 from rover.contracts.lock import ProcessLock
+from rover.contracts.patterns import Patterns
 from rover.contracts.protocol import (
     NEED_MORE,
     RESYNCHRONISED,
@@ -85,11 +86,13 @@ __all__ = [
     "Opened",
     "Outcome",
     "Outcomes",
+    "Patterns",
     "PreparingSink",
     "Process",
     "ProcessLock",
     "ProtocolBreak",
     "ProtocolSpec",
+    "Provisional",
     "RecordHandler",
     "Role",
     "RoverError",

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rover import Setting, UsageError
+from rover import Patterns, Setting, UsageError
 from rover.export import address
 from rover.export.exporter import Waiting
 from rover.export.tls import Tls
-from rover_plugin_sink_oap.patterns import Patterns
 
 DEFAULT_PORT = 11800
 SPOOL_PATH = "/var/lib/rover/oap"
@@ -25,6 +24,8 @@ MAX_SHOWN = 200
 LOCAL_NAMES = (
     "process",
     "pid",
+    "service",
+    "service_namespace",
     "unit",
     "container",
     "container_id",
@@ -124,7 +125,7 @@ SETTINGS: Sequence[Setting] = (
     ),
     Setting(
         "service",
-        ["{workload}.{namespace}", "{container}", "{unit}", "{process}"],
+        ["{service}.{service_namespace}", "{service}", "{process}"],
         "service of a process; the first pattern of which all is known",
     ),
     Setting(

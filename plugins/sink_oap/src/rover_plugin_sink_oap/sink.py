@@ -11,10 +11,10 @@ from rover.export.exporter import Exporter
 from rover_plugin_sink_oap.backend import Backend
 from rover_plugin_sink_oap.collector import Collector
 from rover_plugin_sink_oap.encode import Encoder
+from rover_plugin_sink_oap.namespaces import Namespaces
 from rover_plugin_sink_oap.naming import Namer
 from rover_plugin_sink_oap.node import Node
 from rover_plugin_sink_oap.settings import Configuration
-from rover_plugin_sink_oap.workload import Workloads
 
 CLOSE_PATIENCE = 3.0
 """Seconds the end may take: the core gives all sinks together ten (limits.stop_seconds)."""
@@ -37,7 +37,7 @@ class OapSink:
         self._encoder = Encoder(configuration.unanswered_status)
         self._collector = Collector(
             self._encoder,
-            Namer(configuration.naming, Workloads(), configuration.node_name, configuration.cluster),
+            Namer(configuration.naming, Namespaces(), configuration.node_name, configuration.cluster),
             Node(configuration.node_name, configuration.cluster, configuration.exclude_namespaces),
             configuration.flush_max_count,
             configuration.flush_period,

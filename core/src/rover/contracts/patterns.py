@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Collection, Mapping, Sequence
 
-from rover import UsageError
+from rover.errors import UsageError
 
 
 class Patterns:
