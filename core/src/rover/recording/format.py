@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from rover.plugins.guard import checked_description
+from rover.values.attributes import AttributeValue
 from rover.values.records import (
     MAX_NUMBER,
     NO_ATTRIBUTES,
@@ -235,7 +236,7 @@ def _pack_text(text: bytes) -> bytes:
     return _TEXT.pack(len(text)) + text
 
 
-def _pack_said(attributes: Mapping[str, str | int | bool]) -> bytes:
+def _pack_said(attributes: Mapping[str, AttributeValue]) -> bytes:
     """Nothing where nothing was said."""
     if not attributes:
         return b""
@@ -305,7 +306,7 @@ def _unpack_process(content: bytes) -> Process:
         raise DamageError("a name that is not UTF-8") from None
 
 
-def _unpack_said(content: bytes, at: int) -> Mapping[str, str | int | bool]:
+def _unpack_said(content: bytes, at: int) -> Mapping[str, AttributeValue]:
     (size,) = _SIZE.unpack_from(content, at)
     begin = at + _SIZE.size
     if size > min(MAX_DESCRIPTION, len(content) - begin):

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from rover import Address, Connection, Process, Role
+from rover import Address, AttributeValue, Connection, Process, Role
 from rover_plugin_sink_oap.namespaces import Namespaces
 from rover_plugin_sink_oap.settings import Naming
 
@@ -184,7 +184,7 @@ def _remember(table: OrderedDict[Key, _Seen], key: Key, seen: _Seen, limit: int)
         table.popitem(last=False)
 
 
-def _text(said: Mapping[str, str | int | bool], *names: str) -> str:
+def _text(said: Mapping[str, AttributeValue], *names: str) -> str:
     """The first of these attributes that is there."""
     return next((str(said[name]) for name in names if said.get(name)), "")
 
