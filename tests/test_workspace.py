@@ -177,5 +177,4 @@ def test_the_table_of_packages_is_what_they_register():
         for provides in plugin.provides
         if provides != "settings"  # of the plugin's own
     }
-    del provided["settings"]  # of hooks alone: nobody names them
     assert {what: package for what, package in provided.items() if package in ours} == BY_NAME
