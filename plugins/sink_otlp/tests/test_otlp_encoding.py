@@ -17,7 +17,7 @@ from rover_plugin_sink_otlp.exchange import split_host
 from rover_plugin_sink_otlp.identity import Identities, Identity
 from rover_plugin_sink_otlp.receiver.items import attributes as plain
 from rover_plugin_sink_otlp.spans import SpanEncoder
-from rover_plugin_sink_otlp.wire import MAX_ITEMS, MAX_TEXT, any_value, attribute, key, varint
+from rover_plugin_sink_otlp.wire import MAX_ITEMS, MAX_LIST, MAX_TEXT, any_value, attribute, key, varint
 
 IDENTITY = Identity(bytes(range(16)), bytes(range(8)), b"", b"", 0)
 
@@ -61,10 +61,18 @@ def test_an_attribute_comes_back(name: str, value: object) -> None:
     assert plain([read]) == {expected(name): expected(value)}
 
 
-@pytest.mark.parametrize("value", [None, b"x", object(), {}, [None]])
+@pytest.mark.parametrize("value", [None, b"x", object(), {}, [None], [["a"]]])
 def test_what_cannot_be_sent_is_left_out(value: object) -> None:
     made = any_value(value)
     assert made is None or AnyValue.FromString(made).array_value.values == []
+
+
+def test_a_list_is_bounded() -> None:
+    made = any_value(("x" * 4000,) * 100)
+    assert made is not None
+    read = [each.string_value for each in AnyValue.FromString(made).array_value.values]
+    assert len("".join(read)) == MAX_LIST
+    assert len(read) == MAX_ITEMS
 
 
 def test_a_value_of_any_length_comes_back() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from rover import Role, RoverError
 from rover.export import sender as sender_module
-from rover_plugin_sink_otlp import request
+from rover_plugin_sink_otlp import request, spans
 
 Wait = Callable[[Callable[[], object]], None]
 both = pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
@@ -173,10 +173,10 @@ def test_both_ends_join_into_one_trace(
     else:
         sink.write(logs)
     assert sink.close() == 0
-    spans = {span["kind"]: span for span in listener.items}
-    assert {span["trace_id"] for span in spans.values()} == {TRACE}
-    assert spans["client"]["parent_span_id"] == CALLER
-    assert spans["server"]["parent_span_id"] == spans["client"]["span_id"]
+    found = {span["kind"]: span for span in listener.items}
+    assert {span["trace_id"] for span in found.values()} == {TRACE}
+    assert found["client"]["parent_span_id"] == CALLER
+    assert found["server"]["parent_span_id"] == found["client"]["span_id"]
 
 
 def test_a_server_whose_client_is_not_watched_is_the_callers_child(
@@ -187,6 +187,20 @@ def test_a_server_whose_client_is_not_watched_is_the_callers_child(
     sink.write([traffic.traced(traffic.connection())])
     listener.wait(lambda: listener.items)  # it does not wait for ever
     assert listener.items[0]["parent_span_id"] == CALLER
+
+
+def test_spans_that_wait_are_bounded(
+    listen: Any, make_sink: Any, traffic: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans, "MAX_HELD", 10)
+    monkeypatch.setattr(spans, "SETTLE", 3600.0)
+    listener = listen()
+    sink = make_sink(**listener.settings("grpc"))
+    connection = traffic.connection()
+    sink.write([traffic.traced(connection, f"/{n}") for n in range(100)])
+    listener.wait(lambda: listener.paths == numbered(90))
+    assert sink.close() == 0
+    assert listener.paths == numbered(100)
 
 
 def test_flags_say_that_the_parent_is_remote(listen: Any, make_sink: Any, traffic: Any) -> None:

@@ -16,6 +16,8 @@ from rover_plugin_sink_otlp.wire import block, utf8, varint
 SETTLE = 1.0
 """Seconds that a server's span waits for the first span of its client's end: that end has its answer some
 microseconds later, and its access log may come from another buffer of the kernel."""
+MAX_HELD = 8192
+"""Spans that wait so, some 700 bytes each; beyond it the oldest goes without knowing."""
 ATTRIBUTES = b"\x4a"
 """Field 9 of Span."""
 _TIMES = struct.Struct("<BQBQ")  # start_time_unix_nano = 7, end_time_unix_nano = 8, both fixed64
@@ -94,19 +96,24 @@ class SpanCollector:
             self._append(process, body, identity.client, now)
         else:
             self._held.append(_Held(now + SETTLE, process, body, identity))
+            if len(self._held) > MAX_HELD:
+                self._release(now)
 
     def ripen(self, now: float | None) -> None:
         """See `rover.export.sender.Filling`."""
         while self._held and (now is None or self._held[0].until <= now):
-            _, process, body, identity = self._held.popleft()
-            watched = self._identities.watched(identity.connection)
-            parent = identity.client if watched else identity.parent
-            self._append(process, body, parent, now if now is not None else 0.0)
+            self._release(now if now is not None else 0.0)
         self._request.ripen(now)
 
     def take(self) -> list[Batch]:
         """See `rover.export.sender.Filling`."""
         return self._request.take()
+
+    def _release(self, now: float) -> None:
+        """The one that waits longest, with what is known now."""
+        _, process, body, identity = self._held.popleft()
+        watched = self._identities.watched(identity.connection)
+        self._append(process, body, identity.client if watched else identity.parent, now)
 
     def _append(self, process: Process | None, body: bytes, parent: bytes, now: float) -> None:
         if parent:

@@ -8,11 +8,14 @@ with the classes of `opentelemetry-proto`.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 
 MAX_TEXT = 4096
 """Characters of a text that are sent: a receiver bounds a request's size, and one text must not fill it."""
 MAX_ITEMS = 64
 """Values of a list that are sent."""
+MAX_LIST = 4 * MAX_TEXT
+"""Characters of a list's texts that are sent together."""
 MIN_INT64, MAX_INT64 = -(1 << 63), (1 << 63) - 1
 
 _DOUBLE = struct.Struct("<d")
@@ -69,9 +72,20 @@ def any_value(value: object) -> bytes | None:
     if isinstance(value, str):
         return any_value(str(value))
     if isinstance(value, tuple | list):
-        made = [any_value(each) for each in value[:MAX_ITEMS]]
-        return block(b"\x2a", b"".join([block(b"\x0a", each) for each in made if each is not None]))
+        return block(b"\x2a", b"".join([block(b"\x0a", each) for each in _items(value)]))
     return None
+
+
+def _items(values: Sequence[object]) -> Iterator[bytes]:
+    """The values of an ArrayValue; no lists among them."""
+    left = MAX_LIST
+    for value in values[:MAX_ITEMS]:
+        if isinstance(value, str):
+            value = value[:left]
+            left -= len(value)
+        made = any_value(value) if not isinstance(value, tuple | list) else None
+        if made is not None:
+            yield made
 
 
 def attribute(tag: bytes, start: bytes, value: object) -> bytes:
