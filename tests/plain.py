@@ -12,6 +12,7 @@ PACKAGES = (
     "rover_plugin_http2",
     "rover_plugin_mask",
     "rover_plugin_redis",
+    "rover_plugin_routes",
     "rover_plugin_sink_log",
     "rover_source_ebpf",
     "rover_source_pcap",

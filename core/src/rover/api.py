@@ -1,7 +1,8 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import DROP, NEVER, Drop, Never, hookimpl
+from rover.contracts.hooks import DROP, NEVER, Drop, Never, Provisional, hookimpl
 from rover.contracts.lock import ProcessLock
+from rover.contracts.patterns import Patterns
 from rover.contracts.protocol import (
     NEED_MORE,
     RESYNCHRONISED,
@@ -16,7 +17,7 @@ from rover.contracts.protocol import (
     WeighedDecoder,
 )
 from rover.contracts.settings import Setting, Settings
-from rover.contracts.sink import PreparingSink, Sink, SinkSpec, Worker
+from rover.contracts.sink import InformedSink, PreparingSink, RunFigures, Sink, SinkSpec, Worker
 from rover.contracts.source import (
     Check,
     DescribingSource,
@@ -78,20 +79,24 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "InformedSink",
     "InformedSource",
     "Loss",
     "Never",
     "Opened",
     "Outcome",
     "Outcomes",
+    "Patterns",
     "PreparingSink",
     "Process",
     "ProcessLock",
     "ProtocolBreak",
     "ProtocolSpec",
+    "Provisional",
     "RecordHandler",
     "Role",
     "RoverError",
+    "RunFigures",
     "Selection",
     "Setting",
     "Settings",

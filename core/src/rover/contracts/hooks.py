@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rover.contracts.protocol import ProtocolSpec
     from rover.contracts.settings import Setting, Settings
     from rover.contracts.sink import SinkSpec
-    from rover.contracts.source import SourceSpec
+    from rover.contracts.source import Check, SourceSpec
     from rover.values.access_log import AccessLog
     from rover.values.attributes import AttributeValue
     from rover.values.connection import Connection, ProtocolBreak
@@ -54,6 +54,11 @@ class Never(enum.Enum):
 NEVER = Never.NEVER
 """What `handle_access_log` returns when this log, and every other of the run, stays as it is: the plugin is
 not asked again. So a plugin that is installed and has nothing to do costs nothing."""
+
+
+class Provisional(dict[str, str | int | bool]):
+    """Attributes that `describe_process` returns when it may know more soon: the core asks again about once
+    a second, until it returns something else. Connections that are open get what is said then, too."""
 
 
 @hookspec(firstresult=True)
@@ -108,11 +113,12 @@ def handle_access_log(log: AccessLog) -> AccessLog | Drop | Never | None:
 def describe_process(process: Process, live: bool) -> Mapping[str, AttributeValue] | None:
     """Once per process, and again after it has executed another program, when the first connection of it
     is seen; `process.name` is empty where it is not known. `live` is false in a replay: the process ran
-    at another time or on another host, and nothing may be read of it here.
+    at another time or on another host, and nothing may be read of it here. A recording holds what was said.
 
     Returns attributes that each log of the process carries, or None. Where several plugins name the same
     attribute, the first of them in the order of calls is believed. It is called where records are read,
-    so all connections wait for it; the process may have ended by then.
+    so all connections wait for it; the process may have ended by then. A plugin that has to ask somebody
+    returns `Provisional` attributes meanwhile.
     """
 
 
@@ -148,6 +154,12 @@ def register_commands(cli: typer.Typer) -> None:
 def register_settings() -> Sequence[Setting]:
     """Once, at start: settings of the plugin itself. A user sets them as `plugin.NAME.SETTING`, where NAME is
     that of the plugin's entry point; `startup` gets them."""
+    raise NotImplementedError
+
+
+@hookspec
+def check_host(settings: Settings) -> Sequence[Check]:
+    """For `rover doctor`: what the plugin finds on this host of what it needs, a line each."""
     raise NotImplementedError
 
 

@@ -50,6 +50,8 @@ class Setting:
     """A time in seconds; it may be given with units, as in `1m30s`."""
     size: bool = False
     """A number of bytes; it may be given with units, as in `256MiB`."""
+    milliseconds: bool = False
+    """Of a time: a number without a unit in its variable is of milliseconds, as in OpenTelemetry's."""
 
     def read(self, key: str, value: object) -> Value:
         """The value in the setting's type. Raises UsageError naming `key`."""
@@ -211,10 +213,15 @@ def read_environment(declared: Mapping[str, Setting], environment: Mapping[str, 
     Raises UsageError naming the variable.
     """
     return {
-        key: setting.read(setting.environment, value)
+        key: setting.read(setting.environment, f"{value}ms" if _bare(setting, value) else value)
         for key, setting in declared.items()
         if setting.environment and (value := environment.get(setting.environment))
     }
+
+
+def _bare(setting: Setting, value: str) -> bool:
+    """Whether it is a number of milliseconds."""
+    return setting.milliseconds and value.isascii() and value.isdigit()
 
 
 def read_assignments(assignments: Iterable[str]) -> dict[str, object]:

@@ -68,8 +68,9 @@ class Pipeline:
         all connections, with what they have buffered and what their decoders keep. `live`: whether the
         source tells of this host, now. `headers`: see `Delivery`."""
         self.totals = Totals()
-        self._processes = Processes(manager.first_result("describe_process"), live=live)
         self._source = SourceSide(source, manager)
+        describers = manager.first_result("describe_process")
+        self._processes = Processes(describers, live=live, told=self._source.described)
         self._budget = MemoryBudget(max_memory)
         self._surroundings = Surroundings(
             recogniser,
@@ -158,6 +159,7 @@ class Pipeline:
 
     def tick(self, now: int) -> None:
         """Looks at a slice of the connections; call it about once a second."""
+        self._processes.describe_again()
         if not self._sweep:
             self._sweep = list(self._connections)
         for _ in range(min(SWEEP_SLICE, len(self._sweep))):
@@ -171,6 +173,7 @@ class Pipeline:
             self._drop(identity, now, Outcome.UNFINISHED)
 
     def _age(self, connection: TrackedConnection, now: int) -> None:
+        connection.describe()
         facts, outbox = connection.connection, connection.outbox
         silent = now - connection.seen
         if outbox.holds:
