@@ -31,6 +31,7 @@ SUITES = (
     "plugins/sink_log/tests/test_jsonl.py",
     "plugins/sink_oap/tests/test_oap_encoding.py",
     "plugins/sink_oap/tests/test_oap_naming.py",
+    "plugins/sink_otlp/tests/test_otlp_encoding.py",
     "plugins/source_pcap/tests/test_tcp_reassembly.py",
 )
 """Those that make and read the most kinds of values; all suites of all plugins take half an hour."""

@@ -269,7 +269,7 @@ def test_a_process_that_is_described(tmp_path: Path) -> None:
     """In JSON lines; not on the console. Of a process of a recording the guide's plugin says nothing: the one
     that has its number now is another."""
     path = recording(tmp_path / "one.rec", Process(pid=os.getpid(), name="server"))
-    environment = install(tmp_path, names=DESCRIBES, cgroups=shown("describe_process"))
+    environment = install(tmp_path, mine=DESCRIBES, cgroups=shown("describe_process"))
     ran = rover(environment, "replay", path, "--sink", "jsonl")
     line: dict[str, Any] = json.loads(ran.stdout)
     assert line["service.name"] == f"server of {os.getpid()}"
@@ -304,7 +304,7 @@ def test_processes_of_this_host_are_described_and_health_checks_dropped(
 def test_a_process_is_described_again_after_an_exec(
     tmp_path: Path, start_agent: Callable[..., Any], nginx: Nginx
 ) -> None:
-    agent = start_agent("--port", str(nginx.port), env=install(tmp_path, names=DESCRIBES))
+    agent = start_agent("--port", str(nginx.port), env=install(tmp_path, mine=DESCRIBES))
     ask = f"exec 3<>/dev/tcp/127.0.0.1/{nginx.port}; printf 'GET /moved HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
     shell = subprocess.Popen(
         ["bash", "-c", f"{ask}; {ask}; exec curl -s {nginx.url}/nothing"], stdout=subprocess.DEVNULL

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from rover import Check, Selection, Setting, SourceSpec, hookimpl
+from rover import Check, Selection, Setting, Settings, SourceSpec, hookimpl
 from rover.cli import doctor
 from rover.plugins.manager import PluginManager
 
@@ -110,6 +110,44 @@ def test_a_rehearsal_that_fails_is_a_line(answer: object) -> None:
     assert [line.split()[:3] for line in lines if "FAIL" in line and "source" in line][:1] == [
         ["FAIL", "source", "ebpf"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "due"),
+    [
+        ([OK, MINOR], ["ok a fine", "warn c worn; oil it"]),
+        ([FAILED], ["FAIL b broken; repair it"]),
+        ([], []),
+        (None, []),
+        ([7], ["warn plugin hosts check_host: TypeError:"]),
+        (7, ["warn plugin hosts check_host: TypeError:"]),
+        (ValueError("no"), ["warn plugin hosts check_host: ValueError: no"]),
+        (SystemExit(0), ["warn plugin hosts check_host: SystemExit:"]),
+    ],
+)
+def test_what_other_plugins_find_on_the_host(answer: object, due: list[str]) -> None:
+    """With the settings that they would run with."""
+    asked: list[object] = []
+
+    class Hosts:
+        @hookimpl
+        def register_settings(self) -> list[Setting]:
+            return [Setting("size", 3, "of it")]
+
+        @hookimpl
+        def check_host(self, settings: Settings) -> list[Check]:
+            asked.append(settings["plugin.hosts.size"])
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer  # type: ignore[return-value]
+
+    installed = manager(spec("ebpf", None))
+    installed.register(Hosts(), "hosts")
+    _, lines = run(installed, "--set", "plugin.hosts.size=5")
+    told = [" ".join(line.split()) for line in lines if " hosts " in line or line.split()[1] in "abc"]
+    assert len(told) == len(due)
+    assert all(line.startswith(start) for line, start in zip(told, due, strict=True))
+    assert asked == [5]
 
 
 SUFFIX = doctor.importlib.machinery.EXTENSION_SUFFIXES[0]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rover import Process, hookimpl
+from rover import Direction, Process, Provisional, Syscall, hookimpl
+from rover.pipeline import processes as module
 from rover.pipeline.processes import MAX_PROCESSES, Processes
 from rover.plugins.guard import MAX_DESCRIPTION, MAX_DESCRIPTION_TEXT
 from rover.plugins.manager import PluginManager
@@ -110,6 +111,128 @@ def test_a_process_of_no_name_is_asked_about_once_and_no_process_never() -> None
     assert table.get(7) == table.get(7) == Process(pid=7, name="", attributes={"service.name": "-service"})
     assert table.get(0) == Process(pid=0, name="")
     assert asked == [Process(pid=7, name="")]
+
+
+@pytest.mark.parametrize(
+    ("child", "said", "carried"),
+    [
+        ("app", None, {"a": "parent"}),
+        ("app", {}, {"a": "parent"}),
+        ("app", {"a": "child"}, {"a": "child"}),
+        ("sh", None, {}),
+    ],
+)
+def test_a_child_of_which_nobody_can_say_anything_is_described_as_its_parent(
+    make_bench: Any, child: str, said: Mapping[str, str] | None, carried: Mapping[str, str]
+) -> None:
+    """It served one connection and has ended. One of another name has executed something else."""
+    asked: list[int] = []
+
+    def describe(process: Process) -> Mapping[str, str] | None:
+        asked.append(process.pid)
+        return {"a": "parent"} if process.pid == 42 else said
+
+    bench = make_bench(*plugins(describe))
+    bench.pipeline.process(Process(pid=43, name=child))
+    bench.open()
+    for _ in range(2):
+        detail = bench.detail(1, Syscall.READ, Direction.INGRESS, 3).replace(pid=43)
+        bench.pipeline.data(detail, b"?a\n")
+        bench.write(b"!a\n")
+    assert [log.connection.process.attributes for log in bench.exchanges] == [carried] * 2
+    assert asked == [42, 43]
+
+
+def test_what_a_plugin_says_provisionally_is_asked_for_again() -> None:
+    asked: list[Process] = []
+    answers: list[Any] = [Provisional(a=1), None, Provisional(a=2, b=2), {"a": 3}]
+
+    def describe(process: Process) -> Any:
+        asked.append(process)
+        return answers.pop(0)
+
+    table, _ = processes(lambda process: {"c": 0}, describe)
+    table.learn(Process(pid=7, name="a"))
+    assert table.get(7).attributes == {"a": 1, "c": 0}
+    assert table.get(7).attributes == {"a": 1, "c": 0}
+    table.describe_again()
+    assert table.get(7).attributes == {"c": 0}
+    table.describe_again()
+    assert len(asked) == 2, "None is not provisional"
+    table.learn(Process(pid=7, name="a"))
+    assert table.get(7).attributes == {"a": 2, "b": 2, "c": 0}
+    table.describe_again()
+    assert table.get(7).attributes == {"a": 3, "c": 0}
+    table.describe_again()
+    assert asked == [Process(pid=7, name="a")] * 4
+    assert not table._provisional
+
+
+def test_a_process_that_executed_another_program_is_not_asked_about_as_the_old_one() -> None:
+    asked: list[str] = []
+
+    def describe(process: Process) -> Any:
+        asked.append(process.name)
+        return Provisional(a=process.name)
+
+    table, _ = processes(describe)
+    table.learn(Process(pid=7, name="sh"))
+    table.get(7)
+    table.learn(Process(pid=7, name="curl"))
+    table.describe_again()
+    assert asked == ["sh"], "it has no connection yet"
+    assert table.get(7).attributes == {"a": "curl"}
+    table.describe_again()
+    assert asked == ["sh", "curl", "curl"]
+
+
+def test_those_asked_about_again_take_turns_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_AGAIN", 2)
+    monkeypatch.setattr(module, "MAX_PROCESSES", 5)
+    asked: list[int] = []
+
+    def describe(process: Process) -> Any:
+        asked.append(process.pid)
+        return Provisional(a=1)
+
+    table, _ = processes(describe)
+    for pid in range(1, 8):
+        table.get(pid)
+    assert list(table._provisional) == [3, 4, 5, 6, 7]
+    asked.clear()
+    for _ in range(3):
+        table.describe_again()
+    assert asked == [3, 4, 5, 6, 7, 3]
+
+
+def test_connections_that_are_open_get_what_is_said_later(make_bench: Any) -> None:
+    answers: list[Any] = [Provisional(a=1), {"a": 2}]
+    bench = make_bench(*plugins(lambda process: answers.pop(0) if answers else {"a": "too often"}))
+    bench.open(1)
+    bench.open(2)
+    bench.pipeline.process(Process(pid=43, name="other"))
+    for identity in (1, 2):
+        bench.read(b"?a\n", identity)
+        bench.write(b"!a\n", identity)
+    bench.pipeline.tick(bench.clock)
+    for identity in (1, 2):
+        bench.read(b"?a\n", identity)
+        bench.write(b"!a\n", identity)
+    said = [log.connection.process.attributes for log in bench.exchanges]
+    assert said == [{"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}]
+
+
+def test_a_connection_open_over_an_exec_keeps_its_description(make_bench: Any) -> None:
+    bench = make_bench(*plugins(named([])))
+    bench.open(1)
+    bench.pipeline.process(Process(pid=42, name="other"))
+    bench.open(2)
+    bench.pipeline.tick(bench.clock)
+    for identity in (1, 2):
+        bench.read(b"?a\n", identity)
+        bench.write(b"!a\n", identity)
+    said = [log.connection.process.attributes["service.name"] for log in bench.exchanges]
+    assert said == ["app-service", "other-service"]
 
 
 def test_what_is_kept_is_bounded_and_the_least_recently_used_goes() -> None:

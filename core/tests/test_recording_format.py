@@ -173,6 +173,7 @@ RECORDS: list[Any] = [
     (PLAINTEXT, b"secret"),
     Closed(connection=7, time=130, reset=True, detail=None),
     Closed(connection=8, time=140, reset=False, detail=DETAIL.replace(connection=8), unseen=4096),
+    Process(pid=42, name="app", attributes={"a": 3}),
 ]
 
 # -- round trip ----------------------------------------------------------------------------------
@@ -215,7 +216,12 @@ calls = st.tuples(details | plaintexts, st.binary(max_size=50)).map(
     lambda call: (call[0].replace(size=max(call[0].size, len(call[1]))), call[1])
 )
 records = st.one_of(
-    st.builds(Process, pid=i32, name=names, attributes=st.just({})),
+    st.builds(
+        Process,
+        pid=i32,
+        name=names,
+        attributes=st.dictionaries(names, names | st.booleans() | i62, max_size=2),
+    ),
     st.builds(
         Opened,
         connection=u64,
@@ -439,9 +445,15 @@ def loss(text: bytes, size: int | None = None) -> bytes:
     return entry(form.LOSS, struct.pack("<QB", 3, len(text) if size is None else size) + text)
 
 
+def said(text: bytes, size: int | None = None) -> bytes:
+    process = struct.pack("<iB", 3, 1) + b"a"
+    return entry(form.PROCESS, process + struct.pack("<I", len(text) if size is None else size) + text)
+
+
 LOSS = loss(b"ring")
 END = entry(form.END, struct.pack("<q", 9))
 TOLD = [Loss(records=3, cause="ring")]
+SAID = [Process(pid=3, name="a", attributes={"a": 1})]
 ENDS = (b"\x03::1" + bytes(2)) * 2
 TIME = "a time of more than 62 bits"
 
@@ -472,6 +484,21 @@ TIME = "a time of more than 62 bits"
         (header() + block(loss(b"\x1b[2J")), [], "not printable ASCII"),
         (header() + block(loss("\u200b".encode())), [], "not printable ASCII"),
         (header() + block(entry(form.PROCESS, struct.pack("<iB", 3, 1) + b"\xff")), [], "not UTF-8"),
+        (header() + block(said(b'{"a":1}') + END), SAID, ""),
+        (header() + block(said(b'{"a":1}more', 7) + END), SAID, ""),
+        (header() + block(said(b"{}") + END), [Process(pid=3, name="a")], ""),
+        (header() + block(said(b'{"a":1}', 8)), [], "a description of 8 bytes"),
+        (header() + block(said(b" " * 65_537)), [], "a description of 65537 bytes"),
+        (header() + block(entry(form.PROCESS, struct.pack("<iB", 3, 0) + b"abc")), [], "type 1 that is too"),
+        (header() + block(said(b'{"a":1')), [], "not attributes by name"),
+        (header() + block(said(b"\xff")), [], "not attributes by name"),
+        (header() + block(said(b"[" * 65_536)), [], "not attributes by name"),
+        (header() + block(said(b"[]")), [], "not attributes by name"),
+        (header() + block(said(b'{"a":null}')), [], "not attributes by name"),
+        (header() + block(said(b'{"a":1.5}')), [], "not attributes by name"),
+        (header() + block(said(b'{"a":NaN}')), [], "not attributes by name"),
+        (header() + block(said(b'{"a":' + b"9" * 5000 + b"}")), [], "not attributes by name"),
+        (header() + block(said(b'{"a":"' + b"x" * 5000 + b'"}')), [], "not attributes by name"),
         (header() + block(entry(form.OPENED, bytes(22) + b"\1\n" + bytes(9))), [], "not printable ASCII"),
         (header() + block(entry(form.CLOCK, struct.pack("<qI", 3, 2**31))), [], "2147483648 connections"),
         (header() + block(entry(form.OPENED, bytes(20) + b"\3" + bytes(9))), [], "role 3"),

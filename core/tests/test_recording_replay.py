@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import resource
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from rover import (
     Process,
     ProtocolBreak,
     ProtocolSpec,
+    Provisional,
     RecordHandler,
     Role,
     RoverError,
@@ -351,6 +354,58 @@ def test_exchanges_breaks_losses_and_plain_connections(tmp_path):
         assert found in ran[2].lines
     assert "4 records lost (ring_full 3, truncated 1)" in ran[2].totals
     assert (2, 0) in ran[1].uploads
+
+
+class Describes:
+    """Says of a process what can be known of it only while it runs, and most of it late."""
+
+    @hookimpl
+    def startup(self) -> None:
+        self.asked: Counter[int] = Counter()
+
+    @hookimpl
+    def describe_process(self, process: Process, live: bool) -> Mapping[str, str | int] | None:
+        if not live or process.name == "quiet":
+            return None
+        self.asked[process.pid] += 1
+        said = {"service.name": f"{process.name}-\N{SNAKE}", "times": self.asked[process.pid]}
+        return said if said["times"] == 3 else Provisional(said)
+
+
+class Numbers:
+    """Says the same anywhere."""
+
+    @hookimpl
+    def describe_process(self, process: Process) -> Mapping[str, str | int]:
+        return {"pid": process.pid}
+
+
+@pytest.mark.parametrize("more", [(), (Numbers(),)])
+def test_what_plugins_said_of_processes_while_they_ran(tmp_path: Path, more: tuple[object, ...]) -> None:
+    """Before the first connection, again at ticks, after an exec, of a child: each where it was said."""
+    t = Traffic()
+
+    def ask(identity: int) -> list[Any]:
+        return [t.read(b"?q\n", identity), t.write(b"!a\n", identity)]
+
+    polls = [
+        Poll(0, [Process(pid=42, name="app"), Process(pid=43, name="quiet"), t.open(2), *ask(2)]),
+        Poll(0, [t.open(1), *ask(1), t.open(4), *ask(4)]),
+        Poll(1.5, ask(2)),
+        Poll(1.5, ask(2)),
+        Poll(1.5, [*ask(2), *ask(1)]),
+        Poll(0.1, [Process(pid=42, name="other"), *ask(2), t.open(6), *ask(6)]),
+        Poll(1.5, [*ask(2), *ask(6), t.close(2)]),
+        Poll(1.5, [*ask(6), t.close(6)]),
+    ]
+    plugins = (LinesPlugin(), Describes(), *more)
+    ran = three_ways(lambda: Script(polls), tmp_path, protocols=plugins)
+    assert_same(ran)
+    told = [json.loads(line) for line in ran[2].lines.splitlines()]
+    said = {(line["service.name"], line["times"]) for line in told if "service.name" in line}
+    app, other = "app-\N{SNAKE}", "other-\N{SNAKE}"
+    assert said == {(app, 1), (app, 2), (app, 3), (other, 4), (other, 5)}
+    assert any("service.name" not in line for line in told)
 
 
 def test_a_header_of_a_proxy_and_bytes_nobody_saw(tmp_path):

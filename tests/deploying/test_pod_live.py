@@ -13,7 +13,7 @@ import pytest
 
 import deployment
 from harness import Program, free_port, listening, wait_until
-from rover_plugin_sink_oap.workload import container_of, unit_of
+from rover_plugin_names.cgroups import container_of, unit_of
 
 pytestmark = pytest.mark.live
 

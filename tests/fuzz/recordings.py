@@ -109,7 +109,7 @@ def _entry(step: Step, calls: Calls) -> bytes:
             )
         )
     if kind == form.PROCESS:
-        return form.pack_process(Process(pid=42, name=word))
+        return form.pack_process(Process(pid=42, name=word, attributes={"a": word} if flags & 1 else {}))
     if kind == form.LOSS:
         return form.pack_loss(Loss(records=flags, cause=word))
     if kind == form.CLOCK:

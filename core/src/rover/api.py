@@ -1,7 +1,8 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import DROP, Drop, hookimpl
+from rover.contracts.hooks import DROP, NEVER, Drop, Never, Provisional, hookimpl
 from rover.contracts.lock import ProcessLock
+from rover.contracts.patterns import Patterns
 from rover.contracts.protocol import (
     NEED_MORE,
     RESYNCHRONISED,
@@ -16,7 +17,7 @@ from rover.contracts.protocol import (
     WeighedDecoder,
 )
 from rover.contracts.settings import Setting, Settings
-from rover.contracts.sink import PreparingSink, Sink, SinkSpec, Worker
+from rover.contracts.sink import InformedSink, PreparingSink, RunFigures, Sink, SinkSpec, Worker
 from rover.contracts.source import (
     Check,
     DescribingSource,
@@ -42,7 +43,7 @@ from rover.errors import RoverError, SinkError, UsageError
 from rover.http import http_attributes
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
-from rover.values.attributes import Attributes, Shape
+from rover.values.attributes import Attributes, AttributeValue, Shape
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
@@ -64,6 +65,7 @@ from rover.values.records import (
 __all__ = [
     "DROP",
     "NEED_MORE",
+    "NEVER",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
     "UPLOAD_ALL",
@@ -71,6 +73,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AnyExchange",
+    "AttributeValue",
     "Attributes",
     "BioLayout",
     "Check",
@@ -89,21 +92,26 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "InformedSink",
     "InformedSource",
     "Loss",
     "Moment",
+    "Never",
     "Opened",
     "Outcome",
     "Outcomes",
+    "Patterns",
     "Plaintext",
     "PreparingSink",
     "Process",
     "ProcessLock",
     "ProtocolBreak",
     "ProtocolSpec",
+    "Provisional",
     "RecordHandler",
     "Role",
     "RoverError",
+    "RunFigures",
     "Selection",
     "Setting",
     "Settings",

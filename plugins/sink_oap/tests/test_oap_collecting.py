@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from rover import AccessLog, Address, Role, Syscall
+from rover.export.batch import Batch
 from rover_plugin_sink_oap import collector as collector_module
-from rover_plugin_sink_oap.batch import Batch
 from rover_plugin_sink_oap.collector import Collector
 from rover_plugin_sink_oap.encode import Encoder
 from rover_plugin_sink_oap.messages import EBPFAccessLogMessage
+from rover_plugin_sink_oap.namespaces import Namespaces
 from rover_plugin_sink_oap.naming import Namer
 from rover_plugin_sink_oap.node import Node
 from rover_plugin_sink_oap.settings import configure
-from rover_plugin_sink_oap.workload import Workloads
 
 Make = Callable[..., Collector]
 
@@ -26,7 +26,7 @@ Make = Callable[..., Collector]
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     def collector(max_count: int = 100, period: float = 5.0) -> Collector:
-        namer = Namer(configure({}).naming, Workloads(tmp_path), "host")
+        namer = Namer(configure({}).naming, Namespaces(tmp_path), "host")
         return Collector(Encoder(), namer, Node("host"), max_count, period)
 
     return collector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +11,46 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover import Address, Connection, Process, Role, UsageError
+from rover_plugin_sink_oap import namespaces
+from rover_plugin_sink_oap.namespaces import Namespaces
 from rover_plugin_sink_oap.naming import MAX_NAME, Namer
-from rover_plugin_sink_oap.patterns import Patterns
 from rover_plugin_sink_oap.settings import configure
-from rover_plugin_sink_oap.workload import Workloads
 
 WEB, APP = Address(host="10.0.0.1", port=80), Address(host="10.0.0.1", port=41000)
 FAR = Address(host="192.0.2.7", port=443)
+UNITS = {10: ("web", 1), 20: ("shop", 1), 21: ("shop", 1), 30: ("jail", 2)}
+"""Processes: their units, and the network namespaces they are in."""
 
 
 def connection(
     local: Address | None, remote: Address | None, role: Role | None, pid: int = 10, name: str = "nginx"
 ) -> Connection:
-    process = Process(pid=pid, name=name) if pid else None
+    unit, _ = UNITS.get(pid, ("", 0))
+    said = {"service.name": unit, "rover.systemd.unit": unit} if unit else {}
+    process = Process(pid=pid, name=name, attributes=said) if pid else None
     return Connection(id=1, local=local, remote=remote, role=role, process=process, opened=0, epoch=0)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    for pid, unit, network in ((10, "web", 1), (20, "shop", 1), (21, "shop", 1), (30, "jail", 2)):
-        directory = tmp_path / "proc" / str(pid)
-        (directory / "ns").mkdir(parents=True)
-        (directory / "cgroup").write_text(f"0::/system.slice/{unit}.service\n")
-        (directory / "ns" / "net").symlink_to(f"net:[{network}]")
+def proc(tmp_path: Path) -> Path:
+    for pid, (_, network) in UNITS.items():
+        directory = tmp_path / str(pid) / "ns"
+        directory.mkdir(parents=True)
+        (directory / "net").symlink_to(f"net:[{network}]")
     return tmp_path
 
 
 @pytest.fixture
-def namer(root: Path) -> Namer:
-    return Namer(configure({}).naming, Workloads(root), "host")
+def namer(proc: Path) -> Namer:
+    return Namer(configure({}).naming, Namespaces(proc), "host")
 
 
-def test_a_process_is_named_by_its_unit(namer: Namer) -> None:
+def test_a_process_is_named_by_its_service(namer: Namer) -> None:
     local = namer.ends(connection(WEB, FAR, Role.SERVER)).local
     assert local == ("web", "web@host", "web", "nginx")
 
 
-def test_a_process_without_a_unit_by_its_command(namer: Namer) -> None:
+def test_a_process_without_a_service_by_its_command(namer: Namer) -> None:
     local = namer.ends(connection(WEB, FAR, Role.SERVER, pid=99, name="caddy")).local
     assert local == ("caddy", "caddy@host", "caddy", "caddy")
 
@@ -146,7 +150,7 @@ def test_a_connection_never_built_has_an_unknown_peer(namer: Namer) -> None:
     assert (ends.local.service, ends.remote.service) == ("web", "unknown")
 
 
-def test_patterns_are_the_users(root: Path) -> None:
+def test_patterns_are_the_users(proc: Path) -> None:
     naming = configure(
         {
             "service": ["{container}", "{cluster}/{unit}"],
@@ -155,7 +159,7 @@ def test_patterns_are_the_users(root: Path) -> None:
             "remote_instance": ["{address} {port}", "{address}"],
         }
     ).naming
-    ends = Namer(naming, Workloads(root), "host", "prod").ends(connection(APP, FAR, Role.CLIENT))
+    ends = Namer(naming, Namespaces(proc), "host", "prod").ends(connection(APP, FAR, Role.CLIENT))
     assert ends.local[:2] == ("prod/web", "nginx-10")
     assert ends.remote[:2] == ("peer 192.0.2.7", "192.0.2.7 443")
 
@@ -174,11 +178,80 @@ def test_remote_patterns_know_only_addresses(patterns: list[str]) -> None:
         configure({"remote_service": patterns})
 
 
-def test_the_first_pattern_of_which_all_is_known() -> None:
-    patterns = Patterns("x", ["{a}-{b}", "{a}", "fixed"], ("a", "b"))
-    assert patterns.name({"a": "1", "b": "2"}) == "1-2"
-    assert patterns.name({"a": "1", "b": ""}) == "1"
-    assert patterns.name({}) == "fixed"
+SHOP = {
+    "service.name": "shop",
+    "service.namespace": "prod",
+    "container.id": "0123456789abcdef" * 4,
+    "container.name": "k8s_app_shop",
+    "k8s.container.name": "app",
+    "k8s.pod.name": "shop-6d4b75cb6d-x7k2p",
+    "k8s.namespace.name": "prod",
+}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "service", "instance", "container"),
+    [
+        (SHOP, "shop.prod", "shop-6d4b75cb6d-x7k2p", "app"),
+        ({"service.name": "a", "container.name": "b"}, "a", "b@host", "b"),
+        ({"service.name": "a", "container.id": "f" * 64}, "a", "ffffffffffff@host", "ffffffffffff"),
+        ({"service.name": "a", "rover.systemd.unit": "b"}, "a", "b@host", "b"),
+        ({"service.name": "a"}, "a", "java@host", "java"),
+        ({}, "java", "java@host", "java"),
+        ({"service.name": 7, "container.name": True}, "7", "True@host", "True"),
+    ],
+)
+def test_a_process_is_named_by_its_attributes(
+    namer: Namer, attributes: dict[str, str | int | bool], service: str, instance: str, container: str
+) -> None:
+    process = Process(pid=99, name="java", attributes=attributes)
+    ends = namer.ends(connection(WEB, FAR, Role.SERVER).replace(process=process))
+    assert ends.local == (service, instance, container, "java")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "workload"),
+    [
+        (SHOP, "shop-6d4b75cb6d-x7k2p"),
+        ({**SHOP, "k8s.deployment.name": "shop"}, "shop"),
+        ({**SHOP, "k8s.statefulset.name": "shop"}, "shop"),
+        ({**SHOP, "k8s.daemonset.name": "shop"}, "shop"),
+        ({**SHOP, "k8s.job.name": "shop-29012345", "k8s.cronjob.name": "shop"}, "shop"),
+        ({**SHOP, "k8s.job.name": "shop"}, "shop"),
+        ({**SHOP, "rover.k8s.workload": "shop"}, "shop"),
+        ({}, "-"),
+    ],
+)
+def test_a_pattern_of_a_pods_workload(
+    proc: Path, attributes: dict[str, str | int | bool], workload: str
+) -> None:
+    """As settings have it that were written before there was `{service}`."""
+    naming = configure({"service": ["{workload}.{namespace}", "-"]}).naming
+    process = Process(pid=99, name="java", attributes=attributes)
+    here = connection(WEB, FAR, Role.SERVER).replace(process=process)
+    named = Namer(naming, Namespaces(proc), "host").ends(here).local.service
+    assert named == (f"{workload}.prod" if attributes else workload)
+
+
+def test_a_process_that_ended_stays_in_its_network(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Namespaces(proc)
+    assert known.network(30, "app") == 2
+    (proc / "30/ns/net").unlink()
+    monkeypatch.setattr(namespaces, "FRESH", -1.0)
+    assert known.network(30, "app") == 2
+    assert known.network(30, "other") == known.network(98, "app") == 0
+
+
+def test_networks_remembered_are_bounded(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "MAX_PROCESSES", 2)
+    known = Namespaces(proc)
+    for pid in range(10, 20):
+        known.network(pid, "x")
+    assert len(known._known) == 2
+
+
+def test_the_network_of_this_very_process() -> None:
+    assert Namespaces().network(os.getpid(), "python") > 0
 
 
 hosts = st.sampled_from(["127.0.0.1", "10.0.0.1", "::1"])
@@ -206,7 +279,7 @@ def test_services_are_never_the_same_and_no_name_is_empty(
     connections: list[Connection], service: str, remote: str
 ) -> None:
     naming = configure({"service": [service], "remote_service": [remote]}).naming
-    namer = Namer(naming, Workloads(), "host")
+    namer = Namer(naming, Namespaces(), "host")
     for each in connections:
         namer.learn(each)
     for each in connections:
@@ -226,6 +299,6 @@ def test_memory_is_bounded(namer: Namer, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_names_from_the_environment_of_a_capture_do_not_need_proc(tmp_path: Path) -> None:
-    namer = Namer(configure({}).naming, Workloads(tmp_path), "host")
+    namer = Namer(configure({}).naming, Namespaces(tmp_path), "host")
     values: Any = namer.ends(connection(APP, FAR, Role.CLIENT, pid=5, name="curl"))
     assert values.local.service == "curl"

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from rover import Outcome, RoverError, Syscall
+from rover.export.sender import Sender
 from rover.pipeline.outlet import Outlet
-from rover_plugin_sink_oap.sender import Sender
 
 Wait = Callable[[Callable[[], object]], None]
 
@@ -188,7 +188,7 @@ def test_a_batch_the_server_always_fails_on_does_not_hold_up_the_others_for_ever
     wait_until: Wait,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rover_plugin_sink_oap.sender.MAX_FAULTS", 3)
+    monkeypatch.setattr("rover.export.sender.MAX_FAULTS", 3)
     listener = listen(faults=faults(refuse="INVALID_ARGUMENT"))
     sink = make_sink(listener.address, flush_max_count=1, retry_max=0.02)
     sink.write(exchanges(traffic, 1))
@@ -200,7 +200,7 @@ def test_a_batch_the_server_always_fails_on_does_not_hold_up_the_others_for_ever
 
 
 def test_pauses_grow_and_are_spread(listen: Any, make_sink: Any) -> None:
-    sender = make_sink(listen().address, retry_max=8.0)._sender
+    sender = make_sink(listen().address, retry_max=8.0)._exporter.sender
     for rounds, longest in ((1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (5000, 8.0)):
         pauses = {sender._pause(rounds) for _ in range(50)}
         assert all(longest / 2 <= pause <= longest for pause in pauses)
@@ -350,7 +350,7 @@ def test_a_call_that_raises_anything_is_a_failed_attempt(
     listener = listen()
     with caplog.at_level(logging.WARNING, "rover.oap"):
         sink = make_sink(listener.address, flush_max_count=10)
-        backend = sink._sender._backend
+        backend = sink._exporter.sender._backend
         monkeypatch.setattr(backend, "send", Fails(3, error, backend.send))
         sink.write(exchanges(traffic, 30))
         listener.expect(numbered(30))

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from rover import RoverError
-from rover_plugin_sink_oap.backend import Backend, BackendError
+from rover.export.backend import BackendError
+from rover_plugin_sink_oap.backend import Backend
 from rover_plugin_sink_oap.receiver.grpc_quiet import grpc
 from rover_plugin_sink_oap.settings import configure
 

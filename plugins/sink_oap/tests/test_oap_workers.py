@@ -11,10 +11,10 @@ import pytest
 import rover_plugin_sink_oap
 from rover import RoverError, Worker
 from rover.contracts.lock import locks
-from rover_plugin_sink_oap.batch import Batch
+from rover.export.batch import Batch
+from rover.export.spool import Spool, orphans, spool_of
 from rover_plugin_sink_oap.settings import SETTINGS, configure
 from rover_plugin_sink_oap.sink import OapSink
-from rover_plugin_sink_oap.spool import Spool, orphans, spool_of
 
 NOWHERE = "127.0.0.1:1"
 """Where nobody listens: all goes to the spool."""
@@ -73,7 +73,7 @@ def test_each_spool_of_before_is_adopted_once(tmp_path: Path, workers: int, adop
 
 
 def test_adopted_batches_come_behind_its_own_in_their_order(tmp_path: Path) -> None:
-    own, other = Spool(tmp_path), Spool(spool_of(tmp_path, 1))
+    own, other = Spool(tmp_path, "oap"), Spool(spool_of(tmp_path, 1), "oap")
     leave(own, 1, 2)
     leave(other, 3, 4, 5)
     (other.path / "00000000000000000009.partial").write_bytes(b"half")
@@ -86,14 +86,14 @@ def test_adopted_batches_come_behind_its_own_in_their_order(tmp_path: Path) -> N
 
 
 def test_an_empty_directory_goes(tmp_path: Path) -> None:
-    own, other = Spool(tmp_path), Spool(spool_of(tmp_path, 1))
+    own, other = Spool(tmp_path, "oap"), Spool(spool_of(tmp_path, 1), "oap")
     other.close()
     assert own.adopt(other.path) == 0
     assert not other.path.exists()
 
 
 def test_a_spool_in_use_is_not_adopted(tmp_path: Path) -> None:
-    own, other = Spool(tmp_path), Spool(spool_of(tmp_path, 1))
+    own, other = Spool(tmp_path, "oap"), Spool(spool_of(tmp_path, 1), "oap")
     leave(other, 1)
     with pytest.raises(RoverError, match="another rover uses the spool"):
         own.adopt(other.path)
@@ -120,7 +120,7 @@ def test_what_workers_left_is_sent_by_more_or_fewer(
 
 
 def test_what_was_left_is_not_shed_for_a_smaller_share(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool")
+    spool = Spool(tmp_path / "spool", "oap")
     for sequence in range(10):
         spool.write(sequence, Batch(b"node", [bytes(100_000)], 1, 2))
     full = sum(stored.size for stored in spool.found())

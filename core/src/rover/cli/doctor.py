@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -21,7 +21,7 @@ from rover.run.priority import by_session, may_set
 from rover.run.report import amount
 
 MAX_CHECKS = 1000
-"""Lines of one source: more is an iterator without end."""
+"""Lines of one plugin: more is an iterator without end."""
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
             checks = [Check("python", True, sys.version.split()[0]), *compiled_checks(manager)]
             checks.append(priority_check(settings["run.nice"]))
             checks.extend(source_checks(catalogue, settings))
+            checks.extend(host_checks(manager, settings))
             checks.extend(plugin_checks(catalogue))
         width = max(len(check.subject) for check in checks)
         for check in checks:
@@ -100,8 +101,17 @@ def source_checks(catalogue: Catalogue, settings: Settings) -> Iterator[Check]:
             yield Check(f"source {source.name}", False, first_line(error))
 
 
+def host_checks(manager: PluginManager, settings: Settings) -> Iterator[Check]:
+    """What other plugins say of this host."""
+    for plugin, check in manager.implementations("check_host"):
+        try:
+            yield from checked(cast("Iterable[Check] | None", check(settings)) or ())
+        except BaseException as error:
+            plugin.failed("check_host", error)
+
+
 def checked(checks: Iterable[Check]) -> list[Check]:
-    """What a source's `check` returned. Raises TypeError for what no line can be made of."""
+    """What a plugin's check returned. Raises TypeError for what no line can be made of."""
     taken = list(itertools.islice(checks, MAX_CHECKS))
     if not all(type(check) is Check and type(check.subject) is type(check.finding) is str for check in taken):
         raise TypeError("its check returned something else than Checks")

@@ -35,7 +35,7 @@ class Setting:
     """One thing a user may set."""
 
     name: str
-    """Without the owner's prefix: `path`."""
+    """Without the owner's prefix: `path`. `paths.*` is a table of them, whose keys the user chooses."""
     default: Value
     """Its type is the setting's type; a list's is told by `items`."""
     help: str
@@ -50,6 +50,8 @@ class Setting:
     """A time in seconds; it may be given with units, as in `1m30s`."""
     size: bool = False
     """A number of bytes; it may be given with units, as in `256MiB`."""
+    milliseconds: bool = False
+    """Of a time: a number without a unit in its variable is of milliseconds, as in OpenTelemetry's."""
 
     def read(self, key: str, value: object) -> Value:
         """The value in the setting's type. Raises UsageError naming `key`."""
@@ -134,8 +136,11 @@ MAX_SHOWN = 100
 
 def find(declared: Mapping[str, Setting], key: str) -> Setting:
     """The declaration of a key. Raises UsageError, which names the nearest one."""
-    # `ports.*` declares a table whose keys the user chooses.
-    setting = declared.get(key) or declared.get(key.rpartition(".")[0] + ".*")
+    setting, table = declared.get(key), key
+    while setting is None and table:
+        # `ports.*` declares a table whose keys the user chooses; one may have dots.
+        table = table.rpartition(".")[0]
+        setting = declared.get(f"{table}.*")
     if setting is None:
         near = difflib.get_close_matches(key, declared, 1, 0.5)
         raise UsageError(f"unknown setting {shown(key)}" + (f"; did you mean {near[0]!r}?" if near else ""))
@@ -208,10 +213,15 @@ def read_environment(declared: Mapping[str, Setting], environment: Mapping[str, 
     Raises UsageError naming the variable.
     """
     return {
-        key: setting.read(setting.environment, value)
+        key: setting.read(setting.environment, f"{value}ms" if _bare(setting, value) else value)
         for key, setting in declared.items()
         if setting.environment and (value := environment.get(setting.environment))
     }
+
+
+def _bare(setting: Setting, value: str) -> bool:
+    """Whether it is a number of milliseconds."""
+    return setting.milliseconds and value.isascii() and value.isdigit()
 
 
 def read_assignments(assignments: Iterable[str]) -> dict[str, object]:

@@ -6,5 +6,6 @@ cdef class SourceSide:
     cdef object _manager
     cdef object _describing
     cdef object _skipping
+    cdef object _listening
 
     cpdef set_upload(self, object connection, object limit)

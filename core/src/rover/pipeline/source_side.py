@@ -3,12 +3,12 @@ pipeline goes on as if it had not asked."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rover.contracts.source import DescribingSource, SkippingSource
 from rover.plugins.guard import checked_opened, found
 from rover.plugins.manager import PluginManager
-from rover.values.records import Direction, Opened
+from rover.values.records import Direction, Opened, Process
 
 
 class UploadSwitch(Protocol):
@@ -19,6 +19,14 @@ class UploadSwitch(Protocol):
     def is_open(self, connection: int) -> bool: ...
 
 
+@runtime_checkable
+class ListeningSource(Protocol):
+    """The optional part of a source that is recorded: a replay cannot ask the plugins that ran here."""
+
+    def described(self, process: Process) -> None:
+        """What plugins say of a process from now on."""
+
+
 class SourceSide:
     """The one way back to the source."""
 
@@ -27,6 +35,7 @@ class SourceSide:
         self._manager = manager
         self._describing: DescribingSource | None = None
         self._skipping: SkippingSource | None = None
+        self._listening: ListeningSource | None = source if isinstance(source, ListeningSource) else None
         try:
             if isinstance(source, DescribingSource):
                 self._describing = source
@@ -82,3 +91,11 @@ class SourceSide:
             self._failed("describe", error)
             return None
         return opened.replace(connection=connection) if opened is not None else None
+
+    def described(self, process: Process) -> None:
+        """Tells a source that is recorded what plugins say of a process."""
+        if self._listening is not None:
+            try:
+                self._listening.described(process)
+            except BaseException as error:
+                self._failed("described", error)

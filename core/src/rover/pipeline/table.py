@@ -11,6 +11,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rover.http.export import HeaderExport
 from rover.pipeline.decoders import Decoders
 from rover.pipeline.delivery import Delivery
 from rover.pipeline.memory import CONNECTION_MEMORY, MemoryBudget
@@ -62,18 +63,20 @@ class Pipeline:
         max_connections: int = 65_536,
         max_memory: int = 256 << 20,
         live: bool = True,
+        headers: HeaderExport | None = None,
     ) -> None:
         """`protocol_settings`: by protocol name. `epoch`: see `Connection.epoch`. `max_memory`: bytes for
         all connections, with what they have buffered and what their decoders keep. `live`: whether the
-        source tells of this host, now."""
+        source tells of this host, now. `headers`: see `Delivery`."""
         self.totals = Totals()
-        self._processes = Processes(manager.first_result("describe_process"), live=live)
         self._source = SourceSide(source, manager)
+        describers = manager.first_result("describe_process")
+        self._processes = Processes(describers, live=live, told=self._source.described)
         self._budget = MemoryBudget(max_memory)
         self._surroundings = Surroundings(
             recogniser,
             Decoders(manager, protocol_settings),
-            Delivery(manager, outlets, self.totals),
+            Delivery(manager, outlets, self.totals, headers),
             self._source,
             self._budget,
             self._processes,
@@ -180,6 +183,7 @@ class Pipeline:
 
     def tick(self, now: int) -> None:
         """Looks at a slice of the connections; call it about once a second."""
+        self._processes.describe_again()
         if not self._sweep:
             self._sweep = list(self._connections)
         for _ in range(min(SWEEP_SLICE, len(self._sweep))):
@@ -193,6 +197,7 @@ class Pipeline:
             self._drop(identity, now, Outcome.UNFINISHED)
 
     def _age(self, connection: TrackedConnection, now: int) -> None:
+        connection.describe()
         facts, outbox = connection.connection, connection.outbox
         silent = now - connection.seen
         if outbox.holds:

@@ -47,6 +47,8 @@ cdef class TrackedConnection:
     @cython.locals(opening=Opening)
     cpdef pin(self, object time)
     cpdef build(self, object facts)
+    @cython.locals(process=Process, described=Process)
+    cpdef describe(self)
     cpdef account(self, Detail detail)
     @cython.locals(totals=Totals, missing="long long")
     cdef _count(self, long long sequence)

@@ -136,6 +136,14 @@ class TrackedConnection:
         if known.protocol_break is not None:
             self._set_upload(UPLOAD_NONE)
 
+    def describe(self) -> None:
+        """What plugins say of its process now, which may be more than when it was opened."""
+        process = self.connection.process
+        if process is not None:
+            described = self._surroundings.processes.as_described(process)
+            if described is not process:
+                self.connection = self.connection.replace(process=described)
+
     def account(self, detail: Detail) -> None:
         """A call that moves no bytes: it takes part in sequence and totals only."""
         self._count(detail.sequence)
@@ -357,7 +365,7 @@ class TrackedConnection:
         if details:
             call, process = details[0], connection.process
             if process is None or process.pid != call.pid:
-                process = surroundings.processes.get(call.pid)
+                process = surroundings.processes.successor(call.pid, process)
                 connection = self.connection = connection.replace(process=process)
         totals = surroundings.totals
         totals.exchanges += 1

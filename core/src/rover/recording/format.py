@@ -7,12 +7,26 @@ or `DamageError`.
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from rover.values.records import MAX_NUMBER, Address, Closed, Detail, Loss, Opened, Plaintext, Process, Role
+from rover.plugins.guard import checked_description
+from rover.values.attributes import AttributeValue
+from rover.values.records import (
+    MAX_NUMBER,
+    NO_ATTRIBUTES,
+    Address,
+    Closed,
+    Detail,
+    Loss,
+    Opened,
+    Plaintext,
+    Process,
+    Role,
+)
 
 MAGIC = b"\x89ROVER\r\n"
 """As in PNG: a byte above 0x7f and both line ends show a transfer that was not binary."""
@@ -31,6 +45,9 @@ MAX_BLOCK = 16 << 20
 """Bytes of a block a reader takes: one not yet full, and the largest entry."""
 MAX_CAUSES = 64
 """Causes of loss a reader takes, as the totals keep a counter of each; a source has a handful."""
+
+MAX_DESCRIPTION = 1 << 16
+"""Bytes of what plugins said of a process: 4,096 characters, the longest of which are written as twelve."""
 
 PROCESS, OPENED, DATA, CLOSED, LOSS, CLOCK, END, PLAINTEXT = range(1, 9)
 """Entry types. Others are passed over."""
@@ -195,7 +212,7 @@ def pack_process(process: Process) -> bytes:
     """A PROCESS entry."""
     # A name that was no UTF-8 came here with surrogates in it, and must come back with them.
     name = process.name.encode("utf-8", "surrogatepass")
-    return _entry(PROCESS, _PROCESS.pack(process.pid) + _pack_text(name))
+    return _entry(PROCESS, _PROCESS.pack(process.pid) + _pack_text(name) + _pack_said(process.attributes))
 
 
 def pack_opened(opened: Opened) -> bytes:
@@ -248,6 +265,14 @@ def _entry(kind: int, content: bytes) -> bytes:
 
 def _pack_text(text: bytes) -> bytes:
     return _TEXT.pack(len(text)) + text
+
+
+def _pack_said(attributes: Mapping[str, AttributeValue]) -> bytes:
+    """Nothing where nothing was said."""
+    if not attributes:
+        return b""
+    said = json.dumps(dict(attributes), separators=(",", ":")).encode("ascii")
+    return _SIZE.pack(len(said)) + said
 
 
 def _pack_word(word: str) -> bytes:
@@ -331,11 +356,23 @@ def _unpack_plaintext(content: bytes) -> TlsCall:
 
 def _unpack_process(content: bytes) -> Process:
     (pid,) = _PROCESS.unpack_from(content)
-    name, _ = _unpack_text(content, _PROCESS.size)
+    name, end = _unpack_text(content, _PROCESS.size)
+    said = _unpack_said(content, end) if len(content) > end else NO_ATTRIBUTES
     try:
-        return Process(pid=pid, name=name.decode("utf-8", "surrogatepass"))
+        return Process(pid=pid, name=name.decode("utf-8", "surrogatepass"), attributes=said)
     except UnicodeDecodeError:
         raise DamageError("a name that is not UTF-8") from None
+
+
+def _unpack_said(content: bytes, at: int) -> Mapping[str, AttributeValue]:
+    (size,) = _SIZE.unpack_from(content, at)
+    begin = at + _SIZE.size
+    if size > min(MAX_DESCRIPTION, len(content) - begin):
+        raise DamageError(f"a description of {size} bytes")
+    try:
+        return checked_description(json.loads(content[begin : begin + size]))
+    except (ValueError, RecursionError, TypeError):
+        raise DamageError("a description that is not attributes by name") from None
 
 
 def _unpack_opened(content: bytes) -> Opened:

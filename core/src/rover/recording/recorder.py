@@ -2,7 +2,8 @@
 
 The pipeline that follows it is the one that always runs: it recognises protocols and breaks, and by
 that decides what the source uploads. What it was told is written down: the records, the times
-of its ticks, and which connections the source said were gone. A replay tells it the same.
+of its ticks, which connections the source said were gone, and what plugins said of processes. A replay tells
+it the same.
 """
 
 from __future__ import annotations
@@ -105,22 +106,28 @@ class Recorder:
             self._writer.end(self._clock)
 
     # -- records, on their way ---------------------------------------------------------------
+    # Each is passed on before it is written: what plugins say of its process, which they are asked when its
+    # first connection is seen, is written before it. A replay, which cannot ask them, is told it then.
+
+    def described(self, process: Process) -> None:
+        """What is said of a process from now on."""
+        self._writer.process(process)
 
     def process(self, process: Process) -> None:
-        """Written and passed on."""
-        self._writer.process(process)
+        """Passed on and written."""
         self._handler.process(process)
+        self._writer.process(process)
 
     def opened(self, opened: Opened) -> None:
-        """Written and passed on."""
-        self._writer.opened(opened)
+        """Passed on and written."""
         self._handler.opened(opened)
+        self._writer.opened(opened)
 
     def data(self, detail: Detail, payload: bytes) -> None:
-        """Written and passed on; what is too long for the file is so for the pipeline."""
+        """Passed on and written; what is too long for the file is so for the pipeline."""
         payload = payload[:MAX_PAYLOAD]
-        self._writer.data(detail, payload)
         self._handler.data(detail, payload)
+        self._writer.data(detail, payload)
 
     def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
         """Written and passed on, as `data`."""
@@ -129,11 +136,11 @@ class Recorder:
         self._handler.plaintext(plaintext, payload)
 
     def closed(self, closed: Closed) -> None:
-        """Written and passed on."""
-        self._writer.closed(closed)
+        """Passed on and written."""
         self._handler.closed(closed)
+        self._writer.closed(closed)
 
     def lost(self, loss: Loss) -> None:
-        """Written and passed on."""
-        self._writer.lost(loss)
+        """Passed on and written."""
         self._handler.lost(loss)
+        self._writer.lost(loss)

@@ -328,12 +328,25 @@ cdef class Lines:
             self._text(value)
         elif type(value) is int:
             self._number(number_of(value))
+        elif type(value) is tuple:
+            self._texts(<tuple>value)
         elif value is True:
             self._put(b"true")
         elif value is False:
             self._put(b"false")
         else:
             overflowed()
+        return 0
+
+    cdef int _texts(self, tuple values) except -1:
+        cdef bint first = True
+        for value in values:
+            self._put(b"[" if first else b",")
+            first = False
+            if type(value) is not str:
+                overflowed()
+            self._text(value)
+        self._put(b"[]" if first else b"]")
         return 0
 
     cdef int _calls(self, tuple details, long long epoch) except -1:

@@ -1,6 +1,7 @@
 """What the two ends of a connection are called in the topology.
 
-The watched end is a process, named after its pod, container, unit or command. The other end is a
+The watched end is a process, named by the attributes that plugins gave it, such as its pod, container or
+unit, or by its command. The other end is a
 process too where it is on this host and watched: its connection has the same addresses, the other
 way round. Else there is nothing but its address.
 """
@@ -12,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from rover import Address, Connection, Process, Role
+from rover import Address, AttributeValue, Connection, Process, Role
+from rover_plugin_sink_oap.namespaces import Namespaces
 from rover_plugin_sink_oap.settings import Naming
-from rover_plugin_sink_oap.workload import Workload, Workloads
 
 MAX_ENDS = 65_536
 """Connections whose watched end is remembered: as many as the core follows at once."""
@@ -27,6 +28,18 @@ instanceNameMaxLength), which could make two names one."""
 CLIENT = " (client)"
 """Told apart by this: a service that talks to itself."""
 UNKNOWN = "unknown"
+SHORT_ID = 12
+"""Digits of a container's id that engines show."""
+_WORKLOADS = (
+    "k8s.deployment.name",
+    "k8s.statefulset.name",
+    "k8s.daemonset.name",
+    "k8s.cronjob.name",
+    "k8s.job.name",
+    "rover.k8s.workload",
+    "k8s.pod.name",
+)
+"""What a pod belongs to, in one of these attributes; a pod of its own is its own."""
 
 Key = TypeVar("Key")
 
@@ -51,16 +64,17 @@ class Ends(NamedTuple):
 
 class _Seen(NamedTuple):
     process: Process
-    workload: Workload
+    network: int
+    """The inode number of its network namespace; 0 when not known."""
     time: float
 
 
 class Namer:
     """Learns from every connection, and names any of them."""
 
-    def __init__(self, naming: Naming, workloads: Workloads, host: str, cluster: str = "") -> None:
+    def __init__(self, naming: Naming, namespaces: Namespaces, host: str, cluster: str = "") -> None:
         self._naming = naming
-        self._workloads = workloads
+        self._namespaces = namespaces
         self._host = {"host": host, "cluster": cluster}
         self._ends: OrderedDict[tuple[Address, Address], _Seen] = OrderedDict()
         self._listeners: OrderedDict[Address, _Seen] = OrderedDict()
@@ -70,7 +84,7 @@ class Namer:
         process, local, remote = connection.process, connection.local, connection.remote
         if process is None or not process.pid or local is None or remote is None:
             return
-        seen = _Seen(process, self._workloads.of(process.pid, process.name), time.monotonic())
+        seen = _Seen(process, self._namespaces.network(process.pid, process.name), time.monotonic())
         _remember(self._ends, (local, remote), seen, MAX_ENDS)
         if connection.role is Role.SERVER:
             _remember(self._listeners, local, seen, MAX_LISTENERS)
@@ -80,14 +94,14 @@ class Namer:
         local, remote, process = connection.local, connection.remote, connection.process
         server = self._is_server(connection)
         if process is not None and process.pid:
-            workload = self._workloads.of(process.pid, process.name)
-            here = self._process_names(process, workload)
+            network = self._namespaces.network(process.pid, process.name)
+            here = self._process_names(process)
         else:
-            workload = Workload()
+            network = 0
             here = self._address_names(local, server=server, host="")
-        other = self._other(local, remote, workload)
+        other = self._other(local, remote, network)
         if other is not None:
-            there = self._process_names(other.process, other.workload)
+            there = self._process_names(other.process)
         else:
             # An address of this host means this host, wherever the name is read.
             own = process is not None and process.pid and remote and local and _same_host(local, remote)
@@ -110,7 +124,7 @@ class Namer:
             return True
         return remote not in self._listeners and local.port < remote.port
 
-    def _other(self, local: Address | None, remote: Address | None, here: Workload) -> _Seen | None:
+    def _other(self, local: Address | None, remote: Address | None, here: int) -> _Seen | None:
         if local is None or remote is None:
             return None
         seen = self._ends.get((remote, local))
@@ -118,27 +132,28 @@ class Namer:
             seen = self._listeners.get(remote)
             if seen is not None and time.monotonic() - seen.time > LISTENER_FRESH:
                 return None
-        if seen is not None and _loopback(remote):
-            # Every network namespace has a 127.0.0.1 of its own.
-            networks = here.network, seen.workload.network
-            if all(networks) and networks[0] != networks[1]:
-                return None
+        # Every network namespace has a 127.0.0.1 of its own.
+        if seen is not None and _loopback(remote) and here and seen.network and here != seen.network:
+            return None
         return seen
 
-    def _process_names(self, process: Process, workload: Workload) -> Names:
+    def _process_names(self, process: Process) -> Names:
+        said = process.attributes
         values = {
             "process": process.name,
             "pid": str(process.pid),
-            "unit": workload.unit,
-            "container": workload.container,
-            "container_id": workload.container_id,
-            "workload": workload.workload,
-            "pod": workload.pod,
-            "namespace": workload.namespace,
+            "service": _text(said, "service.name"),
+            "service_namespace": _text(said, "service.namespace"),
+            "unit": _text(said, "rover.systemd.unit"),
+            "container": _text(said, "k8s.container.name", "container.name"),
+            "container_id": _text(said, "container.id")[:SHORT_ID],
+            "workload": _text(said, *_WORKLOADS),
+            "pod": _text(said, "k8s.pod.name"),
+            "namespace": _text(said, "k8s.namespace.name"),
             **self._host,
         }
         name = clean(process.name) or UNKNOWN
-        container = clean(workload.container or workload.container_id or workload.unit) or name
+        container = clean(values["container"] or values["container_id"] or values["unit"]) or name
         service = clean(self._naming.service.name(values)) or name
         return Names(service, clean(self._naming.instance.name(values)) or service, container, name)
 
@@ -167,6 +182,11 @@ def _remember(table: OrderedDict[Key, _Seen], key: Key, seen: _Seen, limit: int)
     table.move_to_end(key)
     if len(table) > limit:
         table.popitem(last=False)
+
+
+def _text(said: Mapping[str, AttributeValue], *names: str) -> str:
+    """The first of these attributes that is there."""
+    return next((str(said[name]) for name in names if said.get(name)), "")
 
 
 def _as_client(names: Names) -> Names:

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rover import Setting, UsageError
-from rover_plugin_sink_oap import address
-from rover_plugin_sink_oap.patterns import Patterns
+from rover import Patterns, Setting, UsageError
+from rover.export import address
+from rover.export.exporter import Waiting
+from rover.export.tls import Tls
 
+DEFAULT_PORT = 11800
 SPOOL_PATH = "/var/lib/rover/oap"
 MEGABYTE = 1 << 20
 MAX_PERIOD = 86_400
@@ -22,6 +24,8 @@ MAX_SHOWN = 200
 LOCAL_NAMES = (
     "process",
     "pid",
+    "service",
+    "service_namespace",
     "unit",
     "container",
     "container_id",
@@ -39,7 +43,7 @@ REMOTE_NAMES = ("endpoint", "address", "port", "host", "cluster")
 SETTINGS: Sequence[Setting] = (
     Setting(
         "address",
-        [f"localhost:{address.DEFAULT_PORT}"],
+        [f"localhost:{DEFAULT_PORT}"],
         "host:port of the server; several are tried in turn",
         environment="ROVER_BACKEND_ADDR",
     ),
@@ -121,7 +125,7 @@ SETTINGS: Sequence[Setting] = (
     ),
     Setting(
         "service",
-        ["{workload}.{namespace}", "{container}", "{unit}", "{process}"],
+        ["{service}.{service_namespace}", "{service}", "{process}"],
         "service of a process; the first pattern of which all is known",
     ),
     Setting(
@@ -135,17 +139,6 @@ SETTINGS: Sequence[Setting] = (
 
 
 TLS_SETTINGS = ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_insecure")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tls:
-    """How the connection to the server is secured."""
-
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    server_name: str = ""
-    insecure: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -187,6 +180,20 @@ class Configuration:
     worker: int = 0
     workers: int = 1
     """Which of how many processes this is. Each has such a sink; memory and disk are for all together."""
+
+    @property
+    def waiting(self) -> Waiting:
+        """Where batches wait."""
+        return Waiting(
+            queue_bytes=self.queue_bytes,
+            spool=self.spool,
+            spool_chosen=self.spool_chosen,
+            spool_max_bytes=self.spool_max_bytes,
+            spool_max_age=self.spool_max_age,
+            retry_max=self.retry_max,
+            worker=self.worker,
+            workers=self.workers,
+        )
 
 
 def configure(settings: Mapping[str, Any]) -> Configuration:
@@ -239,7 +246,7 @@ def _addresses(values: Sequence[str]) -> tuple[str, ...]:
     found = []
     for value in values:
         try:
-            found.append(address.read(value.strip()))
+            found.append(address.read(value.strip(), DEFAULT_PORT))
         except ValueError as error:
             raise UsageError(f"sink.oap.address {value[:MAX_SHOWN]!r}: {error}") from None
     return tuple(found)
