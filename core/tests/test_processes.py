@@ -120,6 +120,7 @@ def test_a_process_of_no_name_is_asked_about_once_and_no_process_never() -> None
         ("app", {}, {"a": "parent"}),
         ("app", {"a": "child"}, {"a": "child"}),
         ("sh", None, {}),
+        ("", None, {}),
     ],
 )
 def test_a_child_of_which_nobody_can_say_anything_is_described_as_its_parent(

@@ -74,9 +74,9 @@ class Processes:
         forked: what is said of the parent holds.
         """
         process = self.get(pid)
-        if previous is None or process.attributes or process.name != previous.name:
+        if previous is None or process.attributes or not previous.attributes:
             return process
-        if not previous.attributes:
+        if not process.name or process.name != previous.name:
             return process
         heir = process.replace(attributes=previous.attributes)
         self._known[pid] = self._newest = heir
