@@ -129,8 +129,12 @@ GRPC = {"rpc.system.name": "grpc", "rpc.method": "shop.Cart/Add"}
         # What strangers choose as a host is nothing to tell series of a server by.
         (get(http__request__header__host="evil"), "http.server.request.duration", OK),
         (get(role=CLIENT), "http.client.request.duration", {**OK, **TO}),
-        # Only servers have routes.
-        (get(role=CLIENT, http__route="/u"), "http.client.request.duration", {**OK, **TO}),
+        # A client's is called otherwise.
+        (
+            get(role=CLIENT, http__route="/u"),
+            "http.client.request.duration",
+            {**OK, **TO, "url.template": "/u"},
+        ),
         (
             get(role=CLIENT, http__response__status_code=404),
             "http.client.request.duration",

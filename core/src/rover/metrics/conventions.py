@@ -4,7 +4,7 @@
 
 A log is measured once: a call by gRPC is one of RPC, and not one of HTTP besides. What the conventions leave
 to the user is left out, such as a server's own address (the `Host` that clients send has no end of values),
-except for the `url.scheme` of clients, which tells whether they use TLS.
+except for two of clients: `url.scheme`, which tells whether they use TLS, and `url.template`, their route.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def _http(log: AccessLog, method: str, methods: Collection[str], *, client: bool
     said = log.attributes
     pairs: list[tuple[str, Value]] = [(METHOD, method if method in methods else OTHER)]
     route, status = text(said.get(ROUTE)), said.get(STATUS)
-    if route is not None and not client:
-        pairs.append((ROUTE, route))
+    if route is not None:
+        pairs.append(("url.template" if client else ROUTE, route))
     if isinstance(status, int):
         pairs.append((STATUS, status))
     error = _error(log)

@@ -14,7 +14,7 @@ Counts = dict[tuple[str, Pairs], int]
 HELP = {
     "rover_exchanges": "Exchanges seen.",
     "rover_exchanges_unhandled": "Exchanges of which no plugin made an access log.",
-    "rover_exchanges_dropped": "Exchanges whose access logs a plugin dropped.",
+    "rover_exchanges_dropped": "Exchanges whose access logs a plugin dropped, by its rules.",
     "rover_exchanges_unmeasured": "Exchanges that no histogram is for.",
     "rover_sink_exchanges_logged": "Exchanges that a sink took.",
     "rover_sink_exchanges_lost": "Exchanges that a sink never passed on, by cause.",
@@ -42,8 +42,10 @@ def counts_of(figures: RunFigures, unmeasured: Mapping[str, int]) -> Counts:
         ("rover_connections", ()): figures.connections,
         ("rover_socket_calls", ()): figures.calls,
     }
+    for cause, count in dict(figures.dropped).items():
+        plugin, _, rule = cause.partition(" ")
+        found["rover_exchanges_dropped", (("plugin", plugin), *((("rule", rule),) if rule else ()))] = count
     for name, label, by_label in (
-        ("rover_exchanges_dropped", "plugin", figures.dropped),
         ("rover_exchanges_unmeasured", "cause", unmeasured),
         ("rover_records_lost", "cause", figures.records_lost),
         ("rover_protocol_breaks", "reason", figures.breaks),
@@ -64,10 +66,8 @@ def counts_of(figures: RunFigures, unmeasured: Mapping[str, int]) -> Counts:
 
 
 def more(now: Counts, before: Counts) -> Counts:
-    """What was counted since; without what is as it was."""
-    return {
-        key: grown for key, count in now.items() if (grown := count - before.get(key, 0)) or key not in before
-    }
+    """What was counted since; also nothing is told, so that whoever is told knows of every counter."""
+    return {key: count - before.get(key, 0) for key, count in now.items()}
 
 
 def add(counts: Counts, others: Counts) -> None:
