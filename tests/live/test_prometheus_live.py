@@ -204,8 +204,8 @@ def test_prometheus_tells_the_slow_route(
     assert "prometheus" in {line["process.executable.name"] for line in own}
     assert {line["rover.role"] for line in own} == {"client"}
     assert agent.pid not in {line["process.pid"] for line in agent.lines()}
-    # `finish` wants an account of every call of Prometheus, too. On a busy machine a scrape sometimes has calls
-    # without one, and the totals say so.
+    # `finish` wants an account of every call of Prometheus, too. On a busy machine some have none, and the
+    # totals say so.
     assert agent.stop() == 0
     totals = agent.totals()
     assert totals.logged["prometheus"] == totals.logged["jsonl"] == totals.seen
