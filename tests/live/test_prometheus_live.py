@@ -204,8 +204,11 @@ def test_prometheus_tells_the_slow_route(
     assert "prometheus" in {line["process.executable.name"] for line in own}
     assert {line["rover.role"] for line in own} == {"client"}
     assert agent.pid not in {line["process.pid"] for line in agent.lines()}
-    totals = agent.finish()
-    assert totals.logged["prometheus"] == totals.seen
+    # `finish` wants an account of every call of Prometheus, too. On a busy machine some have none, and the
+    # totals say so.
+    assert agent.stop() == 0
+    totals = agent.totals()
+    assert totals.logged["prometheus"] == totals.logged["jsonl"] == totals.seen
 
 
 def test_one_page_for_all_workers_whichever_dies(port: int, start_agent: Callable[..., RunningAgent]) -> None:
