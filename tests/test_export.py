@@ -74,6 +74,7 @@ class Script:
             capture.begin(EPOCH)
             for record in self.records:
                 deliver(capture, record)
+            capture.finish()
         return path
 
 
@@ -203,9 +204,9 @@ def rows(replayer: Replayer, path: Path) -> collections.Counter[Row]:
     )
 
 
-def unmarked(found: collections.Counter[Row]) -> collections.Counter[Row]:
-    """Without the mark of pairs that nothing proves."""
-    return collections.Counter(row._replace(assumed=False) for row in found.elements())
+def proven(found: collections.Counter[Row]) -> set[Row]:
+    """Those without the mark of pairs that nothing proves."""
+    return {row for row in found if not row.assumed}
 
 
 sizes = st.one_of(st.integers(0, 40), st.sampled_from([MAX_SEGMENT - 1, MAX_SEGMENT, 200_000]))
@@ -214,7 +215,7 @@ turns = st.lists(
         sizes,  # of the request's content
         sizes,  # of the response's
         st.integers(1, 3),  # calls that each message takes
-        st.sampled_from(["", "", "", "half", "head", "lost"]),  # what is captured of the response
+        st.sampled_from(["", "", "", "half", "head", "lost", "unasked"]),  # what is captured of it
         st.booleans(),  # chunked
     ),
     min_size=1,
@@ -230,7 +231,7 @@ def chunked(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     turns=turns, role=st.sampled_from(Role), end=st.sampled_from(["", "close", "reset"]), six=st.booleans()
 )
@@ -242,8 +243,12 @@ def test_packets_replay_to_the_same_exchanges(
     talk = script.connection(role, six=six)
     out = OUT if role is Role.SERVER else IN
     for number, (asked, answered, calls, captured, in_chunks) in enumerate(turns):
-        for part in cut(request(f"/{number}", b"q" * asked, method="POST"), calls):
-            talk.ask(part)
+        asks = request(f"/{number}", b"q" * asked, method="POST")
+        if captured == "unasked" and number:
+            talk.lose(1 - out, len(asks))
+        else:
+            for part in cut(asks, calls):
+                talk.ask(part)
         body = b"a" * answered
         whole = chunked(body) if in_chunks else response(body)
         if captured == "lost" and number:
@@ -263,7 +268,11 @@ def test_packets_replay_to_the_same_exchanges(
     wanted = rows(of_recording, script.write(folder / "a.rec"))
     found = rows(of_capture, script.export(folder / "a.pcapng"))
     assert wanted
-    assert found == wanted
+    if {"lost", "unasked"} <= {captured for _, _, _, captured, _ in turns}:
+        # Of the calls that were lost in both directions nobody knows the order: pairs are likely, and marked so.
+        assert proven(found) == proven(wanted)
+    else:
+        assert found == wanted
 
 
 def cut(data: bytes, parts: int) -> Iterable[bytes]:

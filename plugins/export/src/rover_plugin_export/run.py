@@ -44,6 +44,7 @@ class PacketFile:
 
     def close(self) -> None:
         """Writes what waits."""
+        self.capture.finish()
         self._flush()
         try:
             self._target.close()
