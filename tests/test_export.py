@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import collections
+import gzip
 import itertools
 import json
 import shutil
@@ -195,7 +197,7 @@ def of_capture() -> Replayer:
 
 
 def rows(replayer: Replayer, path: Path) -> collections.Counter[Row]:
-    """Its exchanges. What the end of a recording left unfinished, that of a capture cuts: its connections end."""
+    """Its exchanges. What the end of a recording leaves unfinished, that of a capture cuts."""
     replayed = replayer(path)
     assert not replayed.error
     ends = {"unfinished": "aborted"}
@@ -269,7 +271,7 @@ def test_packets_replay_to_the_same_exchanges(
     found = rows(of_capture, script.export(folder / "a.pcapng"))
     assert wanted
     if {"lost", "unasked"} <= {captured for _, _, _, captured, _ in turns}:
-        # Of the calls that were lost in both directions nobody knows the order: pairs are likely, and marked so.
+        # Of calls that were lost in both directions nobody knows the order: pairs are likely, and marked so.
         assert proven(found) == proven(wanted)
     else:
         assert found == wanted
@@ -388,7 +390,7 @@ def http2(*streams: tuple[str, bytes, bytes]) -> tuple[bytes, bytes]:
     answered = SettingsFrame(0).serialize()
     for number, (path, question, reply) in enumerate(streams):
         stream = 2 * number + 1
-        head = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example"), (":path", path)]
+        head = [(":method", "POST"), (":scheme", "http"), (":authority", "shop.example"), (":path", path)]
         asked += HeadersFrame(stream, up.encode(head), flags=["END_HEADERS"]).serialize()
         asked += DataFrame(stream, question, pad_length=3, flags=["PADDED"]).serialize()
         asked += DataFrame(stream, b"", flags=["END_STREAM"]).serialize()
@@ -480,3 +482,284 @@ def test_tshark_sees_the_same_exchanges(tmp_path):
         "café \\udcff[7] is the client",
         "nginx[42] is the server",
     ]
+
+
+# -- HAR -------------------------------------------------------------------------------------------
+
+TEXT, NUMBER, FLAG = (str,), (int, float), (bool,)
+NAMED = {"name": TEXT, "value": TEXT, "comment?": TEXT}
+COOKIE = {
+    "name": TEXT,
+    "value": TEXT,
+    "path?": TEXT,
+    "domain?": TEXT,
+    "expires?": TEXT,
+    "httpOnly?": FLAG,
+    "secure?": FLAG,
+    "sameSite?": TEXT,
+    "comment?": TEXT,
+}
+MESSAGE = {
+    "httpVersion": TEXT,
+    "cookies": [COOKIE],
+    "headers": [NAMED],
+    "headersSize": NUMBER,
+    "bodySize": NUMBER,
+    "comment?": TEXT,
+}
+SCHEMA: Any = {
+    "log": {
+        "version": TEXT,
+        "creator": {"name": TEXT, "version": TEXT, "comment?": TEXT},
+        "browser?": {"name": TEXT, "version": TEXT},
+        "pages?": [{"startedDateTime": TEXT, "id": TEXT, "title": TEXT, "pageTimings": {}}],
+        "entries": [
+            {
+                "pageref?": TEXT,
+                "startedDateTime": TEXT,
+                "time": NUMBER,
+                "request": {
+                    **MESSAGE,
+                    "method": TEXT,
+                    "url": TEXT,
+                    "queryString": [NAMED],
+                    "postData?": {
+                        "mimeType": TEXT,
+                        "params": [{"name": TEXT, "value?": TEXT}],
+                        "text": TEXT,
+                        "comment?": TEXT,
+                    },
+                },
+                "response": {
+                    **MESSAGE,
+                    "status": NUMBER,
+                    "statusText": TEXT,
+                    "content": {
+                        "size": NUMBER,
+                        "compression?": NUMBER,
+                        "mimeType": TEXT,
+                        "text?": TEXT,
+                        "encoding?": TEXT,
+                        "comment?": TEXT,
+                    },
+                    "redirectURL": TEXT,
+                },
+                "cache": {},
+                "timings": {
+                    "blocked?": NUMBER,
+                    "dns?": NUMBER,
+                    "connect?": NUMBER,
+                    "ssl?": NUMBER,
+                    "send": NUMBER,
+                    "wait": NUMBER,
+                    "receive": NUMBER,
+                    "comment?": TEXT,
+                },
+                "serverIPAddress?": TEXT,
+                "connection?": TEXT,
+                "comment?": TEXT,
+            }
+        ],
+        "comment?": TEXT,
+    }
+}
+"""HAR 1.2, http://www.softwareishard.com/blog/har-12-spec/: the fields of each object, those with a question
+mark optional, and of which types they are. Fields that begin with an underscore are the program's own."""
+
+
+def check(value: Any, schema: Any, where: str) -> None:
+    """That a value is what the schema says."""
+    if isinstance(schema, tuple):
+        assert type(value) in schema, f"{where} is {value!r}"
+    elif isinstance(schema, list):
+        assert type(value) is list, where
+        for number, each in enumerate(value):
+            check(each, schema[0], f"{where}[{number}]")
+    else:
+        assert type(value) is dict, where
+        own = {name for name in value if name.startswith("_")}
+        known = {name.removesuffix("?") for name in schema}
+        assert set(value) - own <= known, where
+        assert {name for name in schema if not name.endswith("?")} <= set(value), where
+        for name, each in schema.items():
+            if name.removesuffix("?") in value:
+                check(value[name.removesuffix("?")], each, f"{where}.{name}")
+
+
+def exported(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """What `rover export` says."""
+    done = subprocess.run(
+        [*ROVER, "export", *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def entries(path: Path) -> dict[str, Any]:
+    """The entries of an archive that is as the schema says, by the path of their URL."""
+    archive = json.loads(path.read_text())
+    check(archive, SCHEMA, "")
+    found = archive["log"]["entries"]
+    for entry in found:
+        timings = entry["timings"]
+        assert min(timings.values()) >= 0
+        assert entry["time"] == pytest.approx(sum(timings.values()))
+    return {entry["request"]["url"].partition("shop.example")[2].partition("?")[0]: entry for entry in found}
+
+
+ZIPPED = gzip.compress(b"zipped " * 100)
+BINARY = bytes(range(256))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of a recording that has everything, exported together with its packets."""
+    folder = tmp_path_factory.mktemp("har")
+    script = Script()
+    script.process(42, "nginx")
+    talk = script.connection(Role.SERVER)
+    talk.ask(request("/plain?a=1&b=%C3%A9+x&c", extra="Cookie: id=7; theme=dark\r\n"))
+    cookie = "Set-Cookie: id=8; Path=/; HttpOnly; Expires=Wed, 21 Oct 2026 07:28:00 GMT\r\n"
+    talk.answer(response("né".encode(), extra=f"Content-Type: text/plain; charset=utf-8\r\n{cookie}"))
+    talk.ask(request("/zipped") + request("/binary") + request("/chunks"))
+    talk.answer(response(ZIPPED, extra="Content-Encoding: gzip\r\nContent-Type: text/plain\r\n"))
+    talk.answer(response(BINARY, extra="Content-Type: image/x-any\r\n") + chunked(b"in two chunks")[:-3])
+    talk.answer(b"\n\r\n"[-3:])
+    talk.ask(request("/posted", b"a=b&c=d", method="POST"))
+    talk.answer(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+    talk.answer(response(b"", extra="Location: /there\r\n", status="303 See Other"))
+    talk.ask(request("/brotli"))
+    talk.answer(response(b"whatever", extra="Content-Encoding: br\r\n"))
+    talk.ask(request("/large"))
+    talk.answer(response(b"x" * 20_000))
+    talk.ask(request("/cut"))
+    talk.answer(response(b"y" * 20, size=5000))
+    talk.answer(b"", size=4980)
+    talk.ask(request("/head", method="HEAD"))
+    talk.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    talk.ask(request("/after"))
+    talk.answer(response(b"after"))
+    talk.ask(request("/never"))
+    talk.close()
+    two = script.connection(Role.CLIENT, port=40_001, pid=7)
+    asked, answered = http2(("/two", b"question", b"reply"))
+    two.ask(asked)
+    for part in cut(answered, 7):
+        two.answer(part)
+    paths = [folder / "a.har", folder / "a.pcapng"]
+    done = exported(
+        *(script.write(folder / "a.rec"), "--har", paths[0], "--pcapng", paths[1], "--content", "10KiB")
+    )
+    assert "nothing is masked" in done.stderr
+    assert "12 entries in" in done.stderr
+    assert {path.stat().st_mode & 0o777 for path in paths} == {0o600}
+    found = entries(paths[0])
+    found["packets"] = paths[1]
+    return found
+
+
+def test_an_entry(archive):
+    entry = archive["/plain"]
+    assert entry["startedDateTime"].startswith("2023-11-14T22:13:20.0")
+    assert entry["connection"]
+    assert entry["serverIPAddress"] == "10.0.0.2"
+    assert (entry["comment"], entry["_role"]) == ("nginx[42]", "server")
+    asked, answered = entry["request"], entry["response"]
+    assert asked["url"] == "http://shop.example/plain?a=1&b=%C3%A9+x&c"
+    assert asked["queryString"] == [
+        {"name": "a", "value": "1"},
+        {"name": "b", "value": "é x"},
+        {"name": "c", "value": ""},
+    ]
+    assert asked["cookies"] == [{"name": "id", "value": "7"}, {"name": "theme", "value": "dark"}]
+    assert {"name": "host", "value": "shop.example"} in asked["headers"]
+    assert "postData" not in asked
+    assert (answered["status"], answered["statusText"], answered["bodySize"]) == (200, "OK", 3)
+    (cookie,) = answered["cookies"]
+    assert (cookie["name"], cookie["value"], cookie["path"], cookie["httpOnly"]) == ("id", "8", "/", True)
+    assert cookie["expires"] == "2026-10-21T07:28:00+00:00"
+    assert (answered["content"]["text"], answered["content"]["size"]) == ("né", 3)
+
+
+def test_content_is_decoded(archive):
+    zipped = archive["/zipped"]["response"]
+    assert (zipped["content"]["text"], zipped["content"]["size"]) == ("zipped " * 100, 700)
+    assert zipped["content"]["compression"] == 700 - len(ZIPPED)
+    binary = archive["/binary"]["response"]["content"]
+    assert (binary["encoding"], base64.b64decode(binary["text"])) == ("base64", BINARY)
+    assert archive["/chunks"]["response"]["content"]["text"] == "in two chunks"
+    assert archive["/two"]["response"]["content"]["text"] == "reply"
+
+
+def test_what_was_posted(archive):
+    asked, answered = archive["/posted"]["request"], archive["/posted"]["response"]
+    assert (asked["postData"]["text"], asked["bodySize"]) == ("a=b&c=d", 7)
+    assert (answered["status"], answered["statusText"]) == (303, "See Other")
+    assert answered["redirectURL"] == "/there"
+    assert archive["/two"]["request"]["postData"]["text"] == "question"
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "why"), [("/brotli", 8, "br"), ("/large", 20_000, "larger"), ("/cut", 5000, "recorded")]
+)
+def test_content_that_is_not_there(archive, path, size, why):
+    content = archive[path]["response"]["content"]
+    assert "text" not in content
+    assert content["size"] == size
+    assert why in content["comment"]
+
+
+def test_messages_after_those_without_content(archive):
+    assert archive["/head"]["response"]["content"]["size"] == 0
+    assert archive["/after"]["response"]["content"]["text"] == "after"
+
+
+def test_a_request_that_was_not_answered(archive):
+    entry = archive["/never"]
+    assert (entry["response"]["status"], entry["response"]["_error"]) == (0, "aborted")
+    assert entry["_outcome"] == "aborted"
+
+
+def test_both_are_written_in_one_run(archive, of_capture):
+    found = rows(of_capture, archive["packets"])
+    assert {row.target.partition("?")[0] for row in found} == set(archive) - {"packets"}
+
+
+def test_a_capture_is_exported_too(archive, tmp_path):
+    exported(archive["packets"], "--har", tmp_path / "b.har", "--content", "10KiB")
+    again = entries(tmp_path / "b.har")
+    for path, entry in archive.items():
+        if path != "packets":
+            assert again[path]["response"]["content"] == entry["response"]["content"]
+            assert "_process" not in again[path]
+
+
+def test_files_follow_each_other(tmp_path):
+    """Connections of different files may have the same number."""
+    for name in ("one", "two"):
+        script = Script()
+        Conversation.numbers = itertools.count(1)
+        talk = script.connection(Role.SERVER)
+        talk.ask(request(f"/{name}"))
+        talk.answer(response(name.encode()))
+        script.write(tmp_path / f"{name}.rec")
+    out = tmp_path / "a.har"
+    exported(tmp_path / "one.rec", tmp_path / "two.rec", "--har", out)
+    assert {path: each["response"]["content"]["text"] for path, each in entries(out).items()} == {
+        "/one": "one",
+        "/two": "two",
+    }
+
+
+def test_wrong_use(tmp_path):
+    recording = Script().write(tmp_path / "a.rec")
+    assert "--har OUT or --pcapng OUT" in exported(recording, code=2).stderr
+    assert "cannot both be" in exported(recording, "--har", "-", "--pcapng", "-", code=2).stderr
+    assert "a size" in exported(recording, "--har", tmp_path / "x", "--content", "much", code=2).stderr
+    (tmp_path / "there.har").write_text("mine")
+    assert "--force replaces it" in exported(recording, "--har", tmp_path / "there.har", code=2).stderr
+    assert (tmp_path / "there.har").read_text() == "mine"
+    exported(recording, "--har", tmp_path / "there.har", "--force")
+    assert entries(tmp_path / "there.har") == {}
+    assert "no/such" in exported("/no/such", "--har", tmp_path / "y", code=2).stderr
+    assert not (tmp_path / "y").exists()
