@@ -7,6 +7,7 @@ where that line stands, and a head of that size ends.
 from __future__ import annotations
 
 from rover import HttpRequest, HttpResponse
+from rover.http import text
 from rover_plugin_export.content import NO_CONTENT, Content
 from rover_plugin_export.kept_bytes import KeptBytes
 
@@ -70,9 +71,13 @@ def _is_head(head: bytes, message: HttpRequest | HttpResponse) -> bool:
     """Whether a head that stands where one was looked for is this message's, and not one that was lost."""
     if len(head) != message.header_size or not head.endswith((b"\n\r\n", b"\n\n")):
         return False
-    return all(
-        _bytes(value, "utf-8") in head or _bytes(value, "latin-1") in head for _, value in message.headers
-    )
+    lines = [line.rstrip(b"\r") for line in head.split(b"\n")[1:-2]]
+    if any(line.startswith((b" ", b"\t")) for line in lines):  # a value that goes on in the next line
+        return True
+    fields = [
+        (name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)
+    ]
+    return [(text(name), text(value)) for name, value in fields] == list(message.headers)
 
 
 def _bytes(text: str, encoding: str) -> bytes:
