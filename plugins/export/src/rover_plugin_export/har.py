@@ -19,6 +19,8 @@ from rover_plugin_export.content import NO_CONTENT, Content, shown
 
 MAX_PARAMETERS = 10_000
 """Parts of a query, and cookies, that get an entry of their own."""
+_ALLOWED = "!#$%&'()*+,/:;=?@[]-._~"
+"""Beside letters and digits, what stands in a URI (RFC 3986 section 2)."""
 NOT_TAKEN = -1
 """What a figure is that is not known."""
 
@@ -103,7 +105,11 @@ def _timings(log: AccessLog, request: HttpRequest, response: HttpResponse | None
 
 
 def url_of(connection: Connection, request: HttpRequest) -> str:
-    """Where the request goes, absolute (RFC 9110 section 7.1)."""
+    """Where the request goes, absolute (RFC 9110 section 7.1); what no URI may have is escaped."""
+    return urllib.parse.quote(_url(connection, request), safe=_ALLOWED)
+
+
+def _url(connection: Connection, request: HttpRequest) -> str:
     target = request.target
     if "://" in target and not target.startswith("/"):
         return target
@@ -129,6 +135,8 @@ def _request(connection: Connection, messages: Messages, limit: int) -> dict[str
         "headersSize": request.header_size,
         "bodySize": NOT_TAKEN if request.body_size is None else request.body_size,
     }
+    if url != _url(connection, request):
+        made["_target"] = request.target
     if request.body_size:
         content = shown(messages.asked, request.headers, limit)
         posted: dict[str, Any] = {"mimeType": request.headers.get("content-type") or "", "params": []}
