@@ -8,6 +8,7 @@ import gzip
 import itertools
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -21,11 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures import Replayer, Row
+from harness import wait_until
 from rover import Address, Closed, Detail, Direction, Opened, Process, Role, Syscall
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
 from rover_plugin_export import pcapng
 from rover_plugin_export.capture import MAX_HOLE, Capture
+from rover_plugin_export.exchanges import Exchanges
 from rover_plugin_export.segments import MAX_SEGMENT
 
 ROVER = [sys.executable, "-m", "rover"]
@@ -763,3 +766,119 @@ def test_wrong_use(tmp_path):
     assert entries(tmp_path / "there.har") == {}
     assert "no/such" in exported("/no/such", "--har", tmp_path / "y", code=2).stderr
     assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.parametrize("what", ["--har", "--pcapng"])
+def test_a_full_disk(archive, tmp_path, what):
+    assert exported(archive["packets"], what, "/dev/full", code=1).stderr.endswith(
+        "rover: cannot write to /dev/full: No space left on device\n"
+    )
+
+
+@pytest.mark.parametrize("what", ["--har", "--pcapng"])
+def test_a_reader_that_leaves(archive, what):
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | head -c 1 >/dev/null; exit ${PIPESTATUS[0]}', "-", *ROVER, "export"]
+        + [str(archive["packets"])] * 40
+        + [what, "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "standard output was closed by its reader" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_archive_that_is_interrupted_is_whole(tmp_path, archive):
+    """Ctrl-C while a pipe gives nothing: what was read is there, and the file ends as it should."""
+    out = tmp_path / "a.har"
+    command = [*ROVER, "export", "-", "--har", out]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(archive["packets"].read_bytes())
+            process.stdin.flush()
+            wait_until(lambda: out.exists() and b"/after" in out.read_bytes(), "an entry")
+            process.send_signal(signal.SIGINT)
+            wait_until(lambda: process.poll() is not None, "the end")
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.returncode == 0, process.stderr.read()
+    assert "/after" in entries(out)
+
+
+records = st.lists(
+    st.one_of(
+        st.tuples(st.just("open"), st.integers(1, 3), st.sampled_from([None, *Role]), st.booleans()),
+        st.tuples(st.just("close"), st.integers(1, 4), st.booleans(), st.just(0)),
+        st.tuples(
+            st.sampled_from(["data", "data", "data", "plaintext"]),
+            st.integers(1, 4),
+            st.integers(0, 1),
+            st.tuples(
+                st.sampled_from([0, 0, 0, 1, -5, 1 << 31, (1 << 61)]),  # what the position jumps by
+                st.sampled_from([0, 1, 40, 70_000, 3_000_000]),  # size
+                st.sampled_from([b"", b"x", http2(("/a", b"b", b"c"))[0], request("/a")]),
+                st.sampled_from([1, 1, 1, 2, 5, 0, -1]),  # what the sequence goes on by
+            ),
+        ),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=100)
+@given(steps=records)
+def test_any_records_make_a_capture(of_capture, tmp_path_factory, steps):
+    """Whatever a recording tells: a capture that can be read, in bounded time and space."""
+    path = tmp_path_factory.mktemp("any") / "a.pcapng"
+    exchanges = Exchanges(1000)
+    positions = collections.Counter[tuple[int, int]]()
+    sequences = collections.Counter[int]()
+    with path.open("wb") as file:
+        file.write(pcapng.section("a test"))
+        capture = Capture(file.write)
+        listeners = [capture, exchanges]
+        for listener in listeners:
+            listener.begin(EPOCH)
+        for time, (what, number, first, rest) in enumerate(steps):
+            for listener in listeners:
+                if what == "open":
+                    listener.opened(
+                        Opened(
+                            connection=number,
+                            time=time,
+                            local=Address(host="10.0.0.1", port=40_000 + number),
+                            remote=SERVER,
+                            role=first,
+                            pid=number,
+                            late=rest,
+                            detail=None,
+                        )
+                    )
+                elif what == "close":
+                    listener.closed(Closed(connection=number, time=time, reset=first, detail=None))
+                else:
+                    jump, size, payload, step = rest
+                    detail = Detail(
+                        connection=number,
+                        sequence=max(sequences[number] + step, 0),
+                        start=time,
+                        end=time,
+                        position=max(positions[number, first] + jump, 0) & (1 << 62) - 1,
+                        size=max(size, len(payload)),
+                        pid=number,
+                        fd=3,
+                        syscall=1,
+                        direction=first,
+                        error=0,
+                    )
+                    (listener.data if what == "data" else listener.plaintext)(detail, payload)
+            if what in ("data", "plaintext"):
+                sequences[number] = detail.sequence
+                positions[number, first] = detail.position + detail.size
+        capture.finish()
+    assert path.stat().st_size < 10_000_000
+    assert not of_capture(path).error

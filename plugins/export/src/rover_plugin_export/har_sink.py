@@ -11,6 +11,13 @@ from rover_plugin_export.exchanges import Exchanges
 from rover_plugin_export.har import END, Messages, beginning, entry, joined
 
 
+def why(name: str, error: OSError) -> str:
+    """Why nothing more can be written to a file."""
+    if isinstance(error, BrokenPipeError):
+        return f"{name} was closed by its reader"
+    return f"cannot write to {name}: {error.strerror}"
+
+
 class HarSink:
     """Entries in the order in which exchanges ended."""
 
@@ -75,4 +82,4 @@ class HarSink:
             raise SinkError(self.failure, closed=True) from None
 
     def _fail(self, error: OSError) -> None:
-        self.failure = self.failure or f"cannot write to {self._target.name}: {error.strerror}"
+        self.failure = self.failure or why(self._target.name, error)

@@ -19,7 +19,7 @@ from rover.run.signals import Signals
 from rover_plugin_export import pcapng as blocks
 from rover_plugin_export.capture import Capture
 from rover_plugin_export.exchanges import Exchanges
-from rover_plugin_export.har_sink import HarSink
+from rover_plugin_export.har_sink import HarSink, why
 from rover_plugin_export.tap import Listener, Tap
 
 SINK = "har"
@@ -66,7 +66,7 @@ class PacketFile:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        self.failure = self.failure or f"cannot write to {self._target.name}: {error.strerror}"
+        self.failure = self.failure or why(self._target.name, error)
 
 
 def run(
