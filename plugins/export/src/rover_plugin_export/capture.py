@@ -118,6 +118,7 @@ class Capture:
         self._processes: dict[int, Process] = {}
         self._interfaces: dict[tuple[int, str], int] = {}
         self._held_bytes = 0
+        self._begun = 0
 
     def begin(self, epoch: int) -> None:
         """The records of another source follow, whose clock has its zero at this Unix time (ns)."""
@@ -157,7 +158,8 @@ class Capture:
         if len(conversations) >= MAX_CONVERSATIONS:
             self._forget(conversations.pop(next(iter(conversations))), opened.time)
         self._written[ends] = self._written.get(ends, 0) + 1
-        self._begin(opened, [0, 0], late=opened.late)
+        self.connections += 1
+        self._begin(opened, [0, 0], opened.time, late=opened.late)
 
     def data(self, detail: Detail, payload: bytes) -> None:
         """A call."""
@@ -176,7 +178,8 @@ class Capture:
             conversation = self._release(conversation, 0)
             if conversation.next != [0, 0]:
                 self._reset(conversation, plaintext.end)
-                conversation = self._begin(conversation.opened, [0, 0], late=False)
+                opened = conversation.opened
+                conversation = self._begin(opened, [0, 0], plaintext.end, late=False, note=", plaintext")
             conversation.secret = True
             conversation.sequence = 0
         self._arrived(conversation, plaintext, payload)
@@ -211,23 +214,25 @@ class Capture:
         ended = self._ended.get(ends)
         return ended is not None and time - ended < VIEW_DELAY
 
-    def _begin(self, opened: Opened, base: list[int], *, late: bool) -> _Conversation:
-        """A connection from these positions on."""
-        self.connections += 1
-        isn = self.connections * _SPREAD & 0xFFFF_FFFF
+    def _begin(
+        self, opened: Opened, base: list[int], time: int, *, late: bool, note: str = ""
+    ) -> _Conversation:
+        """A connection from these positions on, at this time."""
+        self._begun += 1
+        isn = self._begun * _SPREAD & 0xFFFF_FFFF
         local, remote = opened.local, opened.remote
         client = opened.role is Role.CLIENT
         routes = (
             Route(remote, local, isn, from_client=not client),
             Route(local, remote, isn, from_client=client),
         )
-        conversation = _Conversation(opened, routes, base, self._comment(opened))
+        conversation = _Conversation(opened, routes, base, self._comment(opened) + note)
         self._conversations[opened.connection] = conversation
         if not late and opened.role is not None:
             asks = Direction.EGRESS if client else Direction.INGRESS
-            self._packet(conversation, asks, SYN, opened.time, opened.pid)
-            self._packet(conversation, 1 - asks, SYN | ACK, opened.time, opened.pid)
-            self._packet(conversation, asks, ACK, opened.time, opened.pid)
+            self._packet(conversation, asks, SYN, time, opened.pid)
+            self._packet(conversation, 1 - asks, SYN | ACK, time, opened.pid)
+            self._packet(conversation, asks, ACK, time, opened.pid)
         return conversation
 
     def _comment(self, opened: Opened) -> str:
@@ -286,7 +291,7 @@ class Capture:
             base = list(conversation.next)
             base[direction] = position
             before = conversation
-            conversation = self._begin(before.opened, base, late=False)
+            conversation = self._begin(before.opened, base, call.end, late=False)
             conversation.secret, conversation.sequence = before.secret, before.sequence
         for at in range(0, size, MAX_SEGMENT):
             part = min(MAX_SEGMENT, size - at)
