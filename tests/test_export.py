@@ -635,6 +635,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     talk.answer(response(b"whatever", extra="Content-Encoding: br\r\n"))
     talk.ask(request("/large"))
     talk.answer(response(b"x" * 20_000))
+    talk.ask(request("/larger"))
+    for part in cut(response(b"x" * 1_000_000), 10):
+        talk.answer(part)
     talk.ask(request("/cut"))
     talk.answer(response(b"y" * 20, size=5000))
     talk.answer(b"", size=4980)
@@ -654,7 +657,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         *(script.write(folder / "a.rec"), "--har", paths[0], "--pcapng", paths[1], "--content", "10KiB")
     )
     assert "nothing is masked" in done.stderr
-    assert "12 entries in" in done.stderr
+    assert "13 entries in" in done.stderr
     assert {path.stat().st_mode & 0o777 for path in paths} == {0o600}
     found = entries(paths[0])
     found["packets"] = paths[1]
@@ -703,7 +706,13 @@ def test_what_was_posted(archive):
 
 
 @pytest.mark.parametrize(
-    ("path", "size", "why"), [("/brotli", 8, "br"), ("/large", 20_000, "larger"), ("/cut", 5000, "recorded")]
+    ("path", "size", "why"),
+    [
+        ("/brotli", 8, "br"),
+        ("/large", 20_000, "larger"),
+        ("/larger", 1_000_000, "larger"),
+        ("/cut", 5000, "recorded"),
+    ],
 )
 def test_content_that_is_not_there(archive, path, size, why):
     content = archive[path]["response"]["content"]

@@ -198,7 +198,8 @@ frames = st.lists(
 @given(frames=frames, cuts=st.lists(st.integers(1, 30), min_size=1), limit=st.sampled_from([3, LIMIT]))
 def test_data_frames_however_they_are_cut(frames: list[Frame], cuts, limit):
     wire = b"".join(frame.serialize() for frame in frames)
-    made = Frames(100, limit)
+    allowance = Allowance(1 << 20)
+    made = Frames(100, limit, allowance)
     position = turn = 0
     while position < len(wire):
         size = cuts[turn % len(cuts)]
@@ -210,12 +211,25 @@ def test_data_frames_however_they_are_cut(frames: list[Frame], cuts, limit):
         content = made.take(stream)
         assert content == (Content(b"".join(data)[:limit], len(b"".join(data))) if data else NO_CONTENT)
         assert made.take(stream) == NO_CONTENT
+    assert allowance.left == 1 << 20
+
+
+def test_streams_share_what_may_be_kept():
+    allowance = Allowance(30)
+    made = Frames(0, LIMIT, allowance)
+    wire = b"".join(DataFrame(stream, b"x" * 20).serialize() for stream in (1, 3))
+    made.feed(0, wire, len(wire))
+    assert allowance.left == 0
+    assert (made.take(1), made.take(3)) == (Content(b"x" * 20, 20), Content(b"x" * 10, 20))
+    made.feed(len(wire), wire, len(wire))
+    made.clear()
+    assert allowance.left == 30
 
 
 def test_bytes_missing_within_content():
     """A call that was not captured whole: its stream's content is not, and all others are."""
     wire = b"".join(DataFrame(stream, b"x" * 20).serialize() for stream in (1, 3))
-    made = Frames(0, LIMIT)
+    made = Frames(0, LIMIT, Allowance(1 << 20))
     made.feed(0, wire[:15], 25)
     made.feed(25, wire[25:], len(wire) - 25)
     assert made.take(1) == NO_CONTENT
@@ -225,7 +239,7 @@ def test_bytes_missing_within_content():
 @pytest.mark.parametrize("position", [3, 29 + 4, 1 << 61])
 def test_bytes_missing_between_frames(position):
     wire = b"".join(DataFrame(stream, b"x" * 20).serialize() for stream in (1, 3))
-    made = Frames(0, LIMIT)
+    made = Frames(0, LIMIT, Allowance(1 << 20))
     made.feed(0, wire[:2], 2)
     made.feed(position, wire[position : position + 40], 40)
     assert made.lost
@@ -234,7 +248,7 @@ def test_bytes_missing_between_frames(position):
 
 @given(st.lists(st.tuples(st.integers(-3, 40), st.binary(max_size=40), st.integers(0, 9))))
 def test_any_bytes_are_taken(calls):
-    made = Frames(0, LIMIT)
+    made = Frames(0, LIMIT, Allowance(1 << 20))
     position = 0
     for step, data, more in calls:
         position += step

@@ -31,6 +31,9 @@ from rover_plugin_export.kept_bytes import Allowance, KeptBytes
 
 MAX_KEPT = 64 << 20
 """Bytes kept of all connections together, while it is not known which message they belong to."""
+MAX_CONNECTIONS = 65_536
+"""Whose bytes are kept at once: as many as the pipeline follows (`limits.connections`). The oldest makes
+room."""
 HEADS = 256 << 10
 """Bytes kept of one direction besides two contents: heads, and requests that follow each other at once."""
 MAX_WAITING = 1024
@@ -52,8 +55,8 @@ class _Streams:
         """By direction, of HTTP/2: then the bytes themselves are not kept."""
 
     def clear(self) -> None:
-        for kept in self.kept:
-            kept.clear()
+        for each in (*self.kept, *(self.frames or ())):
+            each.clear()
 
 
 class _Waiting:
@@ -98,6 +101,8 @@ class Exchanges:
         """A connection whose bytes are kept from now on."""
         self.forget(opened.connection)
         if self.limit:
+            if len(self._streams) >= MAX_CONNECTIONS:
+                self.forget(next(iter(self._streams)))
             self._streams[opened.connection] = _Streams(self.limit, self._allowance)
 
     def data(self, detail: Detail, payload: bytes) -> None:
@@ -140,11 +145,14 @@ class Exchanges:
         """Frames follow the client's preface, and begin with the server's first byte."""
         begins = [kept.begin for kept in streams.kept]  # after an upgrade it is not 0
         begins[direction] = preface + len(PREFACE)
-        streams.frames = made = (Frames(begins[0], self.limit), Frames(begins[1], self.limit))
+        streams.frames = made = (
+            Frames(begins[0], self.limit, self._allowance),
+            Frames(begins[1], self.limit, self._allowance),
+        )
         for frames, kept, begin in zip(made, streams.kept, begins, strict=True):
             data = kept.read(begin, begin + 2 * self.limit + HEADS)
-            frames.feed(begin, data, len(data))
             kept.clear()
+            frames.feed(begin, data, len(data))
 
     # -- hooks ---------------------------------------------------------------------------------
 
@@ -166,6 +174,9 @@ class Exchanges:
             if response is not None:
                 answered, reason = content_of_response(streams.kept[not egress], response, self.limit)
             messages = Messages(request, response, asked, answered, reason)
+            for detail in details:
+                # Its messages end in the last call of each direction, or before it.
+                streams.kept[detail.direction].forget(detail.position)
         self._wait(connection, details, messages)
 
     @hookimpl(tryfirst=True)

@@ -4,6 +4,7 @@ it."""
 from __future__ import annotations
 
 from rover_plugin_export.content import NO_CONTENT, Content
+from rover_plugin_export.kept_bytes import Allowance
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client begins with (RFC 9113 section 3.4)."""
@@ -18,8 +19,9 @@ class Frames:
     """The frames of one direction, from the first one on. After bytes that are missing between two frames
     nothing more is found: nobody knows where the next one begins."""
 
-    def __init__(self, position: int, limit: int) -> None:
+    def __init__(self, position: int, limit: int, allowance: Allowance) -> None:
         """`limit`: bytes kept of each stream's content."""
+        self._allowance = allowance
         self.lost = False
         """Whether frames cannot be told apart any more."""
         self._limit = limit
@@ -47,10 +49,15 @@ class Frames:
     def take(self, stream: int) -> Content:
         """What was found of a stream, once."""
         size = self._sizes.pop(stream, None)
-        data = self._kept.pop(stream, None)
-        if self.lost or size is None or data is None:
-            return NO_CONTENT
-        return Content(bytes(data), size)
+        data = self._kept.pop(stream, b"")
+        self._allowance.left += len(data)
+        return NO_CONTENT if size is None else Content(bytes(data), size)
+
+    def clear(self) -> None:
+        """Forgets everything; frames cannot be told apart any more."""
+        self.lost = True
+        for stream in list(self._sizes):
+            self.take(stream)
 
     def _frame(self, data: bytes, at: int) -> int:
         """Takes a part of a frame that is there as a whole; returns where the next part begins."""
@@ -71,7 +78,10 @@ class Frames:
         self._left -= len(taken)
         if content and self._stream:
             kept = self._kept[self._stream]
-            kept += taken[: min(content, self._limit - len(kept))]
+            room = min(content, self._limit - len(kept), self._allowance.left)
+            if room > 0:
+                kept += taken[:room]
+                self._allowance.left -= room
             self._sizes[self._stream] += content
         return at + len(taken)
 
@@ -92,10 +102,9 @@ class Frames:
         if not size:
             return
         if size < 0 or self._header or self._padded or size > self._left:
-            self.lost = True
+            self.clear()
             return
         if self._stream:
-            self._kept.pop(self._stream, None)
-            self._sizes.pop(self._stream, None)
+            self.take(self._stream)
             self._stream = 0
         self._left -= size
