@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rover import AccessLog
-from rover.contracts.source import Selection
+from rover.contracts.source import Selection, Source
 from rover.errors import RoverError
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.table import Pipeline
@@ -231,8 +231,13 @@ class _Kept:
 class Replayer:
     """The source, the pipeline and every installed protocol, in this process and without a clock."""
 
-    def __init__(self, without: Sequence[str] = ()) -> None:
-        """`without`: protocols that are as if they were not installed."""
+    def __init__(
+        self,
+        without: Sequence[str] = (),
+        opened: Callable[[str], Source] = lambda path: PcapSource(path, Selection()),
+    ) -> None:
+        """`without`: protocols that are as if they were not installed. `opened`: the source of a path."""
+        self._opened = opened
         manager = PluginManager()
         manager.load_entry_points()
         self._manager = manager
@@ -252,7 +257,7 @@ class Replayer:
         """Its access logs, and what is wrong with the file."""
         settings, protocols = self._settings, self._protocols
         kept, error = _Kept(), ""
-        source = PcapSource(str(path), Selection())
+        source = self._opened(str(path))
         outlets: Any = [kept]
         pipeline = Pipeline(
             self._manager,

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from harness import ask_every_kind, free_port, listening, wait_until
+from harness import ask_every_kind, counted, free_port, listening, wait_until
 
 pytestmark = pytest.mark.live
 
@@ -76,3 +76,18 @@ def test_byte_for_byte_and_up_to_where_it_is_cut(recorded, nginx, tmp_path):
         found.append(len(lines))
     # The last block is lost with the byte; of the first, little more than its header is left.
     assert len(expected) >= found[0] >= found[1] >= found[2] == 0
+
+
+def test_its_packets_replay_to_the_exchanges_of_one_end(recorded, tmp_path):
+    """Both ends were watched of each connection, and a capture has a connection once."""
+    recording, logged = recorded
+    packets = tmp_path / "run.pcapng"
+    exported = subprocess.run(
+        [*ROVER, "export", recording, "--pcapng", packets], capture_output=True, text=True, timeout=60
+    )
+    assert exported.returncode == 0, exported.stderr
+    assert "were seen at both ends" in exported.stderr
+    ends = [json.loads(line) for line in complete(logged)]
+    found = [json.loads(line) for line in complete(replay(packets).stdout)]
+    assert counted(found) == counted([line for line in ends if line["rover.role"] == "client"])
+    assert {line.get("rpc.status_code") for line in found} == {None, "OK"}

@@ -1,4 +1,4 @@
-"""Where a recording goes: a new file, or a pipe or device that is there.
+"""Where a recording goes, or what is exported of one: a new file, or a pipe or device that is there.
 
 A recording holds what went over the wire, passwords and all, and root writes it, often where others can write
 too. So a file is always a new one, its owner's alone, and takes the place of an old one only when that is
@@ -123,7 +123,7 @@ class Target:
             return None  # to open it says why
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFBLK:
-            raise UsageError(f"{self._path} is a block device: a recording would overwrite what it holds")
+            raise UsageError(f"{self._path} is a block device: what it holds would be overwritten")
         if self._replace:
             return kind
         if kind == stat.S_IFREG:
@@ -154,7 +154,7 @@ class Target:
     def _refuse_terminal(self, descriptor: int) -> None:
         if os.isatty(descriptor):
             raise UsageError(
-                f"a recording is binary, and {self.name} is a terminal: name a file, or use a pipe"
+                f"{self.name} is a terminal, and what is written is not for one: name a file, or use a pipe"
             )
 
     def _wait(self) -> None:
