@@ -1,0 +1,386 @@
+"""What is counted of each exchange and each break, at the speed at which they come.
+
+There is a tally (a cell) for all exchanges that no table tells apart, and one for each connection. A table
+is put together of these when somebody looks (`tables`). Where there are too many cells, what would need another
+is counted without what tells it apart: its path and host are `(other)`, its process, peer and status are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+
+from rover import Outcome, Role
+from rover.values.access_log import AccessLog
+from rover.values.attributes import Attributes, Shape
+from rover.values.connection import Connection
+
+MAX_CELLS = 4096
+"""A cell is 1 to 2 kB, and what it keeps. Half as many more may be `(other)`."""
+MAX_CONNECTIONS = 2048
+"""The same for connections; nobody looks through more."""
+MAX_KNOWN = 16_384
+"""Connections whose ends are remembered, 200 bytes each; they are found out again where they are not."""
+MAX_SHAPES = 64
+"""Shapes that are remembered. A protocol's plugin has one or two for all its logs."""
+KEPT = 8
+"""Logs that a tally keeps, the last ones: more than a screen shows with their calls."""
+KEPT_MEMORY = 64 << 20
+"""Bytes that they take together, about. When that is used up each tally keeps one."""
+KEPT_TEXT = 8192
+"""Characters of a log, and calls of it: one with more is not kept whole. With 128 KiB of head, which HTTP/1.x
+allows, one log for each tally would be a gigabyte."""
+KEPT_CALLS = 32
+LOG_MEMORY, DETAIL_MEMORY = 2048, 256
+"""Bytes of a log besides its texts and details, and of a detail, about."""
+MAGNITUDE = 5
+"""Bits of a duration after its highest one that tell its bucket: see `histogram`."""
+EXACT = 2 << MAGNITUDE
+SERVER_ERROR = 500
+OTHER = "(other)"
+OTHERS = (0, 0, 0)
+"""The key of all connections that found no place."""
+NONE = "-"
+NAMES = (
+    "http.request.method",
+    "http.route",
+    "url.path",
+    "http.request.header.host",
+    "http.response.status_code",
+    "rpc.grpc.status_code",
+    "rpc.response.status_code",
+    "error.type",
+    "db.operation.name",
+    "url.original",
+)
+"""Attributes that exchanges are told apart by. The status of gRPC has the first name, or that of the semantic
+conventions."""
+SIZES = (
+    "http.request.header.size",
+    "http.request.body.size",
+    "http.response.header.size",
+    "http.response.body.size",
+)
+"""What an exchange of HTTP moved; of other protocols it is every attribute that ends in `.size`."""
+RPC_FINE = frozenset((None, 0, "0", "OK"))
+ABSENT = (None,)
+BREAK = Outcome.BREAK
+ABORTED = Outcome.ABORTED
+
+
+def bucket_of(duration: int) -> int:
+    """The bucket of a duration (ns): see `histogram`. A negative one is as if 0: clocks of captures go
+    backwards."""
+    if duration < EXACT:
+        return max(0, duration)
+    shift = duration.bit_length() - MAGNITUDE - 1
+    return (shift << MAGNITUDE) + (duration >> shift)
+
+
+def middle(bucket: int) -> int:
+    """The duration (ns) in the middle of a bucket."""
+    if bucket < EXACT:
+        return bucket
+    shift = (bucket >> MAGNITUDE) - 1
+    least = (bucket - (shift << MAGNITUDE)) << shift
+    one = 1
+    return least + (one << shift >> 1)
+
+
+class Tally:
+    """The figures of some exchanges, and the last of them."""
+
+    __slots__ = (
+        "at",
+        "breaks",
+        "bytes",
+        "count",
+        "earlier",
+        "errors",
+        "histogram",
+        "kept",
+        "names",
+        "recent",
+        "weight",
+        "weights",
+    )
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        """What it is called in each table: see `tables.GROUPS`."""
+        self.count = 0
+        self.errors = 0
+        self.breaks = 0
+        self.bytes = 0
+        self.histogram: dict[int, int] = {}
+        self.kept: list[AccessLog | None] = [None] * KEPT
+        self.weights = [0] * KEPT
+        self.at = 0
+        """Where in `kept` the next log goes."""
+        self.weight = 0
+        self.earlier = 0
+        """The count at the beginning of the time that a rate is of."""
+        self.recent = 0
+        """The count at the beginning of the next such time."""
+
+    def keep(self, log: AccessLog, weight: int) -> int:
+        """Keeps the log in place of the oldest. Returns how much more memory that is."""
+        at = self.at
+        more = weight - self.weights[at]
+        self.kept[at] = log
+        self.weights[at] = weight
+        self.at = at + 1 if at + 1 < KEPT else 0
+        self.weight += more
+        return more
+
+    def shed(self) -> int:
+        """Keeps the newest log alone. Returns how much less memory that is."""
+        at = self.at - 1 if self.at else KEPT - 1
+        newest, weight = self.kept[at], self.weights[at]
+        less = self.weight - weight
+        self.kept = [None] * KEPT
+        self.weights = [0] * KEPT
+        self.kept[at], self.weights[at] = newest, weight
+        self.weight = weight
+        return less
+
+
+class Ends:
+    """Of a connection, what its logs have in common."""
+
+    __slots__ = ("epoch", "opened", "peer", "process", "server", "tally")
+
+    def __init__(self, connection: Connection, tally: Tally) -> None:
+        self.opened = connection.opened
+        self.epoch = connection.epoch
+        self.process = process_of(connection)
+        self.peer = peer_of(connection)
+        server = connection.server or connection.remote
+        self.server = NONE if server is None else server.host
+        self.tally = tally
+
+
+class Counting:
+    """Counts. It is used by one thread at a time; who looks at what was counted holds the same lock."""
+
+    def __init__(self) -> None:
+        self.cells: dict[tuple[Any, ...], Tally] = {}
+        self.connections: dict[tuple[int, int, int], Tally] = {}
+        self.first = 1 << 62
+        """Unix time (ns) of the beginning of the first exchange."""
+        self.last = 0
+        """Of the end of the last."""
+        self._known: dict[int, Ends] = {}
+        self._shapes: dict[Shape, tuple[Callable[[Any], Any], tuple[int, ...]]] = {}
+        self._weight = 0
+
+    def add(self, log: AccessLog) -> None:
+        """One exchange or break."""
+        connection = log.connection
+        ends = self._known.get(connection.id)
+        if ends is None or ends.opened != connection.opened or ends.epoch != connection.epoch:
+            ends = self._know(connection)
+        outcome = log.outcome
+        broken = outcome is BREAK
+        attributes: Any = log.attributes
+        size = 0
+        text = 0
+        if type(attributes) is Attributes:
+            shaped: Attributes = attributes
+            cells = shaped.cells
+            plan = self._shapes.get(shaped.shape)
+            if plan is None:
+                plan = self._plan(shaped.shape)
+            for at in plan[1]:
+                value = cells[at]
+                if type(value) is int:
+                    size += value
+            for value in cells:
+                if type(value) is str:
+                    text += len(value)
+            picked = plan[0](cells + ABSENT)
+        else:
+            picked = tuple(map(attributes.get, NAMES))
+            for name in sizes_of(attributes):
+                value = attributes[name]
+                if type(value) is int:
+                    size += value
+            for value in attributes.values():
+                text += len(value) if type(value) is str else 0
+        method, route, path, host, status, grpc, rpc, error, operation, target = picked
+        if grpc is not None:
+            rpc = grpc
+        if type(host) is list:  # as OpenTelemetry has headers
+            host = host[0] if host else None
+        if broken:
+            reason = connection.protocol_break
+            error = "" if reason is None else reason.reason
+        subject = route or path or target
+        key = (
+            ends.process,
+            ends.peer,
+            outcome,
+            log.protocol,
+            operation if method is None else method,
+            subject,
+            host or ends.server,
+            status,
+            rpc,
+            error,
+        )
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self._cell(key)
+        tally = ends.tally
+        if broken:
+            cell.breaks += 1
+            tally.breaks += 1
+        else:
+            start = log.start
+            end = log.end
+            bucket = bucket_of(end - start)
+            cell.count += 1
+            cell.bytes += size
+            histogram = cell.histogram
+            histogram[bucket] = histogram.get(bucket, 0) + 1
+            tally.count += 1
+            tally.bytes += size
+            histogram = tally.histogram
+            histogram[bucket] = histogram.get(bucket, 0) + 1
+            if (
+                outcome is ABORTED
+                or error is not None
+                or (type(status) is int and status >= SERVER_ERROR)
+                or (rpc is not None and rpc not in RPC_FINE)
+            ):
+                cell.errors += 1
+                tally.errors += 1
+            start += connection.epoch
+            if start < self.first:
+                self.first = start
+            end += connection.epoch
+            if end > self.last:
+                self.last = end
+        calls = len(log.details)
+        if text > KEPT_TEXT or calls > KEPT_CALLS:
+            log = shortened(log)
+            text = KEPT_TEXT
+            calls = KEPT_CALLS
+        weight = LOG_MEMORY + text + DETAIL_MEMORY * calls
+        self._weight += cell.keep(log, weight) + tally.keep(log, weight)
+        if self._weight > KEPT_MEMORY:
+            self._shed()
+
+    def _shed(self) -> None:
+        for tallies in (self.cells, self.connections):
+            for tally in tallies.values():
+                self._weight -= tally.shed()
+
+    def _know(self, connection: Connection) -> Ends:
+        key = connection.id, connection.opened, connection.epoch
+        tally = self.connections.get(key)
+        if tally is None:
+            if len(self.connections) < MAX_CONNECTIONS:
+                tally = self.connections[key] = Tally((connection_of(connection),))
+            else:
+                tally = self.connections.get(OTHERS)
+                if tally is None:
+                    tally = self.connections[OTHERS] = Tally((OTHER,))
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        ends = self._known[connection.id] = Ends(connection, tally)
+        return ends
+
+    def _cell(self, key: tuple[Any, ...]) -> Tally:
+        """Of a new key, or the one of what finds no place."""
+        process, peer, outcome, protocol, method, subject, host, status, rpc, error = key
+        if len(self.cells) >= MAX_CELLS:
+            key = process, peer, outcome, protocol, OTHER, None, OTHER, status, rpc, error
+            if len(self.cells) >= MAX_CELLS * 3 // 2 and key not in self.cells:
+                key = OTHER, OTHER, outcome, protocol, OTHER, None, OTHER, OTHER, None, error
+            found = self.cells.get(key)
+            if found is not None:
+                return found
+            process, peer, outcome, protocol, method, subject, host, status, rpc, error = key
+        route = method if method is not None else protocol
+        if subject:
+            route = f"{route} {subject}"
+        shown = [str(status)] if status is not None else []
+        if rpc is not None:
+            shown.append(f"grpc {rpc}")
+        if outcome is BREAK:
+            route = f"break: {error}"
+            shown = [route]
+        elif not shown:
+            shown.append(str(error or outcome.value))
+        cell = self.cells[key] = Tally((str(route), str(host), process, peer, " ".join(shown)))
+        return cell
+
+    def _plan(self, shape: Shape) -> tuple[Callable[[Any], Any], tuple[int, ...]]:
+        """What picks the cells of NAMES, and where the sizes are."""
+        names = shape.names
+        at = {name: place for place, name in enumerate(names)}
+        pick = itemgetter(*[at.get(name, len(names)) for name in NAMES])
+        plan = pick, tuple([at[name] for name in sizes_of(at)])
+        if len(self._shapes) >= MAX_SHAPES:
+            self._shapes.clear()
+        self._shapes[shape] = plan
+        return plan
+
+
+def sizes_of(names: Any) -> list[str]:
+    """Which of these attributes are bytes that were moved."""
+    if SIZES[0] in names:
+        return [name for name in SIZES if name in names]
+    return [name for name in names if name.endswith(".size")]
+
+
+def shortened(log: AccessLog) -> AccessLog:
+    """The log without the ends of its long texts, and without its later calls."""
+    attributes: Any = log.attributes
+    left = KEPT_TEXT
+    short: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            value = value[: min(left, KEPT_TEXT // 4)]
+            left -= len(value)
+        short[name] = value
+    return log.replace(attributes=short, details=log.details[:KEPT_CALLS])
+
+
+# -- what ends are called --------------------------------------------------------------------------
+
+
+def process_of(connection: Connection) -> str:
+    """ "checkout gunicorn[812]": the service, if it has a name, the program, its number."""
+    process = connection.process
+    if process is None or not process.pid:
+        return NONE
+    service = process.attributes.get("service.name")
+    program = f"{process.name or '?'}[{process.pid}]"
+    return f"{service} {program}" if service else program
+
+
+def peer_of(connection: Connection) -> str:
+    """The other end: a client's address, whose port tells nothing; a server's with its port."""
+    if connection.role is Role.SERVER:
+        client = connection.client
+        return NONE if client is None else client.host
+    server = connection.server or connection.remote
+    return NONE if server is None else place(server)
+
+
+def connection_of(connection: Connection) -> str:
+    """ "10.0.0.1:40000 > 10.0.0.2:80", from client to server, with what tells it from a later one."""
+    first, second = connection.client, connection.server
+    if first is None or second is None:
+        first, second = connection.local, connection.remote
+    if first is None or second is None:
+        return f"{connection.id:016x}"
+    return f"{place(first)} > {place(second)} {connection.id & 0xFFFF:04x}"
+
+
+def place(address: Any) -> str:
+    """ "10.0.0.2:80", "[::1]:80"."""
+    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
