@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,3 +65,40 @@ def register(cli: typer.Typer) -> None:
         from rover_plugin_top.showing import show
 
         show(context.obj, asked, by, sort, filter_)
+
+    @cli.command("map")
+    def map_(
+        context: typer.Context,
+        files: Files = None,
+        dot: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="Write it for Graphviz; - is standard output.")
+        ] = None,
+        mermaid: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="Write it for Mermaid; - is standard output.")
+        ] = None,
+        filter_: Filter = "",
+        config: Config = None,
+        source: SourceName = None,
+        pid: Pids = None,
+        comm: Comms = None,
+        port: Ports = None,
+        cgroup: Cgroups = None,
+        sets: Sets = None,
+    ) -> None:
+        """Who talks to whom: this host until Ctrl-C, or files to their end.
+
+        Watching this host needs root.
+        """
+        asked = Asked(
+            files=files or (),
+            config=config,
+            source=source,
+            pids=pid,
+            comms=comm,
+            ports=port,
+            cgroups=cgroup,
+            sets=sets,
+        )
+        from rover_plugin_top.mapping import draw
+
+        draw(context.obj, asked, filter_, dot, mermaid)

@@ -3,13 +3,12 @@
 cimport cython
 
 from rover.values.access_log cimport AccessLog
-from rover.values.attributes cimport Attributes, Shape
 from rover.values.connection cimport Connection
+from rover_plugin_top.facts cimport Facts
 
 cdef Py_ssize_t MAX_CELLS
 cdef Py_ssize_t MAX_CONNECTIONS
 cdef Py_ssize_t MAX_KNOWN
-cdef Py_ssize_t MAX_SHAPES
 cdef Py_ssize_t KEPT
 cdef long long KEPT_MEMORY
 cdef long long KEPT_TEXT
@@ -18,10 +17,7 @@ cdef long long LOG_MEMORY
 cdef long long DETAIL_MEMORY
 cdef int MAGNITUDE
 cdef long long EXACT
-cdef int SERVER_ERROR
-cdef tuple ABSENT
 cdef object BREAK
-cdef object ABORTED
 
 
 @cython.locals(shift="int")
@@ -46,6 +42,8 @@ cdef class Tally:
     cdef public long long earlier
     cdef public long long recent
 
+    @cython.locals(bucket="long long", histogram=dict)
+    cpdef count_one(self, AccessLog log, Facts facts)
     @cython.locals(at="Py_ssize_t", more="long long")
     cdef long long keep(self, AccessLog log, long long weight) except? -1
     cpdef long long shed(self) except? -1
@@ -66,15 +64,13 @@ cdef class Counting:
     cdef readonly long long first
     cdef readonly long long last
     cdef dict _known
-    cdef dict _shapes
+    cdef Facts _facts
     cdef long long _weight
 
     @cython.locals(
-        connection=Connection, ends=Ends, broken="bint", shaped=Attributes, cells=tuple, plan=tuple, size="long long",
-        text="long long", at="Py_ssize_t", key=tuple, cell=Tally, tally=Tally, start="long long", end="long long",
-        bucket="long long", histogram=dict, calls="Py_ssize_t", weight="long long")
+        connection=Connection, ends=Ends, facts=Facts, key=tuple, cell=Tally, tally=Tally, epoch="long long",
+        start="long long", end="long long", text="long long", calls="Py_ssize_t", weight="long long")
     cpdef add(self, AccessLog log)
     cpdef _shed(self)
     cpdef Ends _know(self, Connection connection)
     cpdef Tally _cell(self, tuple key)
-    cpdef tuple _plan(self, Shape shape)

@@ -1,20 +1,19 @@
 """What is counted of each exchange and each break, at the speed at which they come.
 
 There is a tally (a cell) for all exchanges that no table tells apart, and one for each connection. A table
-is put together of these when somebody looks (`tables`). Where there are too many cells, what would need another
-is counted without what tells it apart: its path and host are `(other)`, its process, peer and status are right.
+is put together of these when somebody looks (`tables`). Where there are too many cells, what would need
+another is counted without what tells it apart: its path and host are `(other)`, its process, peer and status
+are right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 
 from rover import Outcome, Role
 from rover.values.access_log import AccessLog
-from rover.values.attributes import Attributes, Shape
 from rover.values.connection import Connection
+from rover_plugin_top.facts import Facts
 
 MAX_CELLS = 4096
 """A cell is 1 to 2 kB, and what it keeps. Half as many more may be `(other)`."""
@@ -22,8 +21,6 @@ MAX_CONNECTIONS = 2048
 """The same for connections; nobody looks through more."""
 MAX_KNOWN = 16_384
 """Connections whose ends are remembered, 200 bytes each; they are found out again where they are not."""
-MAX_SHAPES = 64
-"""Shapes that are remembered. A protocol's plugin has one or two for all its logs."""
 KEPT = 8
 """Logs that a tally keeps, the last ones: more than a screen shows with their calls."""
 KEPT_MEMORY = 64 << 20
@@ -37,36 +34,11 @@ LOG_MEMORY, DETAIL_MEMORY = 2048, 256
 MAGNITUDE = 5
 """Bits of a duration after its highest one that tell its bucket: see `histogram`."""
 EXACT = 2 << MAGNITUDE
-SERVER_ERROR = 500
 OTHER = "(other)"
 OTHERS = (0, 0, 0)
 """The key of all connections that found no place."""
 NONE = "-"
-NAMES = (
-    "http.request.method",
-    "http.route",
-    "url.path",
-    "http.request.header.host",
-    "http.response.status_code",
-    "rpc.grpc.status_code",
-    "rpc.response.status_code",
-    "error.type",
-    "db.operation.name",
-    "url.original",
-)
-"""Attributes that exchanges are told apart by. The status of gRPC has the first name, or that of the semantic
-conventions."""
-SIZES = (
-    "http.request.header.size",
-    "http.request.body.size",
-    "http.response.header.size",
-    "http.response.body.size",
-)
-"""What an exchange of HTTP moved; of other protocols it is every attribute that ends in `.size`."""
-RPC_FINE = frozenset((None, 0, "0", "OK"))
-ABSENT = (None,)
 BREAK = Outcome.BREAK
-ABORTED = Outcome.ABORTED
 
 
 def bucket_of(duration: int) -> int:
@@ -124,6 +96,19 @@ class Tally:
         self.recent = 0
         """The count at the beginning of the next such time."""
 
+    def count_one(self, log: AccessLog, facts: Facts) -> None:
+        """One more exchange or break."""
+        if facts.broken:
+            self.breaks += 1
+            return
+        self.count += 1
+        self.bytes += facts.size
+        if facts.failed:
+            self.errors += 1
+        histogram = self.histogram
+        bucket = bucket_of(log.end - log.start)
+        histogram[bucket] = histogram.get(bucket, 0) + 1
+
     def keep(self, log: AccessLog, weight: int) -> int:
         """Keeps the log in place of the oldest. Returns how much more memory that is."""
         at = self.at
@@ -172,7 +157,7 @@ class Counting:
         self.last = 0
         """Of the end of the last."""
         self._known: dict[int, Ends] = {}
-        self._shapes: dict[Shape, tuple[Callable[[Any], Any], tuple[int, ...]]] = {}
+        self._facts = Facts()
         self._weight = 0
 
     def add(self, log: AccessLog) -> None:
@@ -181,87 +166,35 @@ class Counting:
         ends = self._known.get(connection.id)
         if ends is None or ends.opened != connection.opened or ends.epoch != connection.epoch:
             ends = self._know(connection)
-        outcome = log.outcome
-        broken = outcome is BREAK
-        attributes: Any = log.attributes
-        size = 0
-        text = 0
-        if type(attributes) is Attributes:
-            shaped: Attributes = attributes
-            cells = shaped.cells
-            plan = self._shapes.get(shaped.shape)
-            if plan is None:
-                plan = self._plan(shaped.shape)
-            for at in plan[1]:
-                value = cells[at]
-                if type(value) is int:
-                    size += value
-            for value in cells:
-                if type(value) is str:
-                    text += len(value)
-            picked = plan[0](cells + ABSENT)
-        else:
-            picked = tuple(map(attributes.get, NAMES))
-            for name in sizes_of(attributes):
-                value = attributes[name]
-                if type(value) is int:
-                    size += value
-            for value in attributes.values():
-                text += len(value) if type(value) is str else 0
-        method, route, path, host, status, grpc, rpc, error, operation, target = picked
-        if grpc is not None:
-            rpc = grpc
-        if type(host) is list:  # as OpenTelemetry has headers
-            host = host[0] if host else None
-        if broken:
-            reason = connection.protocol_break
-            error = "" if reason is None else reason.reason
-        subject = route or path or target
+        facts = self._facts
+        facts.read(log)
         key = (
             ends.process,
             ends.peer,
-            outcome,
+            log.outcome,
             log.protocol,
-            operation if method is None else method,
-            subject,
-            host or ends.server,
-            status,
-            rpc,
-            error,
+            facts.method,
+            facts.subject,
+            facts.host or ends.server,
+            facts.status,
+            facts.rpc,
+            facts.error,
         )
         cell = self.cells.get(key)
         if cell is None:
             cell = self._cell(key)
         tally = ends.tally
-        if broken:
-            cell.breaks += 1
-            tally.breaks += 1
-        else:
-            start = log.start
-            end = log.end
-            bucket = bucket_of(end - start)
-            cell.count += 1
-            cell.bytes += size
-            histogram = cell.histogram
-            histogram[bucket] = histogram.get(bucket, 0) + 1
-            tally.count += 1
-            tally.bytes += size
-            histogram = tally.histogram
-            histogram[bucket] = histogram.get(bucket, 0) + 1
-            if (
-                outcome is ABORTED
-                or error is not None
-                or (type(status) is int and status >= SERVER_ERROR)
-                or (rpc is not None and rpc not in RPC_FINE)
-            ):
-                cell.errors += 1
-                tally.errors += 1
-            start += connection.epoch
+        cell.count_one(log, facts)
+        tally.count_one(log, facts)
+        if not facts.broken:
+            epoch = connection.epoch
+            start = epoch + log.start
             if start < self.first:
                 self.first = start
-            end += connection.epoch
+            end = epoch + log.end
             if end > self.last:
                 self.last = end
+        text = facts.text
         calls = len(log.details)
         if text > KEPT_TEXT or calls > KEPT_CALLS:
             log = shortened(log)
@@ -316,24 +249,6 @@ class Counting:
             shown.append(str(error or outcome.value))
         cell = self.cells[key] = Tally((str(route), str(host), process, peer, " ".join(shown)))
         return cell
-
-    def _plan(self, shape: Shape) -> tuple[Callable[[Any], Any], tuple[int, ...]]:
-        """What picks the cells of NAMES, and where the sizes are."""
-        names = shape.names
-        at = {name: place for place, name in enumerate(names)}
-        pick = itemgetter(*[at.get(name, len(names)) for name in NAMES])
-        plan = pick, tuple([at[name] for name in sizes_of(at)])
-        if len(self._shapes) >= MAX_SHAPES:
-            self._shapes.clear()
-        self._shapes[shape] = plan
-        return plan
-
-
-def sizes_of(names: Any) -> list[str]:
-    """Which of these attributes are bytes that were moved."""
-    if SIZES[0] in names:
-        return [name for name in SIZES if name in names]
-    return [name for name in names if name.endswith(".size")]
 
 
 def shortened(log: AccessLog) -> AccessLog:

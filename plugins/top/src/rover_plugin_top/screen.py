@@ -11,10 +11,9 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rover import RoverError, UsageError
-from rover.expression import compile_expression
 from rover_plugin_top.frame import Around, frame
 from rover_plugin_top.keys import Keys
-from rover_plugin_top.tables import Predicate, Tables
+from rover_plugin_top.tables import Predicate, Tables, predicate
 from rover_plugin_top.terminal import Terminal
 from rover_plugin_top.view import View, Wish
 
@@ -134,8 +133,3 @@ class Screen:
             view.accept()
             self._wanted = wanted
             self._count(wanted)
-
-
-def predicate(text: str) -> Predicate | None:
-    """What an expression is true of; None where it is empty. Raises UsageError."""
-    return compile_expression(text).holds if text.strip() else None

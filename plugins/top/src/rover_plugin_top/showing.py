@@ -13,9 +13,9 @@ from rover.cli.messages import say
 from rover.cli.watching import Asked, Watching
 from rover.plugins.manager import PluginManager
 from rover_plugin_top.plain import table
-from rover_plugin_top.screen import Screen, predicate
+from rover_plugin_top.screen import Screen
 from rover_plugin_top.sink import CountingSink
-from rover_plugin_top.tables import Predicate, Tables
+from rover_plugin_top.tables import Predicate, Tables, predicate
 from rover_plugin_top.terminal import Terminal
 from rover_plugin_top.view import View
 
@@ -23,13 +23,15 @@ from rover_plugin_top.view import View
 def show(manager: PluginManager, asked: Asked, by: str, sort: str, filter_: str) -> None:
     """Of this host until `q` or Ctrl-C; of files until `q`, or, where no terminal is, to their end."""
     wanted = predicate(filter_)
-    tables = Tables(None if asked.files else time.monotonic)
-    tables.begin(wanted)
     try:
         terminal = Terminal()
     except OSError:
+        tables = Tables()
+        tables.begin(wanted)
         once(manager, asked, tables, by, sort)
     else:
+        tables = Tables(None if asked.files else time.monotonic)
+        tables.begin(wanted)
         shown(manager, asked, tables, terminal, View(by, sort, filter_), wanted)
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from rover import AccessLog
+from rover.expression import compile_expression
 from rover_plugin_top.choices import GROUPS
 from rover_plugin_top.counting import Counting, Tally
 from rover_plugin_top.histogram import quantiles
@@ -16,6 +17,11 @@ RATE_SECONDS = 5.0
 """A live rate is of the last 5 to 10 seconds: long enough to be read, short enough to follow."""
 
 Predicate = Callable[[AccessLog], bool]
+
+
+def predicate(text: str) -> Predicate | None:
+    """What an expression is true of; None where it is empty. Raises UsageError."""
+    return compile_expression(text).holds if text.strip() else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
