@@ -17,8 +17,8 @@ from rover_plugin_top.histogram import quantiles
 from rover_plugin_top.tables import Sums
 
 MAX_PAIRS = 16_384
-"""Pairs of addresses that are kept for what the other end says, half a kilobyte each. Beyond it the older half
-becomes edges. At 5,000 new connections a second that is after a second and a half."""
+"""Pairs of addresses that are kept for what the other end says, half a kilobyte each. Beyond it the older
+half becomes edges. At 5,000 new connections a second that is after a second and a half."""
 MAX_EDGES = 2000
 """More than a map can show; what is beyond is one edge."""
 

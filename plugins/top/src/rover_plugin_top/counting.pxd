@@ -52,6 +52,7 @@ cdef class Tally:
 cdef class Ends:
     cdef long long opened
     cdef long long epoch
+    cdef object by
     cdef str process
     cdef str peer
     cdef str server

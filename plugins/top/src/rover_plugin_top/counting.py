@@ -13,24 +13,19 @@ from typing import Any
 from rover import Outcome, Role
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection
+from rover_plugin_top.bounds import (
+    DETAIL_MEMORY,
+    KEPT,
+    KEPT_CALLS,
+    KEPT_MEMORY,
+    KEPT_TEXT,
+    LOG_MEMORY,
+    MAX_CELLS,
+    MAX_CONNECTIONS,
+    MAX_KNOWN,
+)
 from rover_plugin_top.facts import Facts
 
-MAX_CELLS = 4096
-"""A cell is 1 to 2 kB, and what it keeps. Half as many more may be `(other)`."""
-MAX_CONNECTIONS = 2048
-"""The same for connections; nobody looks through more."""
-MAX_KNOWN = 16_384
-"""Connections whose ends are remembered, 200 bytes each; they are found out again where they are not."""
-KEPT = 8
-"""Logs that a tally keeps, the last ones: more than a screen shows with their calls."""
-KEPT_MEMORY = 64 << 20
-"""Bytes that they take together, about. When that is used up each tally keeps one."""
-KEPT_TEXT = 8192
-"""Characters of a log, and calls of it: one with more is not kept whole. With 128 KiB of head, which HTTP/1.x
-allows, one log for each tally would be a gigabyte."""
-KEPT_CALLS = 32
-LOG_MEMORY, DETAIL_MEMORY = 2048, 256
-"""Bytes of a log besides its texts and details, and of a detail, about."""
 MAGNITUDE = 5
 """Bits of a duration after its highest one that tell its bucket: see `histogram`."""
 EXACT = 2 << MAGNITUDE
@@ -134,11 +129,12 @@ class Tally:
 class Ends:
     """Of a connection, what its logs have in common."""
 
-    __slots__ = ("epoch", "opened", "peer", "process", "server", "tally")
+    __slots__ = ("by", "epoch", "opened", "peer", "process", "server", "tally")
 
     def __init__(self, connection: Connection, tally: Tally) -> None:
         self.opened = connection.opened
         self.epoch = connection.epoch
+        self.by = connection.process
         self.process = process_of(connection)
         self.peer = peer_of(connection)
         server = connection.server or connection.remote
@@ -164,7 +160,12 @@ class Counting:
         """One exchange or break."""
         connection = log.connection
         ends = self._known.get(connection.id)
-        if ends is None or ends.opened != connection.opened or ends.epoch != connection.epoch:
+        if (
+            ends is None
+            or ends.by is not connection.process  # it may have executed another program
+            or ends.opened != connection.opened
+            or ends.epoch != connection.epoch
+        ):
             ends = self._know(connection)
         facts = self._facts
         facts.read(log)
@@ -257,6 +258,8 @@ def shortened(log: AccessLog) -> AccessLog:
     left = KEPT_TEXT
     short: dict[str, Any] = {}
     for name, value in attributes.items():
+        if isinstance(value, list | tuple):
+            value = ", ".join(map(str, value))
         if isinstance(value, str):
             value = value[: min(left, KEPT_TEXT // 4)]
             left -= len(value)

@@ -24,13 +24,13 @@ NAMES = (
     "http.request.header.host",
     "http.response.status_code",
     "rpc.grpc.status_code",
-    "rpc.response.status_code",
+    "rpc.status_code",
     "error.type",
     "db.operation.name",
     "url.original",
 )
-"""Attributes that exchanges are told apart by. The status of gRPC has the first name, or that of the semantic
-conventions."""
+"""Attributes that exchanges are told apart by. The status of gRPC has the name that it had once, or that of
+the semantic conventions."""
 SIZES = (
     "http.request.header.size",
     "http.request.body.size",
@@ -102,6 +102,8 @@ class Facts:
             for value in cells:
                 if type(value) is str:
                     text += len(value)
+                elif type(value) is tuple:
+                    text += length_of(value)
             picked = plan[0](cells + ABSENT)
         else:
             picked = tuple(map(attributes.get, NAMES))
@@ -110,12 +112,12 @@ class Facts:
                 if type(value) is int:
                     size += value
             for value in attributes.values():
-                text += len(value) if isinstance(value, str) else 0
+                text += length_of(value)
         method, route, path, host, status, grpc, rpc, error, operation, target = picked
         if grpc is not None:
             rpc = grpc
-        if type(host) is list:  # as OpenTelemetry has headers
-            host = host[0] if host else None
+        if host is not None and type(host) is not str:
+            host = first_of(host)
         outcome = log.outcome
         self.broken = outcome is BREAK
         if self.broken:
@@ -146,6 +148,18 @@ class Facts:
             self._shapes.clear()
         self._shapes[shape] = plan
         return plan
+
+
+def first_of(texts: Any) -> Any:
+    """Of a header, which OpenTelemetry has as a list of texts."""
+    return next(iter(texts), None) if isinstance(texts, list | tuple) else str(texts)
+
+
+def length_of(value: Any) -> int:
+    """Characters of a text, or of several."""
+    if isinstance(value, list | tuple):
+        return sum([length_of(each) for each in value])
+    return len(value) if isinstance(value, str) else 0
 
 
 def sizes_of(names: Any) -> list[str]:

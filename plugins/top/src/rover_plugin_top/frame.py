@@ -143,9 +143,9 @@ def exchange_lines(logs: Sequence[AccessLog]) -> Iterator[tuple[str, Style]]:
             if detail.syscall == Syscall.NONE:
                 continue
             name = SYSCALL_NAMES.get(detail.syscall, str(detail.syscall))
-            way = "in " if detail.direction == Direction.INGRESS else "out"
+            way = "in" if detail.direction == Direction.INGRESS else "out"
             took, after = duration(detail.end - detail.start), duration(max(detail.start - previous, 0))
-            text = f"    {name:<9} {way} {number(detail.size):>6} bytes  took {took:>7}  after {after:>7}"
+            text = f"    {name:<9} {way:<3} {number(detail.size):>6} bytes  took {took:>7}  after {after:>7}"
             text += f"  fd {detail.fd}  pid {detail.pid}"
             if detail.error:
                 text += f"  errno {detail.error}"
@@ -171,7 +171,7 @@ def exchange_line(log: AccessLog) -> tuple[str, Style]:
     else:
         what = f"{method} {attributes.get('url.original', '')}"
     marks = "" if log.outcome is Outcome.COMPLETE else f"  {log.outcome.value}"
-    for name in ("rpc.grpc.status_code", "rpc.response.status_code"):
+    for name in ("rpc.grpc.status_code", "rpc.status_code"):
         if name in attributes:
             marks += f"  grpc {attributes[name]}"
     if "rover.pairing" in attributes:

@@ -40,7 +40,7 @@ def number(value: float) -> str:
         return f"{value:.2f}"
     if value < 9999.5:
         return f"{value:.0f}"
-    units = "kMGTP"
+    units = "kMGTPE"
     value /= 1000
     while value >= 999.95 and len(units) > 1:
         value, units = value / 1000, units[1:]
