@@ -98,9 +98,9 @@ EDGES = [
 
 def test_a_table():
     assert list(table(EDGES)) == [
-        "CLIENT  SERVER    PROTOCOL  PORT  RATE  COUNT  ERRORS  BREAKS    P95  BYTES",
-        "curl    nginx     http        80    12    100       3       1  2.0ms  54.3k",
-        "nginx   10.0.0.9  redis     6379     0      0       0       1      -      0",
+        "CLIENT  SERVER    PROTOCOL  PORT  RATE  COUNT  ERRORS  BREAKS     P95  BYTES",
+        "curl    nginx     http        80    12    100       3       1  2.00ms  54321",
+        "nginx   10.0.0.9  redis     6379     0      0       0       1       -      0",
     ]
 
 
@@ -112,8 +112,8 @@ def test_for_graphviz():
         '  n0 [label="curl"];',
         '  n1 [label="nginx"];',
         '  n2 [label="10.0.0.9"];',
-        '  n0 -> n1 [label="http :80\\n12/s, p95 2.0ms\\n3 errors, 1 breaks", color=red];',
-        '  n1 -> n2 [label="redis :6379\\nno exchange\\n1 breaks", color=red];',
+        '  n0 -> n1 [label="http :80\\n12/s, p95 2.00ms\\n3 errors, 1 break", color=red];',
+        '  n1 -> n2 [label="redis :6379\\nno exchange\\n1 break", color=red];',
         "}",
     ]
 
@@ -124,8 +124,8 @@ def test_for_mermaid():
         '  n0["curl"]',
         '  n1["nginx"]',
         '  n2["10.0.0.9"]',
-        '  n0 -->|"http :80<br/>12/s, p95 2.0ms<br/>3 errors, 1 breaks"| n1',
-        '  n1 -->|"redis :6379<br/>no exchange<br/>1 breaks"| n2',
+        '  n0 -->|"http :80<br/>12/s, p95 2.00ms<br/>3 errors, 1 break"| n1',
+        '  n1 -->|"redis :6379<br/>no exchange<br/>1 break"| n2',
     ]
 
 

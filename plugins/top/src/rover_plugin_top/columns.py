@@ -25,9 +25,9 @@ COLUMNS = (
     Column("count", 6, lambda row: number(row.count), 3),
     Column("errors", 6, lambda row: number(row.errors), 1),
     Column("breaks", 6, lambda row: number(row.breaks), 4),
-    Column("p50", 7, lambda row: duration(row.p50) if row.count else "-", 5),
-    Column("p95", 7, lambda row: duration(row.p95) if row.count else "-", 2),
-    Column("p99", 7, lambda row: duration(row.p99) if row.count else "-", 0),
+    Column("p50", 6, lambda row: duration(row.p50) if row.count else "-", 5),
+    Column("p95", 6, lambda row: duration(row.p95) if row.count else "-", 2),
+    Column("p99", 6, lambda row: duration(row.p99) if row.count else "-", 0),
     Column("bytes", 6, lambda row: number(row.bytes), 6),
 )
 LEAST_NAME = 20

@@ -102,7 +102,7 @@ class Facts:
             for value in cells:
                 if type(value) is str:
                     text += len(value)
-                elif type(value) is tuple:
+                elif isinstance(value, tuple):
                     text += length_of(value)
             picked = plan[0](cells + ABSENT)
         else:

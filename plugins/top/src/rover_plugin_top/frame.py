@@ -10,6 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from rover import SYSCALL_NAMES, AccessLog, Direction, Outcome, Syscall
+from rover.run.report import amount
 from rover_plugin_top.columns import Column, chosen, left_for_name
 from rover_plugin_top.counting import connection_of, process_of
 from rover_plugin_top.tables import Row
@@ -78,11 +79,11 @@ def frame(view: View, around: Around, width: int, height: int) -> list[Line]:
 
 def _title(around: Around, width: int) -> Line:
     total = around.total
-    parts = [f"{total.count} exchanges", f"{number(total.rate)}/s", f"{total.errors} errors"]
+    parts = [amount(total.count, "exchanges"), f"{number(total.rate)}/s", amount(total.errors, "errors")]
     if total.breaks:
-        parts.append(f"{total.breaks} breaks")
+        parts.append(amount(total.breaks, "breaks"))
     if around.lost:
-        parts.append(f"{around.lost} records lost")
+        parts.append(amount(around.lost, "records lost"))
     text = f"{around.title}  {', '.join(parts)}"
     return [Segment(fitted(text, width), RED if around.lost else BOLD)]
 
@@ -145,7 +146,7 @@ def exchange_lines(logs: Sequence[AccessLog]) -> Iterator[tuple[str, Style]]:
             name = SYSCALL_NAMES.get(detail.syscall, str(detail.syscall))
             way = "in" if detail.direction == Direction.INGRESS else "out"
             took, after = duration(detail.end - detail.start), duration(max(detail.start - previous, 0))
-            text = f"    {name:<9} {way:<3} {number(detail.size):>6} bytes  took {took:>7}  after {after:>7}"
+            text = f"    {name:<9} {way:<3} {number(detail.size):>6} bytes  took {took:>6}  after {after:>6}"
             text += f"  fd {detail.fd}  pid {detail.pid}"
             if detail.error:
                 text += f"  errno {detail.error}"
@@ -178,4 +179,4 @@ def exchange_line(log: AccessLog) -> tuple[str, Style]:
         marks += "  pairing assumed: bytes were lost"
     bad = log.outcome is Outcome.ABORTED or (isinstance(status, int) and status >= 500)
     shown = "-" if status is None else str(status)
-    return f"{clock}  {shown:<5}  {duration(log.end - log.start):>7}{marks}  {what}", RED if bad else BOLD
+    return f"{clock}  {shown:<5}  {duration(log.end - log.start):>6}{marks}  {what}", RED if bad else BOLD

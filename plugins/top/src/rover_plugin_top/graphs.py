@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rover.run.report import amount
 from rover_plugin_top.conversations import Edge, Figures
 from rover_plugin_top.text import duration, number, printable
 
@@ -69,4 +70,4 @@ def told(edge: Edge, figures: Figures) -> Iterator[str]:
     yield f"{number(figures.rate)}/s, p95 {duration(figures.p95)}" if figures.count else "no exchange"
     bad = [("errors", figures.errors), ("breaks", figures.breaks)]
     if any(count for _, count in bad):
-        yield ", ".join(f"{count} {what}" for what, count in bad if count)
+        yield ", ".join(amount(count, what) for what, count in bad if count)

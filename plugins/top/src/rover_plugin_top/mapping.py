@@ -82,11 +82,11 @@ def table(edges: Edges) -> Iterator[str]:
                 printable(edge.protocol),
                 str(edge.port),
                 number(figures.rate),
-                number(figures.count),
-                number(figures.errors),
-                number(figures.breaks),
+                str(figures.count),
+                str(figures.errors),
+                str(figures.breaks),
                 duration(figures.p95) if figures.count else "-",
-                number(figures.bytes),
+                str(figures.bytes),
             )
         )
     yield from aligned(lines, left=3)

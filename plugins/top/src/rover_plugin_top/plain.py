@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
-from rover_plugin_top.columns import COLUMNS
+from rover_plugin_top.columns import COLUMNS, Column
 from rover_plugin_top.tables import Row
 from rover_plugin_top.text import printable
+
+WHOLE = ("count", "errors", "breaks", "bytes")
 
 
 def table(group: str, total: Row, rows: Sequence[Row]) -> Iterator[str]:
@@ -16,8 +18,13 @@ def table(group: str, total: Row, rows: Sequence[Row]) -> Iterator[str]:
     columns = [column for column in COLUMNS if total.breaks or column.name != "breaks"]
     heads = [group.upper(), *(column.name.upper() for column in columns)]
     named = [(printable(row.name), row) for row in rows] + [("total", total)]
-    lines = [heads, *([name, *(column.text(row) for column in columns)] for name, row in named)]
+    lines = [heads, *([name, *(cell(column, row) for column in columns)] for name, row in named)]
     yield from aligned(lines, left=1)
+
+
+def cell(column: Column, row: Row) -> str:
+    """What can be told in full is."""
+    return str(getattr(row, column.name)) if column.name in WHOLE else column.text(row)
 
 
 def aligned(lines: Sequence[Sequence[str]], left: int) -> Iterator[str]:

@@ -74,13 +74,20 @@ def shown(
         terminal,
         view,
         tables,
-        f"rover top: {watching.source}",
+        f"rover top: {title(asked, watching)}",
         wanted=wanted,
         lost=lambda: sum(watching.agent.report().records_lost.values()),
         quit=watching.agent.stop,
         count=tables.begin if rereading is None else rereading.count,
     )
     watching.end(watching.run(screen, screen.leave))
+
+
+def title(asked: Asked, watching: Watching) -> str:
+    """Short: the figures stand beside it."""
+    if len(asked.files) > 1:
+        return f"{len(asked.files)} files"
+    return os.path.basename(watching.source)
 
 
 def stay(seconds: float) -> None:

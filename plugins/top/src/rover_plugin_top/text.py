@@ -24,14 +24,19 @@ def fitted(text: str, width: int) -> str:
 
 
 def duration(nanoseconds: int) -> str:
-    """ "85us", "1.2ms", "3.41s", "12m"."""
-    if nanoseconds < 1_000_000:
-        return f"{nanoseconds // 1000}us"
-    if nanoseconds < 999_950_000:
-        return f"{nanoseconds / 1e6:.1f}ms"
-    if nanoseconds < 1000 * SECOND:
-        return f"{nanoseconds / 1e9:.2f}s"
-    return f"{nanoseconds / 60e9:.0f}m"
+    """Three digits, six characters at most: "85.4us", "1.23ms", "3.41s", "17m", "31d"."""
+    if nanoseconds < 1000:
+        return f"{nanoseconds}ns"
+    for unit, size in (("us", 1000), ("ms", 1_000_000), ("s", SECOND)):
+        if nanoseconds < 999.5 * size:
+            return f"{digits(nanoseconds / size)}{unit}"
+    minutes = nanoseconds / (60 * SECOND)
+    return f"{minutes:.0f}m" if minutes < 99_999 else f"{minutes / 1440:.0f}d"
+
+
+def digits(value: float) -> str:
+    """Three of them: "1.23", "12.3", "123"."""
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
 def number(value: float) -> str:
