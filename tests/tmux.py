@@ -26,7 +26,7 @@ class Tmux:
         self._socket = directory / "tmux"
         self._pid = directory / "pid"
         script = (
-            f"sh -c 'echo $$ >{self._pid}; exec \"$@\"' sh {shlex.join(command)}; "
+            f"trap : INT; sh -c 'echo $$ >{self._pid}; exec \"$@\"' sh {shlex.join(command)}; "
             'echo "ended with $?"; stty -a; exec cat >/dev/null'
         )
         environment = {
