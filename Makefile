@@ -15,10 +15,10 @@ TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
 UNTYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx')
 # With the folders: a source that is gone is a change, too.
 HOT := $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(UNTYPED) $(sort $(dir $(TYPED) $(UNTYPED))) core/src/rover/building.py
-PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/redis plugins/sink_log bpf/tests/test_record.py plugins/source_pcap plugins/top
+PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/redis plugins/routes plugins/sink_log bpf/tests/test_record.py plugins/source_pcap plugins/top
 
 RUN_PACKAGES := python3-venv python3-bpfcc
-TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs procps redis-server redis-tools systemd tcpdump tmux wrk
+TEST_PACKAGES := curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs procps prometheus redis-server redis-tools systemd tcpdump tmux wrk
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 

@@ -143,7 +143,7 @@ class Totals:
     records_lost: int
     breaks: dict[str, int]
     dropped: dict[str, int]
-    """By plugin."""
+    """By plugin, and rule where it names one."""
 
 
 class RunningAgent(Program):
@@ -209,7 +209,7 @@ class RunningAgent(Program):
             lost,
             int(records[1]),
             *(
-                {k: int(v) for k, v in re.findall(r"([\w-]+) (\d+)", found[1])} if found else {}
+                {k: int(v) for k, v in re.findall(r"([^,]+?) (\d+)(?:, |$)", found[1])} if found else {}
                 for found in (breaks, dropped)
             ),
         )

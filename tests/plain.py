@@ -11,6 +11,7 @@ PACKAGES = (
     "rover_plugin_http1",
     "rover_plugin_http2",
     "rover_plugin_redis",
+    "rover_plugin_routes",
     "rover_plugin_sink_log",
     "rover_plugin_top",
     "rover_source_ebpf",

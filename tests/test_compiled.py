@@ -334,7 +334,25 @@ TEXTS = [
     "\ud800",
     "a\0b",
 ]
-VALUES = [0, -1, 1 << 31, (1 << 63) - 1, -(1 << 63), 1 << 63, 1 << 64, True, False, 1.5, None, *TEXTS]
+VALUES = [
+    0,
+    -1,
+    1 << 31,
+    (1 << 63) - 1,
+    -(1 << 63),
+    1 << 63,
+    1 << 64,
+    True,
+    False,
+    1.5,
+    None,
+    *TEXTS,
+    (),
+    ("a", "é\u2028"),
+    ("\ud800",),
+    (1,),
+    ["a"],
+]
 
 
 def test_lines_are_the_same_bytes():
@@ -356,11 +374,13 @@ def test_lines_are_the_same_bytes():
             tls=True,
         ),
         CONNECTION.replace(
-            process=Process(pid=1, name="b", attributes={"pod": "a\u2028", "url.path": 7, "tls": 0, "": True})
+            process=Process(
+                pid=1, name="b", attributes={"pod": "a\u2028", "url.path": 7, "tls.established": 0, "": True}
+            )
         ),
         CONNECTION.replace(process=Process(pid=1, name="c", attributes={"pod": "\ud800", "n": 1 << 61})),
     ]
-    described = [{}, {"pod": "a"}, {"pod": "b", "url.path": 7}, {"tls": 0}]
+    described = [{}, {"pod": "a"}, {"pod": "b", "url.path": 7}, {"tls.established": 0}]
     others = [
         CONNECTION.replace(
             id=rng.getrandbits(64),
@@ -376,7 +396,17 @@ def test_lines_are_the_same_bytes():
             for attributes in described
         )
     ]
-    keys = ["http.request.method", "url.path", "a", "é", 'q"', "tls", "timestamp", "rover.outcome", *TEXTS]
+    keys = [
+        "http.request.method",
+        "url.path",
+        "a",
+        "é",
+        'q"',
+        "tls.established",
+        "timestamp",
+        "rover.outcome",
+        *TEXTS,
+    ]
     for syscalls in (True, False):
         plain, compiled = line.Lines(syscalls), _line.Lines(syscalls)
         for _ in range(3_000):

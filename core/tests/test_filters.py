@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 from collections.abc import Callable
 from operator import attrgetter
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from rover import DROP, AccessLog, Address, Exchange, Outcome, Process, ProtocolBreak, hookimpl
+from rover import DROP, NEVER, AccessLog, Address, Drop, Exchange, Outcome, Process, ProtocolBreak, hookimpl
+from rover.pipeline.totals import MAX_RULES
 from rover.values.records import MAX_NUMBER
 
 Filter = Callable[[AccessLog], Any]
@@ -92,6 +94,44 @@ def test_what_is_dropped_is_counted_by_plugin_and_asked_of_nobody_else(make_benc
     assert totals.exchanges == totals.dropped.total() + len(bench.exchanges)
     assert totals.dropped_alone == 0
     assert totals.calls == totals.in_exchanges + totals.alone
+
+
+def test_what_is_dropped_is_counted_by_rule_too(make_bench: Any) -> None:
+    """A rule is a few words; whatever else a plugin gives counts for the plugin alone."""
+    rules: dict[str, Any] = {"?a": "health", "?b": "", "?c": None, "?d": "\x1b[31m" * 20, "?e": Text("x")}
+    bench = make_bench(
+        *filters(lambda log: Drop(rule=rules[log.attributes["request"]]) if log.protocol else None)
+    )
+    talk(bench, *(b"%s\n" % asked.encode() for asked in (*rules, "?a")))
+    totals = bench.pipeline.totals
+    red = repr("\x1b[31m" * 8)[1:-1]
+    assert totals.dropped == {"plugin0 health": 2, "plugin0": 3, f"plugin0 {red}": 1}
+    assert totals.exchanges == totals.dropped.total()
+    assert failures(bench) == {}
+
+
+def test_rules_without_end_are_told_by_plugin(make_bench: Any) -> None:
+    numbers = itertools.count()
+    bench = make_bench(*filters(lambda log: Drop(rule=f"{next(numbers)}") if log.protocol else None))
+    talk(bench, *[b"?a\n"] * 100)
+    totals = bench.pipeline.totals
+    assert len(totals.dropped) == MAX_RULES + 1
+    assert totals.dropped["plugin0"] == 100 - MAX_RULES
+
+
+def test_a_plugin_with_nothing_to_do_is_not_asked_again(make_bench: Any) -> None:
+    """Its first log, and those of the others, go on as they would."""
+    asked: list[list[AccessLog]] = [[], [], []]
+
+    def idle(log: AccessLog) -> Any:
+        asked[1].append(log)
+        return NEVER
+
+    bench = make_bench(*filters(asked[0].append, idle, asked[2].append, idle))
+    talk(bench, b"?a\n", b"?b\n", b"#gap\n")
+    assert asked[0] == asked[2] == bench.logs
+    assert asked[1] == bench.logs[:1] * 2
+    assert failures(bench) == {}
 
 
 def test_kernel_logs_and_breaks_that_are_dropped_count_for_themselves(make_bench: Any) -> None:
@@ -182,6 +222,7 @@ WRONG: dict[str, Filter] = {
     "attributes alone": lambda log: dict(log.attributes),
     "the class of DROP": lambda log: type(DROP),
     "the name of DROP": lambda log: "DROP",
+    "the class of NEVER": lambda log: type(NEVER),
     "details twice": lambda log: log.replace(details=log.details * 2),
     "no details": lambda log: log.replace(details=()),
     "equal details": lambda log: log.replace(details=(*log.details,)),

@@ -532,6 +532,9 @@ class HostileNumber(int):
         LOG.replace(attributes={1: 1}),
         LOG.replace(attributes={"a": 1.5}),
         LOG.replace(attributes={"a": {}}),
+        LOG.replace(attributes={"a": ("b", 1)}),
+        LOG.replace(attributes={"a": ["b", None]}),
+        LOG.replace(attributes={"a": (("b",),)}),
         LOG.replace(attributes={"a": b"bytes"}),
         LOG.replace(attributes={"a": 1 << 62}),
         LOG.replace(attributes={"a": -(1 << 64)}),
@@ -582,6 +585,20 @@ def test_attributes_may_be_any_mapping_and_any_text(make_bench, lines):
     bench = play(make_bench, lines, changed(), hooks(handle_exchange=handle_exchange))
     assert failures(bench) == []
     assert all(type(log.attributes) is dict for log in bench.exchanges)
+
+
+@pytest.mark.parametrize("kind", [dict, types.MappingProxyType])
+@pytest.mark.parametrize("texts", [("b", "c"), ["b", "c"], (), (Hostile("b"), "c")], ids=range(4))
+def test_lists_of_texts_are_tuples_that_nobody_changes(make_bench, lines, texts, kind):
+    def handle_exchange(connection):
+        return LOG.replace(attributes=kind({"a": texts, "reply": "!a"}))
+
+    bench = play(make_bench, lines, changed(), hooks(handle_exchange=handle_exchange))
+    assert failures(bench) == []
+    logged = [log.attributes["a"] for log in bench.exchanges]
+    assert set(map(type, logged)) == {tuple}
+    assert {type(text) for each in logged for text in each} <= {str}
+    assert {len(each) for each in logged} == {len(texts)}
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_what_is_known_has_its_opentelemetry_name():
         "url.original": "/a?b",
         "url.path": "/a",
         "url.query": "b",
-        "http.request.header.host": "h",
+        "http.request.header.host": ("h",),
         "user_agent.original": "curl",
         "http.request.header.size": 30,
         "http.request.body.size": 0,

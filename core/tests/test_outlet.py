@@ -291,3 +291,37 @@ def test_no_ring_is_lost_between_threads() -> None:
         here.wait(20)
     answerer.join(20)
     assert not answerer.is_alive()
+
+
+class Informed(Scripted):
+    """One that wants the run's figures."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        super().__init__()
+        self.given: list[object] = []
+        self.raised = error
+
+    def inform(self, figures: object) -> None:
+        self.given.append(figures)
+        if self.raised is not None:
+            raise self.raised
+
+
+def test_a_sink_that_wants_the_figures_of_the_run_is_told_where_they_are():
+    informed = Informed()
+    figures = lambda: None  # noqa: E731
+    Outlet("informed", informed).inform(figures)
+    assert informed.given == [figures]
+    Outlet("scripted", Scripted()).inform(figures)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit()])
+def test_a_sink_that_fails_to_be_told_is_a_sink_all_the_same(error):
+    informed, failures = Informed(error), []
+    outlet = Outlet("informed", informed, failed=lambda *failure: failures.append(failure))
+    outlet.inform(lambda: None)
+    assert failures == [("sink informed: inform", error)]
+    outlet.start()
+    put(outlet, logs(3))
+    outlet.stop(time.monotonic() + 30)
+    assert (len(informed.logs), outlet.logged) == (3, 3)

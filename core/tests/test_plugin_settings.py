@@ -60,6 +60,31 @@ def test_they_come_from_the_file_and_from_variables(tmp_path: Path, monkeypatch:
     assert settings.section("plugin.quiet") == {"paths": ["/x"], "rate": 5}
 
 
+def test_a_table_has_keys_of_the_users(tmp_path: Path) -> None:
+    """Dots in them are theirs. A value is of the declared type, and a declared key comes first."""
+    file = tmp_path / "rover.toml"
+    file.write_text("""
+        [plugin.quiet]
+        rate = 5
+        [plugin.quiet.rates]
+        a = 1
+        "status < 400 and url.path == '/x'" = 2
+        """)
+    catalogue = catalogue_of(quiet=registering([RATE, Setting("rates.*", 1, "rates by name", minimum=1)]))
+    assert failures(catalogue) == []
+    settings = catalogue.settings(file, ["plugin.quiet.rates.b.c=3"], {})
+    assert settings.section("plugin.quiet.rates") == {
+        "a": 1,
+        "b.c": 3,
+        "status < 400 and url.path == '/x'": 2,
+    }
+    assert settings["plugin.quiet.rate"] == 5
+    with pytest.raises(UsageError, match=r"plugin\.quiet\.rates\.d = '0': must be at least 1"):
+        catalogue.settings(None, ["plugin.quiet.rates.d=0"], {})
+    with pytest.raises(UsageError, match=r"unknown setting 'plugin\.quiet\.rat\.d'"):
+        catalogue.settings(None, ["plugin.quiet.rat.d=0"], {})
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [

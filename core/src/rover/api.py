@@ -1,6 +1,6 @@
 """What a plugin author needs, all of it: the names that `from rover import ...` gives."""
 
-from rover.contracts.hooks import DROP, Drop, hookimpl
+from rover.contracts.hooks import DROP, NEVER, Drop, Never, hookimpl
 from rover.contracts.lock import ProcessLock
 from rover.contracts.protocol import (
     NEED_MORE,
@@ -16,7 +16,7 @@ from rover.contracts.protocol import (
     WeighedDecoder,
 )
 from rover.contracts.settings import Setting, Settings
-from rover.contracts.sink import PreparingSink, Sink, SinkSpec, Worker
+from rover.contracts.sink import InformedSink, PreparingSink, RunFigures, Sink, SinkSpec, Worker
 from rover.contracts.source import (
     Check,
     DescribingSource,
@@ -32,7 +32,7 @@ from rover.errors import RoverError, SinkError, UsageError
 from rover.http import http_attributes
 from rover.streams.buffer import StreamBuffer
 from rover.values.access_log import AccessLog
-from rover.values.attributes import Attributes, Shape
+from rover.values.attributes import Attributes, AttributeValue, Shape
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import Headers, HttpExchange, HttpRequest, HttpResponse, HttpStream
@@ -53,6 +53,7 @@ from rover.values.records import (
 __all__ = [
     "DROP",
     "NEED_MORE",
+    "NEVER",
     "RESYNCHRONISED",
     "SYSCALL_NAMES",
     "UPLOAD_ALL",
@@ -60,6 +61,7 @@ __all__ = [
     "AccessLog",
     "Address",
     "AnyExchange",
+    "AttributeValue",
     "Attributes",
     "Check",
     "Closed",
@@ -76,8 +78,10 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "InformedSink",
     "InformedSource",
     "Loss",
+    "Never",
     "Opened",
     "Outcome",
     "Outcomes",
@@ -89,6 +93,7 @@ __all__ = [
     "RecordHandler",
     "Role",
     "RoverError",
+    "RunFigures",
     "Selection",
     "Setting",
     "Settings",

@@ -52,7 +52,7 @@ def test_makes_the_access_log(talk_as):
         "url.original": "/a?b=c",
         "url.path": "/a",
         "url.query": "b=c",
-        "http.request.header.host": "h",
+        "http.request.header.host": ("h",),
         "user_agent.original": "u",
         "http.request.header.size": exchange.request.header_size,
         "http.request.body.size": 3,

@@ -31,7 +31,7 @@ ATTRIBUTES = {
     "http.request.method": "GET",
     "url.original": "/a?b",
     "http.response.status_code": 200,
-    "http.request.header.host": "a.example",
+    "http.request.header.host": ("a.example",),
     "http.request.body.size": 0,
     "http.response.body.size": 615,
 }
@@ -122,7 +122,7 @@ LONG = LOG.replace(
         process=Process(pid=4_194_304, name="a-process-of-15"),
     ),
     attributes=ATTRIBUTES
-    | {"url.original": "/" + "x" * 3000, "http.request.header.host": "www." + "long." * 40 + "example"},
+    | {"url.original": "/" + "x" * 3000, "http.request.header.host": ("www." + "long." * 40 + "example",)},
     end=LOG.start + 4_000_000_000_000,
 )
 
@@ -162,8 +162,8 @@ def test_a_terminal_shows_what_it_has_room_for(terminal, width, header, line):
 
 def test_what_is_not_a_terminal_is_never_cut(shown):
     line = shown(LONG)[1]
-    for key in ("url.original", "http.request.header.host"):
-        assert LONG.attributes[key] in line
+    for text in (LONG.attributes["url.original"], *LONG.attributes["http.request.header.host"]):
+        assert text in line
     assert "a-process-of-15[4194304]  255.255.255.255:65535  " in line
 
 
@@ -208,7 +208,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=80) | st.sampled_from(
     width=st.integers(60, 250),
     texts=st.lists(texts, min_size=7, max_size=7),
     outcome=st.sampled_from(Outcome),
-    grpc=st.sampled_from([None, 0, 16]),
+    grpc=st.sampled_from([None, "OK", "UNAUTHENTICATED", "77"]),
     role=st.sampled_from([None, *Role]),
 )
 def test_no_line_is_wider_than_its_terminal(width, texts, outcome, grpc, role):
@@ -223,9 +223,9 @@ def test_no_line_is_wider_than_its_terminal(width, texts, outcome, grpc, role):
     attributes = {
         "http.request.method": method[:20],
         "url.original": target,
-        "http.request.header.host": header,
+        "http.request.header.host": (header,),
         "http.response.status_code": 200,
-    } | ({} if grpc is None else {"rpc.grpc.status_code": grpc})
+    } | ({} if grpc is None else {"rpc.status_code": grpc})
     log = LOG.replace(connection=connection, attributes=attributes, outcome=outcome)
     window = Terminal(width)
     try:
@@ -291,14 +291,21 @@ def test_an_aborted_exchange_says_so(shown):
 
 
 def test_grpc_status_is_shown(shown):
-    assert shown(LOG.replace(attributes=ATTRIBUTES | {"rpc.grpc.status_code": 5}))[1].endswith(
-        "grpc-status 5"
-    )
+    line = shown(LOG.replace(attributes=ATTRIBUTES | {"rpc.status_code": "NOT_FOUND"}))[1]
+    assert line.endswith("grpc-status NOT_FOUND")
+
+
+@pytest.mark.parametrize(("hosts", "text"), [(("a.example", "b.example"), "a.example"), ((), "-")])
+def test_of_several_hosts_the_first_is_shown(shown, hosts, text):
+    line = shown(LOG.replace(attributes=ATTRIBUTES | {"http.request.header.host": hosts}))[1]
+    assert text in line.split()
+    assert "b.example" not in line
 
 
 def test_a_strangers_protocol_shows_its_attributes(shown):
-    line = shown(LOG.replace(protocol="redis", attributes={"db.operation": "GET", "db.key": "k"}))[1]
-    assert line.endswith("redis   db.operation=GET db.key=k")
+    said = {"db.operation": "GET", "db.keys": ("k", "l")}
+    line = shown(LOG.replace(protocol="redis", attributes=said))[1]
+    assert line.endswith("redis   db.operation=GET db.keys=k, l")
 
 
 @pytest.mark.parametrize("hostile", ["\x1b[2J", "\r", "\n", "\x9b31m", "\u202e", "\x07"])
@@ -356,8 +363,8 @@ UNSAFE = [
 def test_no_text_of_a_log_steers_the_terminal(shown):
     """Whoever made it: a peer, a process, a plugin."""
     text = "".join(map(chr, UNSAFE))
-    http = dict.fromkeys([*ATTRIBUTES, "rpc.grpc.status_code"], text)
-    other = {"key" + text: text}
+    http = dict.fromkeys([*ATTRIBUTES, "rpc.status_code"], text) | {"http.request.header.host": (text,)}
+    other = {"key" + text: text, "keys": (text, text)}
     connection = CONNECTION.replace(
         process=Process(pid=1, name=text),
         remote=Address(host=text, port=1),

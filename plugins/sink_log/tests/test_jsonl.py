@@ -90,7 +90,7 @@ def test_an_exchange(written):
             "rover.role": "server",
             "process.pid": 42,
             "process.executable.name": "nginx",
-            "tls": False,
+            "tls.established": False,
             "http.request.method": "GET",
             "url.original": "/",
             "rover.connection": "0000000000000abc",
@@ -155,7 +155,7 @@ def test_what_is_not_known_is_absent(written):
         "duration_ns": 0,
         "network.protocol.name": "lines",
         "network.transport": "tcp",
-        "tls": False,
+        "tls.established": False,
         "rover.connection": "0000000000000001",
         "rover.outcome": "complete",
     }

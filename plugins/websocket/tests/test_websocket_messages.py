@@ -76,7 +76,7 @@ def test_a_log_says_which_endpoint_it_is_of(opened):
         "url.original": "/chat?room=1",
         "url.path": "/chat",
         "url.query": "room=1",
-        "http.request.header.host": "a.example",
+        "http.request.header.host": ("a.example",),
         "user_agent.original": "probe/1",
         "trace.provider": "w3c",
         "trace_id": "a" * 32,

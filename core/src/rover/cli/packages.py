@@ -16,6 +16,7 @@ PACKAGES = {
     "protocol redis": "rover-plugin-redis",
     "sink console": "rover-plugin-sink-log",
     "sink jsonl": "rover-plugin-sink-log",
+    "sink prometheus": "rover-plugin-sink-prometheus",
     "sink oap": "rover-plugin-sink-oap",
 }
 """Rover's own; tests/test_workspace.py holds it to what they register."""

@@ -7,6 +7,7 @@ arguments it has no use for. Hooks that make an access log are asked in turn unt
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rover.contracts.sink import SinkSpec
     from rover.contracts.source import SourceSpec
     from rover.values.access_log import AccessLog
+    from rover.values.attributes import AttributeValue
     from rover.values.connection import Connection, ProtocolBreak
     from rover.values.exchange import Exchange
     from rover.values.http import HttpRequest, HttpResponse, HttpStream
@@ -30,14 +32,28 @@ hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
 
 
-class Drop(enum.Enum):
-    """The class of `DROP`."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """What `handle_access_log` returns for a log that no sink is to get. It is counted by plugin, and by rule
+    where one is named."""
 
-    DROP = "drop"
+    rule: str = ""
+    """Which of the plugin's rules it was: a few words, of which there are few."""
 
 
-DROP = Drop.DROP
-"""What `handle_access_log` returns for a log that no sink is to get."""
+DROP = Drop()
+"""The one that names no rule."""
+
+
+class Never(enum.Enum):
+    """The class of `NEVER`."""
+
+    NEVER = "never"
+
+
+NEVER = Never.NEVER
+"""What `handle_access_log` returns when this log, and every other of the run, stays as it is: the plugin is
+not asked again. So a plugin that is installed and has nothing to do costs nothing."""
 
 
 @hookspec(firstresult=True)
@@ -76,12 +92,12 @@ def handle_exchange(
 
 
 @hookspec
-def handle_access_log(log: AccessLog) -> AccessLog | Drop | None:
+def handle_access_log(log: AccessLog) -> AccessLog | Drop | Never | None:
     """Once per access log that a sink is to get, whatever its protocol, before any sink's queue: of an
     exchange, of a break, and, where a sink takes kernel logs, of socket calls without an exchange.
 
-    Returns the log, another one made of it (`log.replace(attributes=...)`), `DROP`, or None for "as it
-    is". Each plugin gets what the one before it returned; after a DROP none is asked. A plugin may
+    Returns the log, another one made of it (`log.replace(attributes=...)`), `DROP`, None for "as it is",
+    or `NEVER`. Each plugin gets what the one before it returned; after a DROP none is asked. A plugin may
     change what a log says: its protocol, version, attributes and times, and the addresses, the process
     and the break of its connection. Its details and its outcome, and which connection it is of, stay;
     what is the log of an exchange remains one. A plugin that fails changes nothing.
@@ -89,7 +105,7 @@ def handle_access_log(log: AccessLog) -> AccessLog | Drop | None:
 
 
 @hookspec
-def describe_process(process: Process, live: bool) -> Mapping[str, str | int | bool] | None:
+def describe_process(process: Process, live: bool) -> Mapping[str, AttributeValue] | None:
     """Once per process, and again after it has executed another program, when the first connection of it
     is seen; `process.name` is empty where it is not known. `live` is false in a replay: the process ran
     at another time or on another host, and nothing may be read of it here.

@@ -35,7 +35,7 @@ class Setting:
     """One thing a user may set."""
 
     name: str
-    """Without the owner's prefix: `path`."""
+    """Without the owner's prefix: `path`. `paths.*` is a table of them, whose keys the user chooses."""
     default: Value
     """Its type is the setting's type; a list's is told by `items`."""
     help: str
@@ -134,8 +134,11 @@ MAX_SHOWN = 100
 
 def find(declared: Mapping[str, Setting], key: str) -> Setting:
     """The declaration of a key. Raises UsageError, which names the nearest one."""
-    # `ports.*` declares a table whose keys the user chooses.
-    setting = declared.get(key) or declared.get(key.rpartition(".")[0] + ".*")
+    setting, table = declared.get(key), key
+    while setting is None and table:
+        # `ports.*` declares a table whose keys the user chooses; one may have dots.
+        table = table.rpartition(".")[0]
+        setting = declared.get(f"{table}.*")
     if setting is None:
         near = difflib.get_close_matches(key, declared, 1, 0.5)
         raise UsageError(f"unknown setting {shown(key)}" + (f"; did you mean {near[0]!r}?" if near else ""))

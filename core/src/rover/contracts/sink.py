@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from rover.contracts.lock import ProcessLock
@@ -15,7 +15,7 @@ class Sink(Protocol):
     """Exports access logs. Everything is called from the sink's own thread, one at a time. Any
     exception except a RoverError, and any result of another type, is a failure of its plugin.
 
-    It may be a PreparingSink, too.
+    It may be a PreparingSink, and an InformedSink, too.
     """
 
     kernel_logs: bool
@@ -55,6 +55,87 @@ class PreparingSink(Protocol):
         the processor's caches still hold, it costs a third of what it costs a thousand exchanges later.
         It must not block. When it raises, the log is lost, and counted.
         """
+
+
+class SinkFigures(Protocol):
+    """How one sink fares."""
+
+    @property
+    def name(self) -> str:
+        """As it is registered."""
+
+    @property
+    def logged(self) -> int:
+        """Exchanges it took."""
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Exchanges it never passed on, by cause."""
+
+
+class FailureFigures(Protocol):
+    """How often a plugin failed in one way."""
+
+    @property
+    def plugin(self) -> str:
+        """Its name."""
+
+    @property
+    def count(self) -> int:
+        """Times."""
+
+
+class RunFigures(Protocol):
+    """How a run fares in one process: the figures of its totals."""
+
+    @property
+    def exchanges(self) -> int:
+        """Seen."""
+
+    @property
+    def unhandled(self) -> int:
+        """Exchanges of which no plugin made an access log."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Exchanges whose access logs plugins dropped, by plugin."""
+
+    @property
+    def connections(self) -> int:
+        """Seen."""
+
+    @property
+    def calls(self) -> int:
+        """Socket calls."""
+
+    @property
+    def breaks(self) -> Mapping[str, int]:
+        """By reason."""
+
+    @property
+    def records_lost(self) -> Mapping[str, int]:
+        """By cause."""
+
+    @property
+    def noted(self) -> Mapping[str, int]:
+        """What else happened, by a name of a few words."""
+
+    @property
+    def sinks(self) -> Iterable[SinkFigures]:
+        """Each of the run's."""
+
+    @property
+    def failures(self) -> Iterable[FailureFigures]:
+        """Of plugins."""
+
+
+@runtime_checkable
+class InformedSink(Protocol):
+    """The optional part of a sink that tells how the run fares."""
+
+    def inform(self, figures: Callable[[], RunFigures]) -> None:
+        """Called once, before the sink's thread starts, when the source has started. `figures` gives how the
+        run fares so far; it may be called from any thread, at any time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

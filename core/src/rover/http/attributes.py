@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rover.http.trace import trace_fields
-from rover.values.attributes import Cell
+from rover.values.attributes import AttributeValue, Cell
 from rover.values.http import HttpRequest, HttpResponse
 
-Attributes = dict[str, str | int | bool]
+Attributes = dict[str, AttributeValue]
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def http_cells(request: HttpRequest, response: HttpResponse | None) -> tuple[Cel
         request.target,
         path or None,
         query or None,
-        host or None,
+        (host,) if host else None,
         agent or None,
         request.header_size,
         request.body_size,

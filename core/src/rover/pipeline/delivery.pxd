@@ -2,6 +2,7 @@
 
 cimport cython
 
+from rover.pipeline.filters cimport Filters
 from rover.plugins._guard cimport checked_log
 from rover.values.access_log cimport AccessLog
 from rover.values.http cimport HttpExchange
@@ -13,7 +14,7 @@ cdef class Delivery:
     cdef tuple _outlets
     cdef tuple _kernel_outlets
     cdef readonly bint takes_kernel_logs
-    cdef object _filters
+    cdef Filters _filters
     cdef dict _hooks
 
     @cython.locals(outlets=tuple)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from rover.contracts.hooks import DROP
+from collections.abc import Callable
+
+from rover.contracts.hooks import NEVER, Drop
 from rover.pipeline.totals import Totals
 from rover.plugins.guard import checked_change
-from rover.plugins.manager import Plugin, PluginManager
+from rover.plugins.manager import Plugin, PluginManager, printable
 from rover.values.access_log import AccessLog
 
 HOOK = "handle_access_log"
+MAX_RULE = 40
+"""Characters of a rule's name in the totals."""
 
 
 class Filters:
@@ -26,21 +30,35 @@ class Filters:
     def apply(self, log: AccessLog) -> AccessLog | None:
         """The log that the sinks get; None when a plugin dropped it. A plugin that fails has changed
         nothing."""
-        for plugin, function in self._implementations:
+        for implementation in self._implementations:
+            plugin, function = implementation
             made = function(log)
             if made is None or made is log:
                 continue
-            if made is DROP:
-                self._drop(plugin, log)
+            if type(made) is Drop:
+                self._drop(plugin, made, log)
                 return None
+            if made is NEVER:
+                self._leave(function)
+                continue
             try:
                 log = checked_change(made, log)
             except BaseException as error:
                 plugin.failed(HOOK, error)
         return log
 
-    def _drop(self, plugin: Plugin, log: AccessLog) -> None:
+    def _leave(self, function: Callable[..., object]) -> None:
+        """Asks this one no more. Whoever goes through the others just then goes through all there were."""
+        self._implementations = tuple(each for each in self._implementations if each[1] is not function)
+
+    def _drop(self, plugin: Plugin, drop: Drop, log: AccessLog) -> None:
         if log.protocol:
-            self._totals.dropped[plugin.name] += 1
+            self._totals.drop(plugin.name, rule_of(drop))
         else:
             self._totals.dropped_alone += 1
+
+
+def rule_of(drop: Drop) -> str:
+    """The rule that a plugin names, fit for a line of the totals."""
+    rule = drop.rule
+    return printable(rule[:MAX_RULE]) if type(rule) is str else ""

@@ -6,6 +6,7 @@ from rover.pipeline.delivery import Delivery
 from rover.pipeline.totals import Totals
 from rover.streams.ledger import DETAIL_MEMORY
 from rover.values.access_log import AccessLog
+from rover.values.attributes import characters
 from rover.values.connection import Connection
 from rover.values.records import Detail
 
@@ -73,5 +74,5 @@ class Outbox:
 
 def log_memory(log: AccessLog) -> int:
     """Bytes that a log takes while it is held, about."""
-    texts = sum(len(value) for value in log.attributes.values() if isinstance(value, str))
+    texts = sum(characters(value) for value in log.attributes.values())
     return LOG_MEMORY + texts + len(log.details) * DETAIL_MEMORY

@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rover.contracts.sink import PreparingSink, Sink
+from rover.contracts.sink import InformedSink, PreparingSink, RunFigures, Sink
 from rover.errors import ReaderLeftError, RoverError, SinkError
 from rover.plugins.manager import first_line
 from rover.values.access_log import AccessLog
@@ -138,6 +138,14 @@ class Outlet:
     def waiting(self) -> int:
         """Access logs that were put and are not with the sink yet."""
         return len(self._queue) + len(self._in_hand)
+
+    def inform(self, figures: Callable[[], RunFigures]) -> None:
+        """Tells an InformedSink where it gets the run's figures; before `start`."""
+        try:
+            if isinstance(self.sink, InformedSink):
+                self.sink.inform(figures)
+        except BaseException as error:
+            self._fail("inform", error)
 
     def start(self) -> None:
         """Begins to write."""

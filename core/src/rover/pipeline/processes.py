@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rover.plugins.guard import checked_description
 from rover.plugins.manager import Implementation
+from rover.values.attributes import AttributeValue
 from rover.values.records import Process
 
 MAX_PROCESSES = 32_768
@@ -62,7 +63,7 @@ class Processes:
 
     def _described(self, process: Process) -> Process:
         """With what plugins say of it; of an attribute, the first one is believed."""
-        merged: dict[str, str | int | bool] = {}
+        merged: dict[str, AttributeValue] = {}
         for function, chosen, failed in self._describers:
             try:
                 arguments = (process, self._live)

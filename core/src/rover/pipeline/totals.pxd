@@ -20,4 +20,5 @@ cdef class Totals:
     cdef public object unseen_bytes  # as of `missing`
     cdef public long long unseen_connections
 
+    cpdef drop(self, object plugin, object rule)
     cpdef broke(self, object reason)

@@ -7,6 +7,9 @@ from collections import Counter
 MAX_REASONS = 32
 """Reasons of breaks that are counted each on its own: the contract names nine."""
 
+MAX_RULES = 64
+"""Rules by which logs are dropped, each counted on its own: as many as somebody writes, and tells apart."""
+
 
 class Totals:
     """Counters of one run.
@@ -42,7 +45,7 @@ class Totals:
         self.unhandled = 0
         """Exchanges of which no plugin made an access log; their details went alone."""
         self.dropped: Counter[str] = Counter()
-        """Exchanges whose logs a plugin dropped, by plugin."""
+        """Exchanges whose logs a plugin dropped, by plugin and the rule that it names: "filter health"."""
         self.dropped_alone = 0
         """Logs without an exchange that a plugin dropped: kernel logs, breaks."""
         self.calls = 0
@@ -79,6 +82,13 @@ class Totals:
             "bytes by calls that are not watched": self.unseen_bytes,
             "connections with such calls": self.unseen_connections,
         }
+
+    def drop(self, plugin: str, rule: str) -> None:
+        """One more exchange whose log a plugin dropped. Beyond MAX_RULES they are told by plugin alone."""
+        cause = f"{plugin} {rule}" if rule else plugin
+        if cause not in self.dropped and len(self.dropped) >= MAX_RULES:
+            cause = plugin
+        self.dropped[cause] += 1
 
     def broke(self, reason: str) -> None:
         """One more break. Reasons are a plugin's to choose: beyond MAX_REASONS they are one."""

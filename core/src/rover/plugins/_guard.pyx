@@ -19,6 +19,7 @@ cdef object OUTCOME = Outcome
 cdef PyTypeObject *TEXT = <PyTypeObject *>str
 cdef PyTypeObject *NUMBER = <PyTypeObject *>int
 cdef PyTypeObject *FLAG = <PyTypeObject *>bool
+cdef PyTypeObject *TEXTS = <PyTypeObject *>tuple
 cdef long long MAX = MAX_NUMBER
 
 
@@ -26,6 +27,19 @@ cdef inline bint is_bounded(object number):
     cdef int overflow = 0
     cdef long long value = PyLong_AsLongLongAndOverflow(number, &overflow)
     return overflow == 0 and -MAX <= value <= MAX
+
+
+cdef inline bint is_plain(object value, PyTypeObject *kind):
+    if kind == TEXT or kind == FLAG:
+        return True
+    if kind == NUMBER:
+        return is_bounded(value)
+    if kind == TEXTS:
+        for text in <tuple>value:
+            if Py_TYPE(text) != TEXT:
+                return False
+        return True
+    return False
 
 
 cpdef check_result(result):
@@ -59,7 +73,6 @@ cpdef checked_log(found):
     cdef Py_ssize_t position = 0
     cdef PyObject *name
     cdef PyObject *value
-    cdef PyTypeObject *kind
     cdef AccessLog log
     if type(found) is not AccessLog:
         return thorough_log(found)
@@ -77,16 +90,12 @@ cpdef checked_log(found):
         return thorough_log(log)
     if type(attributes) is Attributes:
         for cell in (<Attributes>attributes).cells:
-            kind = Py_TYPE(cell)
-            if cell is not None and kind != TEXT and kind != FLAG and (kind != NUMBER or not is_bounded(cell)):
+            if cell is not None and not is_plain(cell, Py_TYPE(cell)):
                 return thorough_log(log)
         return log
     if type(attributes) is not dict:
         return thorough_log(log)
     while PyDict_Next(attributes, &position, &name, &value):
-        kind = Py_TYPE(<object>value)
-        if Py_TYPE(<object>name) != TEXT:
-            return thorough_log(log)
-        if kind != TEXT and kind != FLAG and (kind != NUMBER or not is_bounded(<object>value)):
+        if Py_TYPE(<object>name) != TEXT or not is_plain(<object>value, Py_TYPE(<object>value)):
             return thorough_log(log)
     return log

@@ -27,7 +27,7 @@ from rover.contracts.settings import Setting
 from rover.contracts.sink import SinkSpec
 from rover.contracts.source import SourceSpec
 from rover.values.access_log import AccessLog
-from rover.values.attributes import Attributes
+from rover.values.attributes import Attributes, AttributeValue, characters
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
 from rover.values.http import HttpExchange, HttpRequest, HttpResponse, HttpStream
@@ -47,7 +47,7 @@ MAX_TEXT = 1000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Of a protocol, source or sink: a part of a dotted key, and a cell of a table."""
-_SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SETTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?:\.\*)?")
 
 _ENDS = (("owner", (int,)), ("outcome", (Outcome,)), ("end", (int,)), ("assumed", (bool,)))
 _MESSAGES = (("request", (HttpRequest,)), ("response", (HttpResponse, type(None))))
@@ -115,7 +115,7 @@ def _checked_values(log: AccessLog) -> AccessLog:
 def checked_change(log: object, own: AccessLog) -> AccessLog:
     """What `handle_access_log` made of the log `own`."""
     if type(log) is not AccessLog:
-        raise TypeError(f"returned {found(log)} where an AccessLog, DROP or None is due")
+        raise TypeError(f"returned {found(log)} where an AccessLog, DROP, NEVER or None is due")
     if log.details is not own.details:
         raise TypeError("a log whose details are not its own")
     if log.outcome is not own.outcome:
@@ -168,23 +168,24 @@ def _check_address(address: object) -> None:
         raise TypeError("a log whose connection's port is of more than 16 bits")
 
 
-def checked_description(attributes: object) -> Mapping[str, str | int | bool]:
+def checked_description(attributes: object) -> Mapping[str, AttributeValue]:
     """What `describe_process` returned, in a form that nobody can change."""
     if not isinstance(attributes, Mapping):
         raise TypeError(f"returned {found(attributes)} where attributes by name are due")
     plain = plain_attributes(dict(attributes))
     if len(plain) > MAX_DESCRIPTION:
         raise TypeError(f"returned {len(plain)} attributes, more than {MAX_DESCRIPTION}")
-    size = sum(len(name) + (len(value) if type(value) is str else 0) for name, value in plain.items())
+    size = sum(len(name) + characters(value) for name, value in plain.items())
     if size > MAX_DESCRIPTION_TEXT:
         raise TypeError(f"returned {size} characters, more than {MAX_DESCRIPTION_TEXT}")
     return types.MappingProxyType(plain)
 
 
-def plain_attributes(attributes: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
-    """Text, numbers and booleans by name; those of a class derived from one, an enumeration say, as what
-    they are derived from: sinks are to run no code of theirs."""
-    derived: dict[str, str | int | bool] = {}
+def plain_attributes(attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """Text, numbers, booleans and lists of texts by name; those of a class derived from one, an enumeration
+    say, as what they are derived from: sinks are to run no code of theirs. A list becomes a tuple, which
+    nobody changes any more."""
+    derived: dict[str, AttributeValue] = {}
     for name, value in attributes.items():
         kind = type(value)
         if type(name) is not str:
@@ -193,6 +194,11 @@ def plain_attributes(attributes: dict[str, str | int | bool]) -> dict[str, str |
             continue
         if isinstance(value, str):
             derived[name] = str.__str__(value)
+            continue
+        if isinstance(value, (tuple, list)):
+            texts = tuple(value)
+            if kind is not tuple or [text for text in texts if type(text) is not str]:
+                derived[name] = tuple([_plain_text(name, text) for text in texts])
             continue
         if not isinstance(value, int):
             raise TypeError(f"attribute {name[:MAX_REASON]!r} is {found(value)}")
@@ -203,6 +209,12 @@ def plain_attributes(attributes: dict[str, str | int | bool]) -> dict[str, str |
         if kind is not int:
             derived[name] = number
     return {**attributes, **derived} if derived else attributes
+
+
+def _plain_text(name: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"attribute {name[:MAX_REASON]!r} is a list with {found(text)}")
+    return str.__str__(text)
 
 
 # -- per connection ----------------------------------------------------------------------------

@@ -162,6 +162,7 @@ class Agent:
                 outlet.discard()
             raise
         for outlet in self.outlets:
+            outlet.inform(self.report)
             outlet.start()
 
     def _open(

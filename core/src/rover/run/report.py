@@ -210,7 +210,7 @@ def failures_of(plugins: Iterable[Plugin], before: Iterable[PluginFailure] = ())
     return [
         PluginFailure(plugin.name, kind, plugin.last[kind], new)
         for plugin in plugins
-        for kind, count in plugin.failures.items()
+        for kind, count in list(plugin.failures.items())  # at once: another thread may add one
         if (new := count - known.get((plugin.name, kind), 0))
     ]
 

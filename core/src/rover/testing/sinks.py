@@ -10,6 +10,7 @@ from rover.contracts.sink import Sink, SinkSpec
 from rover.pipeline.outlet import Outlet
 from rover.testing.play import LawError, connection
 from rover.values.access_log import AccessLog
+from rover.values.attributes import AttributeValue
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Outcome
 from rover.values.records import Detail, Direction, Role, Syscall
@@ -24,8 +25,8 @@ def access_logs() -> list[AccessLog]:
     """One of each kind: of either end, with and without attributes, in every outcome, kernel logs, a break;
     texts that are none in ASCII, that are long, and that a terminal would obey."""
     facts = connection(Role.SERVER)
-    plain: dict[str, str | int | bool] = {"example.text": "caf\u00e9 \U0001f600", "example.number": 1 << 61}
-    odd: dict[str, str | int | bool] = {"example.text": "\x1b[31m\n\0\"'\\", "example.long": "x" * 100_000}
+    plain: dict[str, AttributeValue] = {"example.text": "caf\u00e9 \U0001f600", "example.number": 1 << 61}
+    odd: dict[str, AttributeValue] = {"example.text": "\x1b[31m\n\0\"'\\", "example.long": "x" * 100_000}
     logs = [
         AccessLog(
             connection=facts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rover.values.attributes import AttributeValue
 from rover.values.connection import Connection
 from rover.values.exchange import Outcome
 from rover.values.records import NO_ATTRIBUTES, Detail
@@ -28,7 +29,7 @@ class AccessLog(Value):
         end: int,
         protocol: str = "",
         version: str = "",
-        attributes: Mapping[str, str | int | bool] = NO_ATTRIBUTES,
+        attributes: Mapping[str, AttributeValue] = NO_ATTRIBUTES,
         details: tuple[Detail, ...] = (),
         outcome: Outcome = Outcome.COMPLETE,
     ) -> None:
@@ -52,7 +53,7 @@ def new_log(
     end: int,
     protocol: str,
     version: str,
-    attributes: Mapping[str, str | int | bool],
+    attributes: Mapping[str, AttributeValue],
     details: tuple[Detail, ...],
     outcome: Outcome,
 ) -> AccessLog:

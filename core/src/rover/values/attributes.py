@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 
-Cell = str | int | bool | None
+AttributeValue = str | int | bool | tuple[str, ...]
+"""What an attribute can be. Sinks write a tuple as a list."""
+Cell = AttributeValue | None
+"""None where the attribute is absent."""
+
+
+def characters(value: AttributeValue) -> int:
+    """Those of its texts; each text of several counts one more, for the room that it takes itself."""
+    if isinstance(value, tuple):
+        return sum(map(len, value)) + len(value)
+    return len(value) if isinstance(value, str) else 0
 
 
 class Shape:
@@ -34,9 +44,9 @@ class Attributes:
             raise ValueError(f"{len(cells)} cells for {len(shape.names)} names")
         self.shape = shape
         self.cells = cells
-        self._made: dict[str, str | int | bool] | None = None
+        self._made: dict[str, AttributeValue] | None = None
 
-    def _dict(self) -> dict[str, str | int | bool]:
+    def _dict(self) -> dict[str, AttributeValue]:
         made = self._made
         if made is None:
             made = {}
@@ -46,7 +56,7 @@ class Attributes:
             self._made = made
         return made
 
-    def __getitem__(self, name: str) -> str | int | bool:
+    def __getitem__(self, name: str) -> AttributeValue:
         return self._dict()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -66,11 +76,11 @@ class Attributes:
         """The names of those that are not absent."""
         return self._dict().keys()
 
-    def items(self) -> ItemsView[str, str | int | bool]:
+    def items(self) -> ItemsView[str, AttributeValue]:
         """Names and values of those that are not absent."""
         return self._dict().items()
 
-    def values(self) -> ValuesView[str | int | bool]:
+    def values(self) -> ValuesView[AttributeValue]:
         """The values of those that are not absent."""
         return self._dict().values()
 
@@ -84,7 +94,7 @@ class Attributes:
     def __repr__(self) -> str:
         return repr(self._dict())
 
-    def __reduce__(self) -> tuple[type[dict[str, object]], tuple[dict[str, str | int | bool]]]:
+    def __reduce__(self) -> tuple[type[dict[str, object]], tuple[dict[str, AttributeValue]]]:
         return dict, (self._dict(),)
 
 

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rover.values.attributes import AttributeValue
 from rover.values.value import Value
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Exchange(Value):
         start: int,
         end: int,
         name: str,
-        attributes: Mapping[str, str | int | bool],
+        attributes: Mapping[str, AttributeValue],
         outcome: Outcome = Outcome.COMPLETE,
         content: object = None,
         assumed: bool = False,

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 from typing import Protocol
 
+from rover.values.attributes import AttributeValue
 from rover.values.value import Value
 
 MAX_NUMBER = (1 << 62) - 1
@@ -77,7 +78,7 @@ class Address(Value):
         self.port = port
 
 
-NO_ATTRIBUTES: Mapping[str, str | int | bool] = {}
+NO_ATTRIBUTES: Mapping[str, AttributeValue] = {}
 
 
 class Process(Value):
@@ -90,7 +91,7 @@ class Process(Value):
         *,
         pid: int,
         name: str,
-        attributes: Mapping[str, str | int | bool] = NO_ATTRIBUTES,
+        attributes: Mapping[str, AttributeValue] = NO_ATTRIBUTES,
     ) -> None:
         self.pid = pid
         """0 where none is known, as of a packet capture."""

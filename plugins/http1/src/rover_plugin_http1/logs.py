@@ -9,7 +9,7 @@ from rover import AccessLog, Connection, Detail, Outcome, hookimpl
 from rover.http import HTTP_NAMES
 from rover.http.attributes import http_cells
 from rover.values.access_log import new_log
-from rover.values.attributes import Shape, attributes_of
+from rover.values.attributes import AttributeValue, Shape, attributes_of
 from rover.values.http import HttpRequest, HttpResponse
 
 COMPLETE = Outcome.COMPLETE
@@ -32,9 +32,7 @@ def access_log(
         end=end,
         protocol="http",
         version=request.version,
-        attributes=cast(
-            "Mapping[str, str | int | bool]", attributes_of(SHAPE, http_cells(request, response))
-        ),
+        attributes=cast("Mapping[str, AttributeValue]", attributes_of(SHAPE, http_cells(request, response))),
         details=details,
         outcome=COMPLETE,
     )

@@ -9,7 +9,7 @@ from rover import AccessLog, Connection, Detail
 from rover.http import HTTP_NAMES
 from rover.http.attributes import http_cells
 from rover.values.access_log import new_log
-from rover.values.attributes import Attributes, Shape
+from rover.values.attributes import Attributes, AttributeValue, Shape
 from rover.values.http import HttpStream
 from rover_plugin_http2.grpc import GRPC_NAMES, grpc_cells
 
@@ -51,7 +51,7 @@ def access_log(connection: Connection, stream: HttpStream, details: tuple[Detail
         end=end,
         protocol="http",
         version="2",
-        attributes=cast("Mapping[str, str | int | bool]", Attributes(SHAPE, cells)),
+        attributes=cast("Mapping[str, AttributeValue]", Attributes(SHAPE, cells)),
         details=details,
         outcome=stream.outcome,
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
-from rover import Attributes, Exchange, Outcome, Shape
+from rover import Attributes, AttributeValue, Exchange, Outcome, Shape
 from rover_plugin_redis.commands import FIRST_KEY
 from rover_plugin_redis.pairing import Command
 
@@ -55,7 +55,7 @@ def exchange_of(
         start=command.start,
         end=now,
         name="redis",
-        attributes=cast("Mapping[str, str | int | bool]", Attributes(SHAPE, cells)),
+        attributes=cast("Mapping[str, AttributeValue]", Attributes(SHAPE, cells)),
         outcome=outcome,
         assumed=command.assumed and size >= 0,
     )

@@ -270,7 +270,7 @@ cdef class Lines:
         self._value(server.port)
         self._put(b',"rover.role":"client"' if role is CLIENT else b',"rover.role":"server"')
         if process is None:
-            self._put(b',"tls":false')
+            self._put(b',"tls.established":false')
             return None
         if (<Process>process).pid:
             self._put(b',"process.pid":')
@@ -278,7 +278,7 @@ cdef class Lines:
             if (<Process>process).name:
                 self._put(b',"process.executable.name":')
                 self._value((<Process>process).name)
-        self._put(b',"tls":false')
+        self._put(b',"tls.established":false')
         return self._describe(<Process>process) if (<Process>process).attributes else None
 
     cdef frozenset _describe(self, Process process):
@@ -328,12 +328,25 @@ cdef class Lines:
             self._text(value)
         elif type(value) is int:
             self._number(number_of(value))
+        elif type(value) is tuple:
+            self._texts(<tuple>value)
         elif value is True:
             self._put(b"true")
         elif value is False:
             self._put(b"false")
         else:
             overflowed()
+        return 0
+
+    cdef int _texts(self, tuple values) except -1:
+        cdef bint first = True
+        for value in values:
+            self._put(b"[" if first else b",")
+            first = False
+            if type(value) is not str:
+                overflowed()
+            self._text(value)
+        self._put(b"[]" if first else b"]")
         return 0
 
     cdef int _calls(self, tuple details, long long epoch) except -1:

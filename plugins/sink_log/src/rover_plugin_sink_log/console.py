@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rover import AccessLog, Outcome, Role
+from rover import AccessLog, AttributeValue, Outcome, Role
 from rover_plugin_sink_log.columns import columns, cut, pad, pad_left
 from rover_plugin_sink_log.layout import WHOLE, Layout, layout_of
 from rover_plugin_sink_log.output import Output
@@ -97,7 +97,7 @@ class ConsoleSink:
             cells.append(pad(connection.role.value if connection.role else "-", layout.role))
         cells += [pad(self._process(log), layout.process), pad(self._peer(log), layout.peer)]
         if layout.host:
-            host = printable(str(log.attributes.get("http.request.header.host") or "-"))
+            host = printable(_first(log.attributes.get("http.request.header.host")) or "-")
             cells.append(pad(self._fitted(host, layout.host), layout.host))
         cells.append(self._break(log) if log.outcome is Outcome.BREAK else self._exchange(log))
         return (" " * layout.gap).join(cells) + "\n"
@@ -140,15 +140,15 @@ class ConsoleSink:
         if method is None:
             # A protocol of somebody's plugin: its attributes are all there is to show.
             first = printable(log.protocol)
-            rest = " ".join(f"{key}={value}" for key, value in attributes.items())
+            rest = " ".join(f"{key}={_joined(value)}" for key, value in attributes.items())
         else:
             first = printable(str(method))
             rest = str(attributes.get("url.original", ""))
         marks = []
-        grpc = attributes.get("rpc.grpc.status_code")
+        grpc = attributes.get("rpc.status_code")
         if grpc is not None:
             name = "grpc" if layout.short else "grpc-status"
-            marks.append((f"{gap}{name} {printable(str(grpc))}", GREEN if grpc == 0 else RED))
+            marks.append((f"{gap}{name} {printable(str(grpc))}", GREEN if grpc == "OK" else RED))
         if log.outcome is not Outcome.COMPLETE:
             marks.append((f"{gap}{log.outcome.value}", color or RED))
         first = pad(first, layout.method)
@@ -178,7 +178,18 @@ class ConsoleSink:
         return self._paint(self._fitted(text, room), YELLOW)
 
 
-def _size(size: str | int | bool | None) -> str:
+def _first(value: AttributeValue | None) -> str:
+    """The first of several texts; what is one is that."""
+    if isinstance(value, tuple):
+        value = value[0] if value else None
+    return "" if value is None else str(value)
+
+
+def _joined(value: AttributeValue) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _size(size: AttributeValue | None) -> str:
     """Bytes: "615", "12.3k", "5.2M"."""
     if not isinstance(size, int):
         return "-"

@@ -27,8 +27,8 @@ OWN = frozenset(
         *("timestamp", "duration_ns", "network.protocol.name", "network.protocol.version"),
         *("network.transport", "network.local.address", "network.local.port"),
         *("network.peer.address", "network.peer.port", "client.address", "client.port"),
-        *("server.address", "server.port", "rover.role", "process.pid", "process.executable.name", "tls"),
-        *("rover.connection", "rover.outcome", "rover.break.reason", "rover.break.detail"),
+        *("server.address", "server.port", "rover.role", "process.pid", "process.executable.name"),
+        *("tls.established", "rover.connection", "rover.outcome", "rover.break.reason", "rover.break.detail"),
         *("rover.break.protocol", "rover.syscalls"),
     )
 )
@@ -123,7 +123,7 @@ def about(connection: Connection) -> dict[str, Any]:
         found["process.pid"] = process.pid
         if process.name:
             found["process.executable.name"] = process.name
-    found["tls"] = connection.tls
+    found["tls.established"] = connection.tls
     if process is not None and process.attributes:
         found |= {key: value for key, value in process.attributes.items() if key not in OWN}
     return found

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rover import SYSCALL_NAMES, AccessLog, Address, Connection, Detail, Outcome, Syscall
+from rover import SYSCALL_NAMES, AccessLog, Address, AttributeValue, Connection, Detail, Outcome, Syscall
 from rover_plugin_sink_oap.messages import AccessLogKernelLog, EBPFAccessLogMessage, numbers
 from rover_plugin_sink_oap.naming import Ends, Names
 
@@ -148,7 +148,7 @@ class Encoder:
         request.path = path_of(attributes)
         request.sizeOfHeadersBytes = _size(attributes.get("http.request.header.size"))
         request.sizeOfBodyBytes = _size(attributes.get("http.request.body.size"))
-        request.host = _text(attributes.get("http.request.header.host"), MAX_TEXT)
+        request.host = _text(_first(attributes.get("http.request.header.host")), MAX_TEXT)
         provider = PROVIDERS.get(str(attributes.get("trace.provider")))
         if provider is not None:
             trace = request.trace
@@ -196,10 +196,17 @@ def _address(message: Any, names: Names, address: Address | None) -> None:
     message.port = address.port if address is not None else 0
 
 
-def path_of(attributes: Mapping[str, str | int | bool]) -> str:
+def path_of(attributes: Mapping[str, AttributeValue]) -> str:
     """The path without query; of a target that has none (`*`, `host:port`) the target."""
     path = attributes.get("url.path") or attributes.get("url.original")
     return _text(path, MAX_PATH).partition("?")[0]
+
+
+def _first(value: AttributeValue | None) -> AttributeValue | None:
+    """The first of several texts."""
+    if isinstance(value, tuple):
+        return value[0] if value else None
+    return value
 
 
 def _text(value: object, limit: int) -> str:

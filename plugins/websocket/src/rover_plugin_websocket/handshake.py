@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rover import HttpRequest, HttpResponse, http_attributes
+from rover import AttributeValue, HttpRequest, HttpResponse, http_attributes
 from rover_plugin_websocket.frames import RESERVED, RSV1
 
-Attributes = dict[str, str | int | bool]
+Attributes = dict[str, AttributeValue]
 
 DEFLATE = "permessage-deflate"
 """RFC 7692: a message whose first frame has RSV1 is compressed."""

@@ -1,0 +1,18 @@
+"""Metrics of what is exchanged: access logs aggregated into histograms, for any sink that exports metrics."""
+
+from rover.metrics.conventions import KNOWN_METHODS, Pairs
+from rover.metrics.instruments import INSTRUMENTS, Instrument
+from rover.metrics.requests import OVERFLOW, SERVICE, Exemplar, Point, Requests, named_by
+
+__all__ = [
+    "INSTRUMENTS",
+    "KNOWN_METHODS",
+    "OVERFLOW",
+    "SERVICE",
+    "Exemplar",
+    "Instrument",
+    "Pairs",
+    "Point",
+    "Requests",
+    "named_by",
+]

@@ -1,0 +1,251 @@
+"""What is learned of a service: few routes, whatever its paths are; nothing by a 404."""
+
+import base64
+import hashlib
+import random
+import tracemalloc
+import uuid
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rover_plugin_routes.learning import Learned
+from rover_plugin_routes.router import MAX_KNOWN, Limits, Router
+from rover_plugin_routes.segments import MAX_DEPTH, split
+
+KEY = ("shop", 80)
+
+
+class Service:
+    """One service, of which nothing is known."""
+
+    def __init__(self, words: int = 20, limit: int = 200, **bounds: int) -> None:
+        self.router = Router({}, Limits(words, limit), **bounds)
+
+    def ask(self, path: str, status: int | None = 200, *, call: bool = False) -> tuple[str, str] | None:
+        return self.router.find(KEY, path, status, call)
+
+    def route(self, path: str, status: int | None = 200) -> str:
+        found = self.ask(path, status)
+        return found[0] if found else ""
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/", "/"),
+        ("//", "/"),
+        ("/users", "/users"),
+        ("/users/", "/users"),
+        ("/users/7", "/users/{}"),
+        ("/users/7/orders/2026-11-26", "/users/{}/orders/{}"),
+        ("/cart;jsessionid=0A1B", "/cart"),
+        ("/%75sers", "/users"),
+        ("/caf%C3%A9", "/{}"),
+        ("/\udcff\x00", "/{}"),
+        ("/../../etc/passwd", "/{}/{}/etc/passwd"),
+        ("/a" * 16, "/a" * 16),
+        ("/a" * 1000, "/a" * 16 + "/{...}"),
+        ("/a/" + "b" * 5000, "/a/{...}"),
+        ("/" + "%41" * 5000, "/{...}"),
+        ("/{...}", "/{}"),
+    ],
+)
+def test_the_route_by_shape(path: str, route: str) -> None:
+    service = Service()
+    assert service.ask(path) == (route, "shape")
+    assert service.ask(path, None) == (route, "shape")
+
+
+def test_a_level_with_many_words_becomes_a_value() -> None:
+    service = Service(words=3)
+    names = ["ann", "bob", "cy"]
+    assert [service.route(f"/people/{name}") for name in names] == [f"/people/{name}" for name in names]
+    assert service.ask("/people/dee") == ("/people/{}", "learned")
+    assert service.ask("/people/ann") == ("/people/{}", "learned")
+    assert service.ask("/people/7") == ("/people/{}", "learned")
+    assert service.ask("/places/ann") == ("/places/ann", "shape")
+
+
+def test_what_follows_the_words_is_joined() -> None:
+    service = Service(words=3)
+    for name in ("ann", "bob", "cy"):
+        service.ask(f"/people/{name}/orders/1")
+    service.ask("/people/ann/address")
+    assert service.ask("/people/dee/orders/2") == ("/people/{}/orders/{}", "learned")
+    assert service.ask("/people/eve/address") == ("/people/{}/address", "learned")
+
+
+def test_pages_beside_an_interface_leave_it_its_words() -> None:
+    service = Service(words=5)
+    service.ask("/api/users/1")
+    for page in "abcdefghij":
+        service.ask(f"/page-{page}")
+    assert service.route("/page-z") == "/{}"
+    assert service.route("/api/users/2") == "/api/users/{}"
+    assert service.route("/api/orders") == "/api/orders"
+
+
+@pytest.mark.parametrize("status", [404, None])
+def test_an_answer_of_404_teaches_nothing(status: int | None) -> None:
+    service = Service(words=3)
+    for number in range(100):
+        assert service.ask(f"/wp-{chr(97 + number % 26)}.php", status) is None
+        assert service.ask(f"/{number}", status) is None
+    assert service.route("/users/7") == "/users/{}"
+    assert service.route("/users/8", status) == "/users/{}"
+    assert service.route("/users/none", status) == ""
+    assert service.route("/users", status) == ""
+    assert [service.route(f"/{word}") for word in "abc"] == ["/a", "/b", "/c"]
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 500, 503])
+def test_other_answers_do(status: int) -> None:
+    service = Service()
+    assert service.route("/users", status) == "/users"
+    assert service.route("/users", 404) == "/users"
+
+
+def test_methods_of_grpc_stay() -> None:
+    service = Service(words=3, limit=50)
+    methods = [f"/pkg.Service{letter}/Method{number}" for letter in "abcde" for number in range(10)]
+    for _ in range(2):
+        assert [service.ask(method, call=True) for method in methods] == [(each, "shape") for each in methods]
+    assert service.ask("/pkg.More/Method", call=True) is None
+    assert service.ask("/pkg.Unknown/Method", None, call=True) is None
+
+
+def test_nothing_but_patterns_without_deriving() -> None:
+    assert Router({}, None).is_idle
+    assert Router({}, None).find(KEY, "/users/7", 200, False) is None
+
+
+def test_services_are_learned_of_each_for_itself() -> None:
+    router = Router({}, Limits(words=2))
+    for number in range(5):
+        router.find(("a", 80), f"/p{chr(97 + number)}", 200, False)
+    assert router.find(("a", 80), "/pz", 200, False) == ("/{}", "learned")
+    for key in (("a", 81), ("b", 80)):
+        assert router.find(key, "/pz", 200, False) == ("/pz", "shape")
+
+
+# -- bounds -------------------------------------------------------------------------------------
+
+
+def names(rng: random.Random) -> Callable[[], str]:
+    """Words that nobody has heard of."""
+
+    def name() -> str:
+        syllables = (rng.choice("bcdfghklmnprst") + rng.choice("aeiou") for _ in range(rng.randint(3, 6)))
+        return "".join(syllables)
+
+    return name
+
+
+def paths(seed: int) -> Callable[[int], str]:
+    rng = random.Random(seed)
+    name = names(rng)
+    kinds: list[Callable[[int], str]] = [
+        lambda number: f"/users/{number}/orders/{rng.getrandbits(40)}",
+        lambda number: f"/v1/items/{uuid.UUID(int=rng.getrandbits(128))}",
+        lambda number: f"/blobs/{hashlib.sha1(b'%d' % number).hexdigest()}",
+        lambda number: f"/tokens/{base64.urlsafe_b64encode(rng.randbytes(18)).decode()}",
+        lambda number: f"/days/2026-{number % 12 + 1:02}-{number % 28 + 1:02}/{number}",
+        lambda number: f"/people/{name()}/profile{rng.choice(['', '/edit'])}",
+        lambda number: f"/wiki/{name().title()}_{name()}%20{number}",
+        lambda number: f"/static/{name()}.{rng.randbytes(4).hex()}.js",
+        lambda number: f"/shop/{name()}/{name()}-{name()}",
+        lambda number: f"/{name()}{number % 10}",
+        lambda number: f"/files/{'/'.join(str(rng.getrandbits(9)) for _ in range(rng.randint(1, 40)))}",
+    ]
+    return lambda number: kinds[number % len(kinds)](number)
+
+
+def test_50_000_distinct_paths_end_in_under_100_routes_and_memory_is_flat() -> None:
+    path = paths(1)
+    assert len({path(number) for number in range(54_000)}) >= 50_000
+    path, service = paths(1), Service()
+    found = set()
+    peaks = []
+    tracemalloc.start()
+    try:
+        for number in range(54_000):
+            found.add(service.ask(path(number)))
+            if number in (20_000, 37_000, 53_999):  # in each part the known paths are as many as there may be
+                peaks.append(tracemalloc.get_traced_memory()[1])
+                tracemalloc.reset_peak()
+    finally:
+        tracemalloc.stop()
+    assert None not in found
+    assert len(found) < 150, "with those of words, before these were too many"
+    assert peaks[2] < 1.05 * peaks[1] < 8 << 20
+    last = {service.ask(path(number)) for number in range(2_000)}
+    assert len(last) < 100
+    assert {service.ask(path(number)) for number in range(10_000)} == last
+
+
+def test_a_service_has_no_more_routes_than_its_limit() -> None:
+    """Words of which no level has many, so that only the limit joins them."""
+    service = Service(words=20, limit=100)
+    letters = "abcdefghij"
+    for a in letters:
+        for b in letters:
+            for c in letters:
+                for d in letters[:3]:
+                    service.ask(f"/{a}/{b}/{c}/{d}")
+    last = {service.ask(f"/{a}/{b}/{c}") for a in letters for b in letters for c in letters}
+    last |= {service.ask(f"/{a}/{b}/{c}/d") for a in letters for b in letters for c in letters}
+    assert len(last) <= 100
+
+
+words_and_values = st.sampled_from([*"abcdef", "1", "22", "333", "%FF"])
+asked = st.lists(
+    st.tuples(st.lists(words_and_values, max_size=20), st.sampled_from([200, 404, None])), max_size=60
+)
+
+
+@given(asked, st.integers(1, 4), st.integers(1, 30))
+def test_whatever_is_asked(turns: list[tuple[list[str], int | None]], words: int, limit: int) -> None:
+    """Routes are bounded, fit their paths, and are the same when asked twice."""
+    learned = Learned(words, limit)
+    for path, status in turns:
+        segments, cut = split("/" + "/".join(path))
+        found = learned.find(segments, cut, status == 200)
+        assert found is not None or status != 200
+        assert learned.routes <= max(limit, MAX_DEPTH + 2)
+        assert learned.levels <= (MAX_DEPTH + 1) * (learned.routes + 1)
+        if found is not None:
+            assert found == learned.find(segments, cut, teaches=False)
+            parts = found[0].split("/")[1:] if found[0] != "/" else []
+            assert len(parts) == len(segments) + cut
+            assert all(part in ("{}", segment) for part, segment in zip(parts, segments, strict=False))
+
+
+def test_services_and_levels_are_bounded() -> None:
+    router = Router({}, Limits(), services=10, levels=500)
+    name = names(random.Random(2))
+    for number in range(300):
+        for _ in range(10):
+            assert router.find((f"host{number}", 80), f"/{name()}/{name()}", 200, False) is not None
+    first = router.find(("again", 80), "/users", 200, False)
+    for number in range(9):
+        router.find((f"more{number}", 80), "/x", 200, False)
+    assert router.find(("again", 80), "/users", 404, False) == first
+    for number in range(10):
+        router.find((f"other{number}", 80), "/x", 200, False)
+    assert router.find(("again", 80), "/users", 404, False) is None, "it was forgotten"
+
+
+def test_known_paths_are_bounded_and_found_again() -> None:
+    service = Service()
+    tracemalloc.start()
+    try:
+        for number in range(3 * MAX_KNOWN):
+            assert service.ask(f"/users/{number}/{'x' * 100}") == ("/users/{}/{}", "shape")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < MAX_KNOWN * 400
+    assert service.ask("/users/1/" + "x" * 100, 404) == ("/users/{}/{}", "shape")
