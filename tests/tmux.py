@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -69,14 +69,15 @@ class Tmux:
         """What stands on the screen."""
         return self._ask("capture-pane", "-p").splitlines()
 
-    def wait_for(self, *texts: str) -> list[str]:
-        """The screen, as soon as all of these stand on it, wherever."""
+    def wait_for(self, *texts: str, also: Callable[[list[str]], object] = bool) -> list[str]:
+        """The screen, as soon as all of these stand on it, wherever, and it is as `also` wants it. It may be
+        looked at while half of a picture has been drawn."""
         screen: list[str] = []
 
         def stand() -> bool:
             screen[:] = self.lines()
             text = "\n".join(screen)
-            return all(each in text for each in texts)
+            return all(each in text for each in texts) and bool(also(screen))
 
         try:
             wait_until(stand, f"{texts}")

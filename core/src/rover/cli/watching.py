@@ -11,7 +11,7 @@ import typer
 
 from rover.cli.messages import say, say_totals
 from rover.cli.replay import Files
-from rover.cli.run import live_source
+from rover.cli.run import hooks_settings, live_source
 from rover.contracts.settings import Settings
 from rover.contracts.sink import Sink
 from rover.contracts.source import Source
@@ -34,17 +34,19 @@ class Asked:
     comms: Sequence[str] | None = None
     ports: Sequence[int] | None = None
     cgroups: Sequence[str] | None = None
+    no_mask: bool = False
     sets: Sequence[str] | None = None
 
     def settings(self, catalogue: Catalogue, more: Mapping[str, object] = {}) -> Settings:
         """With all that is configured elsewhere. Raises UsageError."""
-        options = {
+        options: dict[str, object] = {
             "run.source": self.source,
             "select.pid": self.pids,
             "select.comm": self.comms,
             "select.port": self.ports,
             "select.cgroup": self.cgroups,
         }
+        options |= hooks_settings(catalogue, None, no_mask=self.no_mask)
         return catalogue.settings(self.config, self.sets or (), {**options, **more})
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rover import UsageError
-from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, SourceName
+from rover.cli.options import Cgroups, Comms, Config, NoMask, Pids, Ports, Sets, SourceName
 from rover.cli.watching import Asked
 from rover_plugin_top.choices import GROUPS, SORTS
 
@@ -43,6 +43,7 @@ def register(cli: typer.Typer) -> None:
         comm: Comms = None,
         port: Ports = None,
         cgroup: Cgroups = None,
+        no_mask: NoMask = False,
         sets: Sets = None,
     ) -> None:
         """What is slow, what fails, how much of it: a live table of this host, or of files.
@@ -60,6 +61,7 @@ def register(cli: typer.Typer) -> None:
             comms=comm,
             ports=port,
             cgroups=cgroup,
+            no_mask=no_mask,
             sets=sets,
         )
         from rover_plugin_top.showing import show
@@ -83,6 +85,7 @@ def register(cli: typer.Typer) -> None:
         comm: Comms = None,
         port: Ports = None,
         cgroup: Cgroups = None,
+        no_mask: NoMask = False,
         sets: Sets = None,
     ) -> None:
         """Who talks to whom: this host until Ctrl-C, or files to their end.
@@ -97,6 +100,7 @@ def register(cli: typer.Typer) -> None:
             comms=comm,
             ports=port,
             cgroups=cgroup,
+            no_mask=no_mask,
             sets=sets,
         )
         from rover_plugin_top.mapping import draw
