@@ -1,6 +1,7 @@
 """What keys do, and what a screen of any size shows."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from top_logs import broken, connection, exchange
 from rover import Detail, Direction, Outcome, ProtocolBreak, Syscall
 from rover_plugin_top.choices import GROUPS, SORTS
 from rover_plugin_top.columns import COLUMNS
-from rover_plugin_top.frame import Around, frame
+from rover_plugin_top.frame import TABLE_KEYS, Around, frame
 from rover_plugin_top.keys import Keys
 from rover_plugin_top.tables import Row, Tables
 from rover_plugin_top.text import duration, fitted, number, printable
@@ -354,3 +355,15 @@ def test_no_bytes_are_too_much(parts):
         for key in [*keys.feed(part), *keys.settle()]:
             assert len(key) > 1 or key.isprintable()
     assert not keys.unsure
+
+
+def test_the_page_shows_the_table_as_it_is():
+    page = (Path(__file__).parents[3] / "docs/top.md").read_text()
+    tables = re.findall(r"^rover top: .*\nby .*\n(ROUTE .*)\n(GET .*\n)+", page, re.MULTILINE)
+    assert tables
+    view = View()
+    view.update(ROWS)
+    lines = frame(view, Around("rover top: ebpf", row("", 1), 0), 80, 24)
+    assert {header for header, _ in tables} == {"".join(segment.text for segment in lines[2])}
+    keys = set(re.findall(r"(\S+) [a-z]+", TABLE_KEYS)) - {"clear"}
+    assert keys <= set(re.findall(r"[`|] ?(\w+|/)[`,; ]", page)) | set(page.split())

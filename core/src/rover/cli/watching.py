@@ -73,6 +73,8 @@ class Watching:
         self._code = 0
         self._files = bool(asked.files)
         self._again = again
+        self.reading = bool(asked.files)
+        """Whether there are files that have not been read to their end."""
         catalogue = Catalogue(manager)
         settings = asked.settings(catalogue)
         follow = None
@@ -138,9 +140,11 @@ class Watching:
             if self._again is None or not found:
                 return
             waiting = Waiting(self._again)
+            self.reading = False
             yield waiting
             if not waiting.again:
                 return
+            self.reading = True
 
 
 class Waiting:

@@ -31,7 +31,7 @@ class Screen:
         terminal: Terminal,
         view: View,
         tables: Tables,
-        title: str,
+        title: Callable[[], str],
         *,
         wanted: Predicate | None,
         lost: Callable[[], int],
@@ -112,7 +112,7 @@ class Screen:
         view = self._view
         total, rows = self._tables.rows(view.group, view.sort, reverse=view.reverse)
         view.update(rows)
-        around = Around(self._title, total, self._lost(), self._terminal.said())
+        around = Around(self._title(), total, self._lost(), self._terminal.said())
         self._terminal.draw(frame(view, around, width, height))
 
     def _do(self, wish: Wish | None) -> None:

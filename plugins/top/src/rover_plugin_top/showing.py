@@ -74,7 +74,7 @@ def shown(
         terminal,
         view,
         tables,
-        f"rover top: {title(asked, watching)}",
+        lambda: title(asked, watching),
         wanted=wanted,
         lost=lambda: sum(watching.agent.report().records_lost.values()),
         quit=watching.agent.stop,
@@ -85,9 +85,8 @@ def shown(
 
 def title(asked: Asked, watching: Watching) -> str:
     """Short: the figures stand beside it."""
-    if len(asked.files) > 1:
-        return f"{len(asked.files)} files"
-    return os.path.basename(watching.source)
+    name = os.path.basename(watching.source) if len(asked.files) < 2 else f"{len(asked.files)} files"
+    return f"rover top: {name}{', reading' if watching.reading else ''}"
 
 
 def stay(seconds: float) -> None:
