@@ -14,6 +14,7 @@ PACKAGES = (
     "rover_plugin_redis",
     "rover_plugin_routes",
     "rover_plugin_sink_log",
+    "rover_plugin_top",
     "rover_source_ebpf",
     "rover_source_pcap",
 )

@@ -204,6 +204,8 @@ class Stage:
     plugins: list[object] = dataclasses.field(default_factory=list)
     source: Any = None
     protocol: ProtocolSpec | None = None
+    leave: Act = nothing
+    """What gives the terminal back."""
     manager: PluginManager = dataclasses.field(default_factory=PluginManager)
 
     def path(self, name: str) -> Path:
@@ -250,7 +252,7 @@ class Stage:
         signals = Signals()
         signals.take()
         agent = self.agent(signals, **options)
-        with signals.watch(agent.stop_seconds, agent.last_words):
+        with signals.watch(agent.stop_seconds, agent.last_words, self.leave):
             os.write(2, b"watching\n")
             failure = agent.run()
             for line in [*agent.report().lines(), failure]:
@@ -386,6 +388,28 @@ def test_a_second_signal_ends_a_hanging_hook_at_once(
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     os.kill(pid, signal.SIGINT)
     assert ended(pid, SLACK) == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize("ending", ["orderly", "deadline", "second signal"])
+def test_the_terminal_is_given_back_before_the_process_may_end_at_once(
+    stage: Stage, start: Start, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    stage.leave = lambda: os.write(2, b"left\n")
+    if ending != "orderly":
+        stage.plugins.append(HangingExchange(hang))
+    if ending == "second signal":
+        monkeypatch.setattr(sys.modules[__name__], "STOP_SECONDS", 600)
+    pid = start()
+    until(lambda: len(stage.numbers()) >= 15 if ending == "orderly" else "hanging" in stage.said)
+    os.kill(pid, signal.SIGTERM)
+    while ending == "second signal" and not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        os.kill(pid, signal.SIGTERM)  # one that comes before the last was heard is no second one
+    code = ended(pid)
+    assert code == {"orderly": 0, "deadline": 1}.get(ending, 128 + signal.SIGTERM)
+    before, left, after = stage.said.partition("left\n")
+    assert left
+    assert "rover: " not in before
+    assert bool(after) == (ending != "second signal")
 
 
 def test_nobody_reads_what_it_says_at_its_end(
@@ -659,6 +683,18 @@ def test_without_any_sink_there_is_no_run(stage: Stage) -> None:
     stage.sinks["bad"] = throws(SystemExit(0))
     with pytest.raises(RoverError, match="sink bad: SystemExit"):
         stage.agent(sinks=["bad"])
+
+
+def test_a_sink_that_the_caller_has_made(stage: Stage) -> None:
+    """Beside those that are named, or alone; what it raises is told by its name."""
+    alone = stage.agent(sinks=(), brought={"mine": Acting(stage.path("mine"))})
+    timer = run_for_a_while(alone, stage)
+    assert alone.run() == ""
+    timer.join()
+    (sink,) = alone.report().sinks
+    assert (sink.name, sink.logged) == ("mine", alone.pipeline.totals.exchanges)
+    assert stage.numbers("mine") == list(range(1, sink.logged + 1))
+    assert not stage.path("good").exists()
 
 
 # -- the source ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from rover.http.export import HeaderExport
 from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.table import Pipeline
-from rover.plugins.manager import PluginManager, first_line
+from rover.plugins.manager import Plugin, PluginManager, first_line
 from rover.run.configuration import Catalogue
 from rover.run.report import PluginFailure, Report, failures_of
 from rover.run.signals import ORDERLY, Signals
@@ -106,6 +106,7 @@ class Agent:
         sinks: Sequence[str] | None = None,
         workers: Mapping[str, Worker] | None = None,
         signals: Signals | None = None,
+        brought: Mapping[str, Sink] | None = None,
     ) -> None:
         """Opens the sinks and starts the source. Raises RoverError or UsageError.
 
@@ -114,7 +115,7 @@ class Agent:
         `sinks`: names instead of the setting `run.sinks`, for a run that has another purpose
         (a recording): there may be none, and it outlives them. `workers`: what each sink is to know,
         by its name, when this process is one of several. `signals`: what may end the run and have its
-        files opened again; see `Signals.watch`.
+        files opened again; see `Signals.watch`. `brought`: sinks that the caller has made, by name.
         """
         manager = catalogue.manager
         names: Sequence[str] = settings["run.sinks"] if sinks is None else sinks
@@ -149,6 +150,8 @@ class Agent:
                 self._open(catalogue, settings, name, workers[name] if workers else None, lossless)
             if names and not self.outlets:
                 raise RoverError(self.failures[0])
+            for name, sink in (brought or {}).items():
+                self._take(name, sink, manager.maker(sink), lossless)
             if not begun:
                 begun = True
                 start_source(manager, source)
@@ -182,12 +185,15 @@ class Agent:
             if owner is not None:
                 owner.failed(f"sink {name}: make", error)
             return
+        self._take(name, sink, owner, lossless)
+
+    def _take(self, name: str, sink: Sink, owner: Plugin | None, lossless: bool) -> None:
         self.outlets.append(
             Outlet(
                 name,
                 sink,
                 lossless=lossless,
-                limit=settings["limits.queue"],
+                limit=self._settings["limits.queue"],
                 failed=owner.failed if owner is not None else None,
                 attend=self.attend,
             )

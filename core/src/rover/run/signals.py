@@ -77,16 +77,23 @@ class Signals:
         self._terminal = None if nohup else Terminal()
 
     @contextmanager
-    def watch(self, seconds: float, last_words: Callable[[], Iterable[str]]) -> Iterator[None]:
+    def watch(
+        self,
+        seconds: float,
+        last_words: Callable[[], Iterable[str]],
+        leave: Callable[[], object] = lambda: None,
+    ) -> Iterator[None]:
         """While something runs that calls `pass_on`. When an end is asked for and has not come `seconds`
         later (one at least), the process says so, and `last_words`, and ends with exit code 1.
 
-        `last_words` is called in another thread, whatever the main one is doing.
+        `last_words` is called in another thread, whatever the main one is doing. `leave` gives the terminal
+        back to who had it before. It is called, from any thread and maybe more than once, before the process
+        may end at once; it must not wait.
         """
         if not self._for_life:
             self._look_at_terminal()
         before: Mapping[int, Any] = {number: signal.getsignal(number) or signal.SIG_DFL for number in TAKEN}
-        self._watch = watch = Watch(self, seconds, last_words)
+        self._watch = watch = Watch(self, seconds, last_words, leave)
         for number in TAKEN:
             signal.signal(number, self._note)
         if self._for_life:
@@ -115,6 +122,8 @@ class Signals:
             for number in ENDING:
                 if noted.pop(number, NOTHING) is not NOTHING:
                     self.end()
+                    if watch is not None:
+                        watch.leave()
                     signal.signal(number, signal.SIG_DFL)
         if self.stopping and watch is not None:
             running.stop((self._arrived or time.monotonic()) + ORDERLY * watch.seconds)
@@ -147,10 +156,17 @@ class Watch:
     """The thread beside. The kernel's part of a handler writes each signal's number into a pipe
     (signal.set_wakeup_fd), also when the main thread does not come to the part in Python."""
 
-    def __init__(self, signals: Signals, seconds: float, last_words: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        signals: Signals,
+        seconds: float,
+        last_words: Callable[[], Iterable[str]],
+        leave: Callable[[], object],
+    ) -> None:
         self.seconds = seconds
         self._signals = signals
         self.last_words = last_words
+        self.leave = leave
         self._seen: set[int] = set()
         self._looks = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -202,6 +218,7 @@ class Watch:
         for number in ENDING:
             if number in numbers:
                 if number in self._seen:
+                    self.leave()
                     os._exit(128 + number)  # as a shell has it for what a signal ended
                 self._seen.add(number)
                 self._signals.end()
@@ -209,6 +226,7 @@ class Watch:
     def _give_up(self) -> None:
         """The last resort. Nothing here may wait: not for a lock, not for a reader."""
         try:
+            self.leave()
             frame = sys._current_frames().get(self._main)
             where = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else "its end"
             lines = [*self.last_words(), f"it did not end within {self.seconds:g} s, held up in {where}"]
