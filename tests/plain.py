@@ -10,6 +10,7 @@ PACKAGES = (
     "rover",
     "rover_plugin_http1",
     "rover_plugin_http2",
+    "rover_plugin_mask",
     "rover_plugin_redis",
     "rover_plugin_routes",
     "rover_plugin_sink_log",

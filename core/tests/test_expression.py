@@ -86,7 +86,7 @@ def holds(text: str, log: AccessLog | None = None) -> bool:
         "not zero and not empty",
         "true",
         "not false",
-        "rover.role == 'server' and tls == false",
+        "rover.role == 'server' and tls == false and not tls.established",
         "network.protocol.name == 'http'",
         "rover.outcome in ('complete', 'split')",
         "status == status",

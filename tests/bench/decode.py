@@ -14,7 +14,7 @@ from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.table import Pipeline
 from rover.plugins.manager import PluginManager
-from rover.run.agent import relax_collector
+from rover.run.agent import relax_collector, start_plugins
 from rover.run.configuration import Catalogue
 from rover_plugin_sink_log.jsonl import JsonLinesSink
 from rover_plugin_sink_log.output import Output
@@ -54,6 +54,7 @@ def pipeline_to(path: str) -> tuple[Pipeline, Outlet]:
     outlet = Outlet("jsonl", JsonLinesSink(Output(path)), lossless=True)
     outlet.start()
     settings = catalogue.settings(None, (), {})
+    start_plugins(manager, settings)  # what is on by default
     pipeline = Pipeline(
         manager,
         Recogniser(manager, list(catalogue.protocols.values()), {}),

@@ -17,6 +17,15 @@ Sets = Annotated[
 Sinks = Annotated[
     list[str] | None, typer.Option("--sink", help="Where access logs go: console, jsonl, ... Repeatable.")
 ]
+Filter = Annotated[
+    str | None,
+    typer.Option(
+        "--filter", metavar="EXPR", help="Keep the access logs for which EXPR is true: 'status >= 500'."
+    ),
+]
+NoMask = Annotated[
+    bool, typer.Option("--no-mask", help="Show secrets: passwords and tokens in targets, cookies, ...")
+]
 SourceName = Annotated[str | None, typer.Option("--source", help="Where records come from.")]
 Pids = Annotated[
     list[int] | None, typer.Option("--pid", help="Watch this process and its descendants. Repeatable.")

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from rover.cli.messages import say, say_totals
-from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
-from rover.cli.run import live_source
+from rover.cli.options import Cgroups, Comms, Config, NoMask, Pids, Ports, Sets, Sinks, SourceName
+from rover.cli.run import hooks_settings, live_source
 from rover.errors import UsageError
 from rover.plugins.manager import PluginManager
 from rover.recording.recorder import Recorder
@@ -35,6 +35,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
         config: Config = None,
         source: SourceName = None,
         sink: Sinks = None,
+        no_mask: NoMask = False,
         pid: Pids = None,
         comm: Comms = None,
         port: Ports = None,
@@ -61,6 +62,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
             "select.comm": comm,
             "select.port": port,
             "select.cgroup": cgroup,
+            **hooks_settings(catalogue, None, no_mask=no_mask),
         }
         settings = catalogue.settings(config, sets or (), options)
         recorder = Recorder(live_source(catalogue, settings), writer)

@@ -12,8 +12,8 @@ import typer
 
 from rover.cli.first_bytes import opening_of
 from rover.cli.messages import say, say_totals
-from rover.cli.options import Config, Sets, Sinks
-from rover.cli.run import make_source
+from rover.cli.options import Config, Filter, NoMask, Sets, Sinks
+from rover.cli.run import hooks_settings, make_source
 from rover.contracts.settings import Settings
 from rover.contracts.source import Source, SourceSpec
 from rover.errors import RoverError, UsageError
@@ -36,6 +36,8 @@ def register(app: typer.Typer, signals: Signals) -> None:
         ],
         config: Config = None,
         sink: Sinks = None,
+        filter_: Filter = None,
+        no_mask: NoMask = False,
         speed: Annotated[
             float,
             typer.Option(
@@ -49,7 +51,8 @@ def register(app: typer.Typer, signals: Signals) -> None:
         catalogue = Catalogue(manager)
 
         def settings_with(given: Mapping[str, object]) -> Settings:
-            return catalogue.settings(config, sets or (), {"run.sinks": sink, **given})
+            short = hooks_settings(catalogue, filter_, no_mask=no_mask)
+            return catalogue.settings(config, sets or (), {"run.sinks": sink, **short, **given})
 
         settings = settings_with({})
         reading = Files(catalogue, files, settings_with, speed)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from rover.cli.messages import say, say_totals
-from rover.cli.options import Cgroups, Comms, Config, Pids, Ports, Sets, Sinks, SourceName
+from rover.cli.options import Cgroups, Comms, Config, Filter, NoMask, Pids, Ports, Sets, Sinks, SourceName
 from rover.contracts.settings import Settings
 from rover.contracts.source import InformedSource, Source, SourceSpec
-from rover.errors import NotInstalledError, RoverError
+from rover.errors import NotInstalledError, RoverError, UsageError
 from rover.pipeline.recognition import wanted
 from rover.plugins.manager import PluginManager, class_name, first_line
 from rover.run.agent import Agent
@@ -23,6 +24,10 @@ Workers = Annotated[
 ]
 
 
+KEEP = "plugin.filter.keep"
+MASK = "plugin.mask.enabled"
+
+
 def register(app: typer.Typer, signals: Signals) -> None:
     """Adds the command."""
 
@@ -32,6 +37,8 @@ def register(app: typer.Typer, signals: Signals) -> None:
         config: Config = None,
         source: SourceName = None,
         sink: Sinks = None,
+        filter_: Filter = None,
+        no_mask: NoMask = False,
         pid: Pids = None,
         comm: Comms = None,
         port: Ports = None,
@@ -57,6 +64,7 @@ def register(app: typer.Typer, signals: Signals) -> None:
                 "select.comm": comm,
                 "select.port": port,
                 "select.cgroup": cgroup,
+                **hooks_settings(catalogue, filter_, no_mask=no_mask),
             },
         )
         live = live_source(catalogue, settings)
@@ -81,6 +89,19 @@ def register(app: typer.Typer, signals: Signals) -> None:
         if failure:
             say(failure)
             raise typer.Exit(1)
+
+
+def hooks_settings(catalogue: Catalogue, keep: str | None, *, no_mask: bool) -> Mapping[str, object]:
+    """The settings that --filter and --no-mask are short for. Raises UsageError where no plugin filters;
+    where none masks, nothing is masked."""
+    settings: dict[str, object] = {}
+    if keep is not None:
+        if KEEP not in catalogue.declared:
+            raise UsageError("--filter needs a plugin: pip install rover-plugin-filter")
+        settings[KEEP] = keep
+    if no_mask and MASK in catalogue.declared:
+        settings[MASK] = False
+    return settings
 
 
 def live_source(catalogue: Catalogue, settings: Settings) -> Source:

@@ -23,6 +23,7 @@ SHORT = {
     "route": "http.route",
     "service": "service.name",
     "status": "http.response.status_code",
+    "tls": "tls.established",
 }
 """Short names of what is asked for most. `duration` is one, too, for what is in ns elsewhere."""
 
@@ -166,7 +167,7 @@ OWN: dict[str, Reader] = {
     "network.peer.port": _port_of(_peer),
     "process.pid": _of_process(lambda process: process.pid),
     "process.executable.name": _of_process(lambda process: process.name),
-    "tls": lambda log: log.connection.tls,
+    "tls.established": lambda log: log.connection.tls,
     "rover.role": _role,
     "rover.connection": lambda log: f"{log.connection.id:016x}",
     "rover.outcome": _outcome,

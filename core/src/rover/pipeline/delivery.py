@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from rover.contracts.protocol import AnyExchange
+from rover.http.export import HeaderExport
 from rover.pipeline.filters import Filters
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.totals import Totals
@@ -14,14 +15,21 @@ from rover.plugins.manager import PluginManager
 from rover.values.access_log import AccessLog
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
-from rover.values.http import HttpExchange
+from rover.values.http import HttpExchange, HttpStream
 from rover.values.records import Detail
 
 
 class Delivery:
     """Asks the hooks, and gives the outlets what they take."""
 
-    def __init__(self, manager: PluginManager, outlets: Sequence[Outlet], totals: Totals) -> None:
+    def __init__(
+        self,
+        manager: PluginManager,
+        outlets: Sequence[Outlet],
+        totals: Totals,
+        headers: HeaderExport | None = None,
+    ) -> None:
+        """`headers`: what logs show of the fields of HTTP messages."""
         self._manager = manager
         self._hook = manager.hook
         self._outlets = tuple(outlets)
@@ -29,6 +37,7 @@ class Delivery:
         self.takes_kernel_logs = bool(self._kernel_outlets)
         """Whether any sink wants logs without an exchange."""
         self._filters = Filters(manager, totals) or None
+        self._headers = headers or None
         # Plain tuples: compiled, they are taken apart without an iterator.
         self._hooks: dict[type, list[tuple[Any, Any, Any]]] = {
             kind: [tuple(each) for each in manager.first_result(kind.hook())]  # type: ignore[misc]
@@ -72,9 +81,20 @@ class Delivery:
             log = log.replace(connection=connection, details=details, outcome=outcome)
         if end and end > log.end:
             log = log.replace(end=end)
+        if self._headers is not None and isinstance(exchange, HttpExchange | HttpStream):
+            log = self._with_headers(log, exchange)
         if assumed:
             log = log.replace(attributes={**log.attributes, "rover.pairing": "assumed"})
         return log
+
+    def _with_headers(self, log: AccessLog, exchange: HttpExchange | HttpStream) -> AccessLog:
+        """The log with what it is to show of header fields; a decoder may have made these of anything."""
+        assert self._headers is not None  # noqa: S101
+        try:
+            return checked_log(self._headers.added(log, exchange.request, exchange.response))
+        except BaseException as error:
+            self._manager.blame(f"protocol {log.connection.protocol}").failed("headers", error)
+            return log
 
     def _ask(
         self, implementations: list[tuple[Any, Any, Any]], arguments: tuple[object, ...]

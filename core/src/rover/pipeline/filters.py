@@ -20,7 +20,12 @@ class Filters:
 
     def __init__(self, manager: PluginManager, totals: Totals) -> None:
         """`totals`: where what they drop is counted."""
-        self._implementations = tuple(manager.implementations(HOOK))
+        plugins = [plugin for plugin, _ in manager.implementations(HOOK)]
+        # Called as they are: what guards other hooks costs as much as some of these do.
+        self._implementations = tuple(
+            (plugin, each.function, each.chosen != [], each.failed)
+            for plugin, each in zip(plugins, manager.first_result(HOOK), strict=True)
+        )
         self._totals = totals
 
     def __bool__(self) -> bool:
@@ -31,8 +36,12 @@ class Filters:
         """The log that the sinks get; None when a plugin dropped it. A plugin that fails has changed
         nothing."""
         for implementation in self._implementations:
-            plugin, function = implementation
-            made = function(log)
+            plugin, function, takes_log, failed = implementation
+            try:
+                made = function(log) if takes_log else function()
+            except BaseException as error:
+                failed(error)
+                continue
             if made is None or made is log:
                 continue
             if type(made) is Drop:
@@ -44,7 +53,7 @@ class Filters:
             try:
                 log = checked_change(made, log)
             except BaseException as error:
-                plugin.failed(HOOK, error)
+                failed(error)
         return log
 
     def _leave(self, function: Callable[..., object]) -> None:

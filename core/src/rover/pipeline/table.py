@@ -11,6 +11,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rover.http.export import HeaderExport
 from rover.pipeline.decoders import Decoders
 from rover.pipeline.delivery import Delivery
 from rover.pipeline.memory import CONNECTION_MEMORY, MemoryBudget
@@ -61,10 +62,11 @@ class Pipeline:
         max_connections: int = 65_536,
         max_memory: int = 256 << 20,
         live: bool = True,
+        headers: HeaderExport | None = None,
     ) -> None:
         """`protocol_settings`: by protocol name. `epoch`: see `Connection.epoch`. `max_memory`: bytes for
         all connections, with what they have buffered and what their decoders keep. `live`: whether the
-        source tells of this host, now."""
+        source tells of this host, now. `headers`: see `Delivery`."""
         self.totals = Totals()
         self._source = SourceSide(source, manager)
         describers = manager.first_result("describe_process")
@@ -73,7 +75,7 @@ class Pipeline:
         self._surroundings = Surroundings(
             recogniser,
             Decoders(manager, protocol_settings),
-            Delivery(manager, outlets, self.totals),
+            Delivery(manager, outlets, self.totals, headers),
             self._source,
             self._budget,
             self._processes,

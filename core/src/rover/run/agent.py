@@ -13,6 +13,7 @@ from rover.contracts.settings import Settings
 from rover.contracts.sink import Sink, SinkSpec, Worker
 from rover.contracts.source import Source
 from rover.errors import NotInstalledError, RoverError, UsageError
+from rover.http.export import HeaderExport
 from rover.pipeline.outlet import Outlet, figures
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.table import Pipeline
@@ -138,6 +139,7 @@ class Agent:
         self._reopen = False
         self.outlets: list[Outlet] = []
         self._share = max((worker.count for worker in (workers or {}).values()), default=1)
+        self._headers = HeaderExport(settings["headers.request"], settings["headers.response"])
         begun = follow is not None
         try:
             self._recogniser = Recogniser(
@@ -206,6 +208,7 @@ class Agent:
             max_connections=settings["limits.connections"],
             max_memory=settings["limits.memory"] // self._share,
             live=self._follow is None,
+            headers=self._headers,
         )
 
     @property

@@ -34,6 +34,10 @@ CORE = {
     "select.comm": Setting("select.comm", [], "watch processes of these names"),
     "select.port": Setting("select.port", [], "watch connections with these ports, either end", items=int),
     "select.cgroup": Setting("select.cgroup", [], "watch processes in these cgroup v2 directories"),
+    "headers.request": Setting(
+        "headers.request", [], "header fields of requests that access logs show, such as x-request-id"
+    ),
+    "headers.response": Setting("headers.response", [], "header fields of responses that access logs show"),
     "limits.connections": Setting(
         "limits.connections", 65_536, "connections followed at once; beyond it the idlest goes", minimum=1
     ),

@@ -1,0 +1,37 @@
+"""The hooks."""
+
+from __future__ import annotations
+
+from rover import NEVER, AccessLog, Drop, Never, Setting, Settings, hookimpl
+from rover_plugin_filter.rules import Rules, rules_of
+
+SETTINGS = (
+    Setting("keep", "", "an expression: only access logs for which it is true are kept; empty keeps all"),
+    Setting("drop.*", "", "drops access logs, by a name for the totals: health = \"path == '/healthz'\""),
+    Setting(
+        "sample.*", "", 'how many are kept of those for which an expression is true: "status < 400" = "1 %"'
+    ),
+)
+
+
+class FilterPlugin:
+    """Keeps what the rules of a run keep."""
+
+    def __init__(self) -> None:
+        self._rules: Rules | None = None
+
+    @hookimpl
+    def register_settings(self) -> tuple[Setting, ...]:
+        """Those of `plugin.filter`."""
+        return SETTINGS
+
+    @hookimpl
+    def startup(self, settings: Settings) -> None:
+        """Reads the rules; one that is none refuses the run."""
+        self._rules = rules_of(settings.section("plugin.filter"))
+
+    @hookimpl
+    def handle_access_log(self, log: AccessLog) -> AccessLog | Drop | Never | None:
+        """What the rules make of it."""
+        rules = self._rules
+        return NEVER if rules is None else rules.decide(log)
