@@ -15,7 +15,7 @@ TYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pxd')
 UNTYPED := $(shell find $(addsuffix /src,$(COMPILED)) -name '*.pyx')
 # With the folders: a source that is gone is a change, too.
 HOT := $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(UNTYPED) $(sort $(dir $(TYPED) $(UNTYPED))) core/src/rover/building.py
-PLAIN_TESTS := core/tests plugins/http1 plugins/http2 plugins/redis plugins/routes plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
+PLAIN_TESTS := core/tests plugins/filter plugins/http1 plugins/http2 plugins/mask plugins/redis plugins/routes plugins/sink_log bpf/tests/test_record.py plugins/source_pcap
 
 RUN_PACKAGES := python3-venv python3-bpfcc
 TEST_PACKAGES := busybox-static curl haproxy logrotate nginx-light nghttp2-client nghttp2-server nodejs podman procps prometheus redis-server redis-tools runc systemd tcpdump wrk

@@ -280,7 +280,7 @@ def test_a_pattern_takes_time_as_its_text_is_long() -> None:
         ("1 in (1, 2)", "column 1, at '1 in (1, 2)': a name of an access log is due"),
         ("1 in a", "column 1, at '1 in a': a text is due"),
         ("a == 12x", "column 6, at '12x': this is no number; units are ns, us, ms, s, m, h, B, KiB, MiB, GiB, TiB"),  # noqa: E501
-        ("a == 1" + "0" * 18, f"column 6, at '1{'0' * 18}': a number of more than 18 digits"),
+        ("a == 1" + "0" * 19, f"column 6, at '1{'0' * 19}': a number of more than 19 digits"),
         ("a.b(1)", "column 3, at 'b(1)': there is no function b; there are startswith, endswith, contains, matches"),  # noqa: E501
         ("startswith('a')", "column 1, at \"startswith('a')\": write url.path.startswith(...)"),
         ("a.startswith(1)", "column 14, at '1)': a text in quotes is due"),

@@ -38,7 +38,7 @@ NANOSECONDS = {
 }
 BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
-MAX_DIGITS = 18
+MAX_DIGITS = 19
 """Of a number: as many as 62 bits hold, which is as large as an attribute gets."""
 SHOWN = 20
 """Characters of what is wrong that a message shows."""

@@ -31,6 +31,11 @@ class FilterPlugin:
         self._rules = rules_of(settings.section("plugin.filter"))
 
     @hookimpl
+    def shutdown(self) -> None:
+        """The rules of a run are its own."""
+        self._rules = None
+
+    @hookimpl
     def handle_access_log(self, log: AccessLog) -> AccessLog | Drop | Never | None:
         """What the rules make of it."""
         rules = self._rules

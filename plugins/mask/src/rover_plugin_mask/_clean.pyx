@@ -1,15 +1,21 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-# The compiled form of clean.py: one loop over the characters. Names of up to eight of them that are no
-# secret's are remembered as the number that their bytes are, so that most are looked up without an object.
+# The compiled form of clean.py. Names of up to eight characters that are no secret's are remembered as the number
+# that their bytes are, so that most are looked up without an object.
 
 from cpython.unicode cimport PyUnicode_1BYTE_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
 from libc.stdint cimport uint64_t
+from libc.string cimport memchr
 
 from rover_plugin_mask.names cimport Names
 
 cdef enum:
     PLACES = 256
     PLACE_BITS = 8
+
+
+cdef inline bint ends(unsigned char c) noexcept:
+    """Whether a name begins after it."""
+    return c == c"&" or c == c"?" or c == c"/" or c == c";" or c == c"#" or c == c"="
 
 
 cdef class Clean:
@@ -21,26 +27,27 @@ cdef class Clean:
     cpdef bint is_clean(self, str text) except -1:
         if PyUnicode_KIND(text) != 1:
             return self._is_clean_wide(text)
-        cdef const unsigned char *at = <const unsigned char *>PyUnicode_1BYTE_DATA(text)
-        cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text), place, begin = 0
-        cdef unsigned char c
-        cdef uint64_t packed = 0  # the name so far: its bytes, none of which is 0
-        cdef bint in_value = False
-        for place in range(size):
-            c = at[place]
-            # All that means something is below `@`, and above it only letters and the like are.
-            if c > 0x40 or c == 0:
-                packed = packed << 8 | c
-            elif c == c"%" or c == c"@":
+        cdef const unsigned char *text_begin = <const unsigned char *>PyUnicode_1BYTE_DATA(text)
+        cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
+        cdef const unsigned char *end = text_begin + size
+        cdef const unsigned char *name
+        cdef const unsigned char *equals
+        cdef uint64_t packed
+        cdef int shift
+        if memchr(text_begin, c"%", size) != NULL or memchr(text_begin, c"@", size) != NULL:
+            return False
+        equals = <const unsigned char *>memchr(text_begin, c"=", size)
+        while equals != NULL:
+            name, packed, shift = equals, 0, 0
+            while name > text_begin and not ends(name[-1]):
+                name -= 1
+                if shift < 64:
+                    packed |= <uint64_t>name[0] << shift
+                    shift += 8
+            if name < equals and not self._is_plain(text, name - text_begin, equals - text_begin, packed):
                 return False
-            elif c == c"&" or c == c"/" or c == c"?" or c == c";" or c == c"#":
-                packed, begin, in_value = 0, place + 1, False
-            elif c == c"=" and not in_value:
-                in_value = True
-                if not self._is_plain(text, begin, place, packed):
-                    return False
-            else:
-                packed = packed << 8 | c
+            equals += 1
+            equals = <const unsigned char *>memchr(equals, c"=", end - equals)
         return True
 
     cdef bint _is_plain(self, str text, Py_ssize_t begin, Py_ssize_t end, uint64_t packed) except -1:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from rover_plugin_mask.names import Names
 
+MARKS = "?&;#/"
+"""After each of them a name may begin."""
+
 
 class Clean:
     """Looks at each text once, and into none of its values."""
@@ -19,12 +22,12 @@ class Clean:
         judgement: it is to be looked at closely."""
         if "%" in text or "@" in text:
             return False
-        at = text.find("=")
-        while at >= 0:
-            begin = max(text.rfind(mark, 0, at) for mark in "?&;#/") + 1
-            if self._names.is_secret(text[begin:at]):
+        begin, equals = 0, text.find("=")
+        while equals >= 0:
+            for mark in MARKS:
+                begin = max(begin, text.rfind(mark, begin, equals) + 1)
+            if self._names.is_secret(text[begin:equals]):
                 return False
-            # What follows up to the next mark is the value.
-            after = [place for mark in "?&;#/" if (place := text.find(mark, at)) >= 0]
-            at = text.find("=", min(after)) if after else -1
+            begin = equals + 1
+            equals = text.find("=", begin)
         return True

@@ -37,6 +37,11 @@ class MaskPlugin:
             names = Names(own["names"], own["shown"])
             self._masking = Masking(names, Texts(names, Paths(own["paths"])), frozenset(own["attributes"]))
 
+    @hookimpl
+    def shutdown(self) -> None:
+        """The rules of a run are its own."""
+        self._masking = None
+
     @hookimpl(trylast=True)
     def handle_access_log(self, log: AccessLog) -> AccessLog | Never | None:
         """The log without secrets."""
