@@ -18,6 +18,7 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
 
 from captures import Line, Segment, write_capture
 from oap_witness import OapReceiver
+from otlp_witness import OtlpReceiver
 
 SECRET = "s3cr3t"
 SHOWN = "sh0wn"
@@ -127,7 +128,18 @@ def oap(
     return json.dumps(receiver.messages()), told
 
 
-SINKS: dict[str, Sink] = {"console": console, "jsonl": jsonl, "oap": oap}
+def otlp(replay: Replay, directory: Path, start: object, options: tuple[str, ...]) -> tuple[str, str]:
+    receiver = OtlpReceiver()
+    try:
+        _, told = replay("--sink=otlp", "--set=sink.otlp.spool=false", *receiver.options(), *options)
+    finally:
+        receiver.stop()
+    signals = ("traces", "metrics", "logs")
+    assert all(map(receiver.items, signals))
+    return json.dumps([receiver.items(signal) for signal in signals]), told
+
+
+SINKS: dict[str, Sink] = {"console": console, "jsonl": jsonl, "oap": oap, "otlp": otlp}
 
 
 @pytest.mark.parametrize("name", SINKS)

@@ -47,7 +47,7 @@ def test_within_the_core_imports_go_one_way():
     """Vocabulary, then contracts, then the pipeline, then what puts it together."""
     layers = [
         {"errors", "values", "files"},
-        {"streams", "http", "export", "expression", "metrics"},
+        {"streams", "http", "sending", "expression", "metrics"},
         {"contracts"},
         {"api", "plugins"},
         {"pipeline"},
