@@ -374,9 +374,7 @@ def test_lines_are_the_same_bytes():
             tls=True,
         ),
         CONNECTION.replace(
-            process=Process(
-                pid=1, name="b", attributes={"pod": "a\u2028", "url.path": 7, "tls": 0, "": True}
-            )
+            process=Process(pid=1, name="b", attributes={"pod": "a\u2028", "url.path": 7, "tls": 0, "": True})
         ),
         CONNECTION.replace(process=Process(pid=1, name="c", attributes={"pod": "\ud800", "n": 1 << 61})),
     ]

@@ -30,9 +30,7 @@ ATTRIBUTES: dict[str, Any] = {
 def connections() -> list[Connection]:
     """Of each role, proxied or not, of a process or of none, and one that is not known yet."""
     proxied = Address(host="192.0.2.9", port=7)
-    described = Process(
-        pid=7, name="a b", attributes={"service.name": "shop", "tls": "no", "n": 1}
-    )
+    described = Process(pid=7, name="a b", attributes={"service.name": "shop", "tls": "no", "n": 1})
     made = [
         connection(role).replace(proxied=proxy, process=process)
         for role, proxy, process in itertools.product(
