@@ -25,8 +25,8 @@ SHORT = {
     "status": "http.response.status_code",
     "tls.established": "tls",
 }
-"""Short names of what is asked for most, and OpenTelemetry's for `tls`. `duration` is one, too, for what is in
-ns elsewhere."""
+"""Short names of what is asked for most, and OpenTelemetry's for `tls`. `duration` is one, too, for what is
+in ns elsewhere."""
 
 MAX_SHAPES = 64
 """Shapes whose places are remembered: each protocol's plugin has one or two."""
