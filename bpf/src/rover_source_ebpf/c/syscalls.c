@@ -64,7 +64,9 @@ struct arguments {
 static inline struct call *remember(struct verdict *verdict, u64 thread, u64 file, u64 sk, u32 fd, u8 stage)
 {
     struct call *call = calls.lookup(&thread);
-    if (stage < STAGE_INTRODUCE && ((call && call->refused == sk) || !has_selected_port(sk))) {
+    /* A refused socket may be gone, and another be in its place in memory: that one has a connection. */
+    if (stage < STAGE_INTRODUCE &&
+        ((call && call->refused == sk && !conns.lookup(&sk)) || !has_selected_port(sk))) {
         if (call)
             call->sk = 0;
         return 0;
