@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -218,6 +219,7 @@ def test_what_is_provisioned() -> None:
     assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
 
 
+@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian: prometheus)")
 def test_prometheus_takes_its_configuration() -> None:
     checked = subprocess.run(
         ["promtool", "check", "config", GRAFANA / "prometheus.yml"], capture_output=True, text=True

@@ -19,8 +19,9 @@ from hpack import Encoder
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
 
 from captures import Line, Segment, write_capture
-from harness import Program, free_port, wait_until
+from harness import free_port, wait_until
 from oap_witness import OapReceiver
+from otlp_witness import OtlpReceiver
 
 SECRET = "s3cr3t"
 SHOWN = "sh0wn"
@@ -142,31 +143,14 @@ def oap(
 
 
 def otlp(replay: Replay, directory: Path, start: object, options: tuple[str, ...]) -> tuple[str, str]:
-    """Spans, log records and metrics."""
-    command = [
-        sys.executable,
-        "-m",
-        "rover",
-        "otlp-receiver",
-        "--grpc",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-    ]
-    receiver = Program(command)
+    receiver = OtlpReceiver()
     try:
-        receiver.wait_for('"grpc"')
-        sets = {
-            "endpoint": f"http://{json.loads(receiver.out[0])['http']}",
-            "signals": "traces,metrics,logs",
-            "spool": "false",
-        }
-        _, told = replay(
-            "--sink=otlp", *(f"--set=sink.otlp.{key}={value}" for key, value in sets.items()), *options
-        )
+        _, told = replay("--sink=otlp", "--set=sink.otlp.spool=false", *receiver.options(), *options)
     finally:
         receiver.stop()
-    return "\n".join(receiver.out), told
+    signals = ("traces", "metrics", "logs")
+    assert all(map(receiver.items, signals))
+    return json.dumps([receiver.items(signal) for signal in signals]), told
 
 
 def prometheus(replay: Replay, directory: Path, start: object, options: tuple[str, ...]) -> tuple[str, str]:

@@ -120,6 +120,7 @@ def test_a_process_of_no_name_is_asked_about_once_and_no_process_never() -> None
         ("app", {}, {"a": "parent"}),
         ("app", {"a": "child"}, {"a": "child"}),
         ("sh", None, {}),
+        ("", None, {}),
     ],
 )
 def test_a_child_of_which_nobody_can_say_anything_is_described_as_its_parent(
@@ -166,6 +167,29 @@ def test_what_a_plugin_says_provisionally_is_asked_for_again() -> None:
     table.describe_again()
     assert asked == [Process(pid=7, name="a")] * 4
     assert not table._provisional
+
+
+def test_what_is_said_is_told_once() -> None:
+    """To a recording; and connections need not be touched for it."""
+    answers: list[Any] = [Provisional(a=1), Provisional(a=1), Provisional(a=2), None]
+    told: list[Process] = []
+    manager = PluginManager()
+    for plugin in plugins(lambda process: answers.pop(0)):
+        manager.register(plugin, "plugin")
+    table = Processes(manager.first_result("describe_process"), live=True, told=told.append)
+    first = table.get(7)
+    table.get(7)
+    table.describe_again()
+    assert table.get(7) is first
+    for _ in range(3):
+        table.describe_again()
+    assert not answers
+    assert [process.attributes for process in told] == [{"a": 1}, {"a": 2}]
+    assert table.get(7).attributes == {"a": 2}
+    table.learn(Process(pid=8, name="b"))
+    answers.append(None)
+    assert table.get(8).attributes == {}
+    assert len(told) == 2
 
 
 def test_a_process_that_executed_another_program_is_not_asked_about_as_the_old_one() -> None:

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 
 from harness import Load, free_port, wait_until
 from oap_witness import boot_of, by_stream, calls_taken, exchanges_taken, exchanges_told
-from rover.export.batch import unpack
+from rover.sending.batch import unpack
 from rover_plugin_sink_oap.messages import EBPFAccessLogMessage
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]

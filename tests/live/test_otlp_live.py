@@ -1,32 +1,13 @@
 """Spans of a real client and a real server on this host, traced with W3C headers, by the real agent."""
 
-import json
-import sys
-
 import pytest
 
-from harness import Program, curl, free_port, wait_until
+from harness import curl, free_port, wait_until
+from otlp_witness import OtlpReceiver
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-
-
-class OtlpReceiver(Program):
-    """`rover otlp-receiver`."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            [
-                *(sys.executable, "-m", "rover", "otlp-receiver"),
-                *("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"),
-            ]
-        )
-        self.wait_for('"grpc"')
-        self.addresses = json.loads(self.out[0])
-
-    def items(self, signal):
-        return [item for item in map(json.loads, self.out[1:]) if item.get("signal") == signal]
 
 
 @pytest.fixture
@@ -38,10 +19,8 @@ def receiver():
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_a_client_and_a_server_join_into_one_trace(nginx, start_agent, receiver, protocol, tmp_path):
-    address = receiver.addresses["grpc" if protocol == "grpc" else "http"]
     agent = start_agent(
-        *("--port", str(nginx.port), "--set", f"sink.otlp.endpoint=http://{address}"),
-        *("--set", f"sink.otlp.protocol={protocol}", "--set", "sink.otlp.signals=traces,metrics,logs"),
+        *("--port", str(nginx.port), *receiver.options(protocol)),
         *("--set", f"sink.otlp.spool_path={tmp_path / 'otlp'}", "--set", "sink.otlp.flush_period=0.2"),
         sinks=("otlp", "jsonl"),
     )

@@ -15,10 +15,11 @@ from rover.plugins.manager import PluginManager
 from rover.run.configuration import Catalogue
 from rover_plugin_names import Names, describe
 from rover_plugin_names.cgroups import Place
+from rover_plugin_names.configuration import configure
 from rover_plugin_names.container import Container
 from rover_plugin_names.describe import Describer
 from rover_plugin_names.pods import Owner
-from rover_plugin_names.settings import SETTINGS, configure
+from rover_plugin_names.settings import SETTINGS
 
 ID, UID = "0123456789abcdef" * 4, "12345678-9abc-def0-1234-56789abcdef0"
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}

@@ -134,6 +134,39 @@ def test_an_answer_that_cannot_be_used_is_an_error(serve: Any, answer: bytes, sa
     assert len(str(caught.value)) < 500
 
 
+def mutated(answer: bytes, cuts: list[tuple[int, bytes]]) -> bytes:
+    """With some bytes in it replaced."""
+    for at, piece in cuts:
+        place = at % (len(answer) + 1)
+        answer = answer[:place] + piece + answer[place + len(piece) :]
+    return answer
+
+
+def test_whatever_is_answered_is_a_container_or_an_error(serve: Any) -> None:
+    answers: list[bytes] = []
+
+    def send(connection: socket.socket) -> None:
+        asked(connection)
+        connection.sendall(answers[-1])
+
+    engine = Engine("docker", serve(send))
+    whole = b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps({**SHOP, "Config": {"Labels": COMPOSE}}).encode()
+
+    @settings(max_examples=50)
+    @given(st.lists(st.tuples(st.integers(0, 500), st.binary(max_size=8)), max_size=4))
+    def check(cuts: list[tuple[int, bytes]]) -> None:
+        answers.append(mutated(whole, cuts))
+        found: Container | str | None
+        try:
+            found = engine.find(PLACE)
+        except Unreachable as error:
+            found = str(error)
+        texts = [each for each in found if isinstance(each, str)] if isinstance(found, Container) else [found]
+        assert all(each is None or (isinstance(each, str) and each.isprintable()) for each in texts)
+
+    check()
+
+
 @pytest.mark.parametrize(
     "told",
     [

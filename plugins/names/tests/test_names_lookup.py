@@ -11,7 +11,7 @@ import pytest
 
 from rover_plugin_names import lookup
 from rover_plugin_names.cgroups import Place
-from rover_plugin_names.container import Container, NotThereError, UnreachableError
+from rover_plugin_names.container import Container, ForbiddenError, NotThereError, UnreachableError
 from rover_plugin_names.lookup import Containers
 
 Answer = Container | None | Exception
@@ -154,6 +154,21 @@ def test_who_could_not_be_asked_rests(
     assert len(broken.asked) < 10
     assert len(files.asked) == 100
     assert len(caplog.records) == 1
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_may_not_be_asked_is_asked_once(
+    containers: Callable[..., Containers], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The agent's user stays the same: nothing is to be hoped for."""
+    closed = Knows(ForbiddenError("/run/x.sock: Permission denied"))
+    found = containers(closed, Knows(SHOP))
+    for number in range(10):
+        assert found.find(place(number)) == (SHOP, True)
+    assert len(closed.asked) == 1
+    (record,) = caplog.records
+    said = "names: /run/x.sock: Permission denied; its containers have no names from there"
+    assert record.getMessage() == said
 
 
 @pytest.mark.usefixtures("patient")

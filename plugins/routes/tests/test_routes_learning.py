@@ -164,15 +164,15 @@ def paths(seed: int) -> Callable[[int], str]:
 
 
 def test_50_000_distinct_paths_end_in_under_100_routes_and_memory_is_flat() -> None:
-    path = paths(1)
-    assert len({path(number) for number in range(54_000)}) >= 50_000
     path, service = paths(1), Service()
+    several = [path(number) for number in range(54_000)]
+    assert len(set(several)) >= 50_000
     found = set()
     peaks = []
     tracemalloc.start()
     try:
-        for number in range(54_000):
-            found.add(service.ask(path(number)))
+        for number, each in enumerate(several):
+            found.add(service.ask(each))
             if number in (20_000, 37_000, 53_999):  # in each part the known paths are as many as there may be
                 peaks.append(tracemalloc.get_traced_memory()[1])
                 tracemalloc.reset_peak()
@@ -223,26 +223,39 @@ def test_whatever_is_asked(turns: list[tuple[list[str], int | None]], words: int
             assert all(part in ("{}", segment) for part, segment in zip(parts, segments, strict=False))
 
 
-def test_services_and_levels_are_bounded() -> None:
-    router = Router({}, Limits(), services=10, levels=500)
+def test_services_are_bounded() -> None:
+    """The one goes of which nothing new was asked for longest."""
+    router = Router({}, Limits(), services=10)
+
+    def ask(name: str, path: str, status: int = 200) -> bool:
+        return router.find((name, 80), path, status, False) is not None
+
+    assert ask("first", "/users")
+    assert all(ask(f"more{number}", "/x") for number in range(9))
+    assert ask("first", "/users", 404)
+    assert ask("first", "/orders")
+    assert all(ask(f"other{number}", "/x") for number in range(9))
+    assert ask("first", "/users", 404)
+    assert ask("one more", "/x")
+    assert not ask("first", "/users", 404), "it was forgotten"
+
+
+def test_levels_are_bounded_however_they_grow() -> None:
+    """Of new services, and of those that are there already."""
+    router = Router({}, Limits(), levels=2000)
     name = names(random.Random(2))
-    for number in range(300):
-        for _ in range(10):
-            assert router.find((f"host{number}", 80), f"/{name()}/{name()}", 200, False) is not None
-    first = router.find(("again", 80), "/users", 200, False)
-    for number in range(9):
-        router.find((f"more{number}", 80), "/x", 200, False)
-    assert router.find(("again", 80), "/users", 404, False) == first
-    for number in range(10):
-        router.find((f"other{number}", 80), "/x", 200, False)
-    assert router.find(("again", 80), "/users", 404, False) is None, "it was forgotten"
+    for number in range(5_000):
+        path = "/".join(name() for _ in range(16))
+        assert router.find((f"host{number % 20}", 80), f"/{path}", 200, number % 3 == 0) is not None
+        assert router.levels <= 2000 + 3400, "that of the last service come on top"
+    assert router.levels > 1000
 
 
 def test_known_paths_are_bounded_and_found_again() -> None:
     service = Service()
     tracemalloc.start()
     try:
-        for number in range(3 * MAX_KNOWN):
+        for number in range(2 * MAX_KNOWN + 10):
             assert service.ask(f"/users/{number}/{'x' * 100}") == ("/users/{}/{}", "shape")
         held, _ = tracemalloc.get_traced_memory()
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rover import AccessLog, Address, Role, Syscall
-from rover.export.batch import Batch
+from rover.sending.batch import Batch
 from rover_plugin_sink_oap import collector as collector_module
 from rover_plugin_sink_oap.collector import Collector
 from rover_plugin_sink_oap.encode import Encoder

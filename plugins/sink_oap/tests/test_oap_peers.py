@@ -20,8 +20,8 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, StreamEnded
 from h2.settings import SettingCodes
 
-from rover.export.address import split
-from rover.export.backend import BackendError
+from rover.sending.address import split
+from rover.sending.backend import BackendError
 from rover_plugin_sink_oap.backend import METHOD, Backend
 from rover_plugin_sink_oap.messages import EBPFAccessLogMessage
 from rover_plugin_sink_oap.receiver.grpc_quiet import grpc

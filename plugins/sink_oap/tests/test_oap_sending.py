@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from rover import Outcome, RoverError, Syscall
-from rover.export.sender import Sender
 from rover.pipeline.outlet import Outlet
+from rover.sending.sender import Sender
 
 Wait = Callable[[Callable[[], object]], None]
 
@@ -188,7 +188,7 @@ def test_a_batch_the_server_always_fails_on_does_not_hold_up_the_others_for_ever
     wait_until: Wait,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rover.export.sender.MAX_FAULTS", 3)
+    monkeypatch.setattr("rover.sending.sender.MAX_FAULTS", 3)
     listener = listen(faults=faults(refuse="INVALID_ARGUMENT"))
     sink = make_sink(listener.address, flush_max_count=1, retry_max=0.02)
     sink.write(exchanges(traffic, 1))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rover import UsageError
 from rover.contracts.settings import Settings, read_environment
-from rover.export.address import authority, split
+from rover.sending.address import authority, split
 from rover_plugin_sink_oap import register_sinks
 from rover_plugin_sink_oap.settings import SETTINGS, Configuration, configure
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from rover import RoverError
-from rover.export.backend import BackendError
+from rover.sending.backend import BackendError
 from rover_plugin_sink_oap.backend import Backend
 from rover_plugin_sink_oap.receiver.grpc_quiet import grpc
 from rover_plugin_sink_oap.settings import configure

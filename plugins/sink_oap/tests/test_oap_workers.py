@@ -11,8 +11,8 @@ import pytest
 import rover_plugin_sink_oap
 from rover import RoverError, Worker
 from rover.contracts.lock import locks
-from rover.export.batch import Batch
-from rover.export.spool import Spool, orphans, spool_of
+from rover.sending.batch import Batch
+from rover.sending.spool import Spool, orphans, spool_of
 from rover_plugin_sink_oap.settings import SETTINGS, configure
 from rover_plugin_sink_oap.sink import OapSink
 

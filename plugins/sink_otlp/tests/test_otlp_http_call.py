@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.export.call import TAKEN_EARLY
+from rover.sending.call import TAKEN_EARLY
 from rover_plugin_sink_otlp.http_call import MAX_ANSWER, MAX_READ, ROUND, HttpCall, retry_after
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 3\r\n\r\nabc"

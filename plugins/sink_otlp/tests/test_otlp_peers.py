@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from rover import RoverError
-from rover.export.backend import BackendError, Failure
+from rover.sending.backend import BackendError, Failure
 from rover_plugin_sink_otlp.backend import Backend
 from rover_plugin_sink_otlp.receiver.server import Certificate
 from rover_plugin_sink_otlp.settings import configure

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from rover import Role, RoverError
-from rover.export import sender as sender_module
+from rover.sending import sender as sender_module
 from rover_plugin_sink_otlp import request, spans
 
 Wait = Callable[[Callable[[], object]], None]

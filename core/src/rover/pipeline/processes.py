@@ -63,6 +63,8 @@ class Processes:
         if pid in self._undescribed:
             self._undescribed.discard(pid)
             process = self._described(process)
+            if process.attributes:
+                self._tell(process)
         self._keep(process)
         self._newest = process
         return process
@@ -75,9 +77,9 @@ class Processes:
         forked: what is said of the parent holds.
         """
         process = self.get(pid)
-        if previous is None or process.attributes or process.name != previous.name:
+        if previous is None or process.attributes or not previous.attributes:
             return process
-        if not previous.attributes:
+        if not process.name or process.name != previous.name:
             return process
         heir = process.replace(attributes=previous.attributes)
         self._known[pid] = self._newest = heir
@@ -87,10 +89,13 @@ class Processes:
         """Asks of those again of which a plugin had more to say. Called about once a second."""
         for pid in list(self._provisional)[:MAX_AGAIN]:
             del self._provisional[pid]
-            described = self._described(self._known[pid].replace(attributes=NO_ATTRIBUTES))
-            if described.attributes:  # else what was said holds
+            known = self._known[pid]
+            described = self._described(known.replace(attributes=NO_ATTRIBUTES))
+            # Where nothing is said any more, what was said holds.
+            if described.attributes and described != known:
                 self._known[pid] = described
                 self._newest = None
+                self._tell(described)
 
     def as_described(self, process: Process) -> Process:
         """The same process with what is said of it now; one that has executed another program meanwhile is
@@ -129,7 +134,8 @@ class Processes:
         if not merged:
             return process
         merged = {**process.attributes, **merged}
-        described = process.replace(attributes=types.MappingProxyType(merged))
+        return process.replace(attributes=types.MappingProxyType(merged))
+
+    def _tell(self, process: Process) -> None:
         if self._told is not None:
-            self._told(described)
-        return described
+            self._told(process)

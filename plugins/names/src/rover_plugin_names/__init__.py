@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rover import Check, Process, Setting, Settings, hookimpl
-from rover_plugin_names.settings import SECTION, SETTINGS, configure
+from rover_plugin_names.settings import SECTION, SETTINGS
 
 if TYPE_CHECKING:
     from rover_plugin_names.describe import Describer
@@ -32,6 +32,7 @@ class Names:
     @hookimpl
     def startup(self, settings: Settings) -> None:
         """Reads the settings; asks nobody yet."""
+        from rover_plugin_names.configuration import configure
         from rover_plugin_names.describe import Describer
         from rover_plugin_names.lookup import Containers
 
@@ -49,6 +50,7 @@ class Names:
     @hookimpl
     def check_host(self, settings: Settings) -> Sequence[Check]:
         """Who could be asked on this host."""
+        from rover_plugin_names.configuration import configure
         from rover_plugin_names.doctor import checks
 
         return list(checks(configure(settings.section(SECTION))))

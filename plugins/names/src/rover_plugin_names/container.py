@@ -43,6 +43,10 @@ class NotThereError(UnreachableError):
     """There is nobody to ask: no such engine on this host."""
 
 
+class ForbiddenError(UnreachableError):
+    """The agent's user may not ask here, and will not be allowed to while it runs."""
+
+
 class Directory(Protocol):
     """Who knows names of containers. It is asked in one thread."""
 

@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from rover_plugin_names.cgroups import Place
-from rover_plugin_names.container import Container, NotThereError, UnreachableError, text
+from rover_plugin_names.container import Container, ForbiddenError, NotThereError, UnreachableError, text
 from rover_plugin_names.pods import owner_of
 
 SERVICE = "/runtime.v1.RuntimeService"
@@ -84,6 +84,8 @@ class Runtime:
         """The answer; None when the method is not known there. Raises UnreachableError."""
         if not os.path.exists(self.path):
             raise NotThereError(f"no {self.path}")
+        if not os.access(self.path, os.W_OK):  # which connecting takes, unix(7); gRPC would not say so
+            raise ForbiddenError(f"{self.path}: Permission denied")
         from rover_plugin_names.grpc_quiet import grpc
         from rover_plugin_names.messages import CLASSES
 

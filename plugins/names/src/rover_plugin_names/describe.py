@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rover import Process, Provisional
 from rover_plugin_names.cgroups import Place, place_of
+from rover_plugin_names.configuration import Configuration
 from rover_plugin_names.container import Container, text
 from rover_plugin_names.lookup import Containers
-from rover_plugin_names.settings import Configuration
 
 MAX_PROCESSES = 8192
 """Processes whose names are still looked for, some 500 bytes each; the one waiting longest goes."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rover import Check
+from rover_plugin_names.configuration import Configuration
 from rover_plugin_names.container import NotThereError, UnreachableError
 from rover_plugin_names.cri import Runtime
 from rover_plugin_names.engine import Engine
-from rover_plugin_names.settings import SECTION, Configuration
+from rover_plugin_names.settings import SECTION
 
 
 def checks(configuration: Configuration) -> Iterator[Check]:

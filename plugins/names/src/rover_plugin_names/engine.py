@@ -12,7 +12,14 @@ import socket
 import time
 
 from rover_plugin_names.cgroups import Place
-from rover_plugin_names.container import Container, NotThereError, UnreachableError, engine_container, text
+from rover_plugin_names.container import (
+    Container,
+    ForbiddenError,
+    NotThereError,
+    UnreachableError,
+    engine_container,
+    text,
+)
 
 TIMEOUT = 2.0
 """Seconds for one question, connecting and the whole answer together. An engine answers within
@@ -96,6 +103,8 @@ class Engine:
                         raise TimeoutError
         except (FileNotFoundError, NotADirectoryError):
             raise NotThereError(f"no {self.path}") from None
+        except PermissionError:
+            raise ForbiddenError(f"{self.path}: Permission denied") from None
         except TimeoutError:
             raise UnreachableError(f"{self.path}: no whole answer within {self._timeout:g} s") from None
         except OSError as error:

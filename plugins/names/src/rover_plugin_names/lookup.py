@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from rover_plugin_names.cgroups import Place
-from rover_plugin_names.container import Container, Directory, NotThereError, UnreachableError
+from rover_plugin_names.container import Container, Directory, ForbiddenError, NotThereError, UnreachableError
 
 MAX_CONTAINERS = 4096
 """Containers remembered, some kB each; the one asked for longest ago goes. A host has a few hundred."""
@@ -59,15 +59,22 @@ class _Desk:
         self._failures = 0
         self._rests_until = 0.0
         self._said = -REPORT_INTERVAL
+        self._closed = False  # to the agent's user
 
     def ask(self, place: Place) -> tuple[Container | None, bool]:
-        """(what it knows, whether it could be asked)."""
+        """(what it knows, whether that is all that it will tell)."""
+        if self._closed:
+            return None, True
         if time.monotonic() < self._rests_until:
             return None, False
         try:
             found = self.directory.find(place)
         except NotThereError:
             found = None
+        except ForbiddenError as error:
+            self._closed = True
+            logger.warning("names: %s; its containers have no names from there", error)
+            return None, True
         except Exception as error:  # a defect of ours must not end the thread
             self._failed(error)
             return None, False

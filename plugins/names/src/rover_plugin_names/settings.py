@@ -1,16 +1,10 @@
-"""What a user may set, and how it is read."""
+"""What a user may set."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from rover import Patterns, Setting
-from rover_plugin_names.container import Directory
-from rover_plugin_names.cri import Runtime
-from rover_plugin_names.engine import Engine
-from rover_plugin_names.files import HostFiles
+from rover import Setting
 
 SECTION = "plugin.names"
 
@@ -51,29 +45,3 @@ SETTINGS: Sequence[Setting] = (
     Setting("podman", "/run/podman/podman.sock", "podman's, likewise"),
     Setting("files", True, "read names in files of the kubelet, of Docker and of podman"),
 )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Configuration:
-    """The settings, read."""
-
-    service: Patterns
-    service_namespace: Patterns
-    runtimes: tuple[Runtime, ...]
-    engines: tuple[Engine, ...]
-    files: HostFiles | None
-
-    def directories(self) -> tuple[Directory, ...]:
-        """Who is asked for a container, in this order: who knows most comes first."""
-        return (*self.runtimes, *self.engines, *((self.files,) if self.files is not None else ()))
-
-
-def configure(settings: Mapping[str, Any]) -> Configuration:
-    """The settings of the section. Raises UsageError naming what is wrong."""
-    return Configuration(
-        service=Patterns(f"{SECTION}.service", settings["service"], PARTS),
-        service_namespace=Patterns(f"{SECTION}.service_namespace", settings["service_namespace"], PARTS),
-        runtimes=tuple(Runtime(path) for path in settings["cri"] if path),
-        engines=tuple(Engine(name, settings[name]) for name in ("docker", "podman") if settings[name]),
-        files=HostFiles() if settings["files"] else None,
-    )

@@ -18,7 +18,7 @@ cdef class Router:
     cdef Py_ssize_t _most_levels
     cdef dict _services
     cdef Py_ssize_t _known
-    cdef Py_ssize_t _levels
+    cdef readonly Py_ssize_t levels
     cdef readonly bint is_idle
 
     @cython.locals(service=Service)
@@ -26,5 +26,7 @@ cdef class Router:
     cdef tuple _find(self, Service service, str path, object status, bint call)
     @cython.locals(service=Service)
     cdef Service _latest(self, tuple key)
+    @cython.locals(forgotten=Service)
+    cdef _forget(self)
     @cython.locals(each=Service)
     cdef _keep(self, Service service, str path, tuple route)

@@ -71,7 +71,8 @@ class Router:
         self._most_levels = levels
         self._services: dict[tuple[str, int], Service] = {}
         self._known = 0
-        self._levels = 0
+        self.levels = 0
+        """How much is known, of all services."""
         self.is_idle = limits is None and not patterns
         """Whether there are no routes at all."""
 
@@ -108,7 +109,8 @@ class Router:
                     service.changes = service.learned.changes
                     self._known -= len(service.known)
                     service.known.clear()
-            self._levels += service.levels - before
+            self.levels += service.levels - before
+            self._forget()
         if route is not None and len(path) <= MAX_KNOWN_PATH:
             self._keep(service, path, route)
         return route
@@ -131,17 +133,21 @@ class Router:
         """The service of this name and port, which is the last now that is forgotten."""
         service = self._services.pop(key, None)
         if service is None:
-            while self._services and (
-                len(self._services) >= self._most_services or self._levels >= self._most_levels
-            ):
-                forgotten = self._services.pop(next(iter(self._services)))
-                self._known -= len(forgotten.known)
-                self._levels -= forgotten.levels
             name = key[0].lower().removesuffix(f":{key[1]}")
             patterns = tuple(
                 self._patterns[each] for each in dict.fromkeys((name, "")) if each in self._patterns
             )
             service = Service(patterns, self._limits or Limits())
-            self._levels += service.levels
+            self.levels += service.levels
         self._services[key] = service
+        self._forget()
         return service
+
+    def _forget(self) -> None:
+        """Makes room, where more is known than may be; never of the latest service."""
+        while len(self._services) > 1 and (
+            len(self._services) > self._most_services or self.levels > self._most_levels
+        ):
+            forgotten = self._services.pop(next(iter(self._services)))
+            self._known -= len(forgotten.known)
+            self.levels -= forgotten.levels

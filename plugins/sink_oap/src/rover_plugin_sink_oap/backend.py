@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rover.export import backend
-from rover.export.backend import Failure
-from rover.export.call import Status
-from rover.export.grpc_call import ClientCall
-from rover.export.tls import context_of
+from rover.sending import backend
+from rover.sending.backend import Failure
+from rover.sending.call import Status
+from rover.sending.grpc_call import ClientCall
+from rover.sending.tls import context_of
 from rover_plugin_sink_oap.settings import Configuration
 
 METHOD = "/skywalking.v3.EBPFAccessLogService/collect"

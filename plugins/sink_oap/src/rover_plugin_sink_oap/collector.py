@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 
 from rover import AccessLog, Connection
-from rover.export.batch import Batch
+from rover.sending.batch import Batch
 from rover_plugin_sink_oap.encode import Encoded, Encoder
 from rover_plugin_sink_oap.naming import Namer, beyond_proxy
 from rover_plugin_sink_oap.node import Node

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rover import Patterns, Setting, UsageError
-from rover.export import address
-from rover.export.exporter import Waiting
-from rover.export.tls import Tls
+from rover.sending import address
+from rover.sending.exporter import Waiting
+from rover.sending.tls import Tls
 
 DEFAULT_PORT = 11800
 SPOOL_PATH = "/var/lib/rover/oap"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rover import AccessLog
-from rover.export.exporter import Exporter
+from rover.sending.exporter import Exporter
 from rover_plugin_sink_oap.backend import Backend
 from rover_plugin_sink_oap.collector import Collector
 from rover_plugin_sink_oap.encode import Encoder

@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from rover.export.rpc_status import of_message
+from rover.sending.rpc_status import of_message
 
 RESPONSES: dict[str, Any] = {
     "traces": (ExportTraceServiceResponse, "rejected_spans"),

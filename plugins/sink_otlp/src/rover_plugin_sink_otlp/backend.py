@@ -7,12 +7,12 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from rover.export import backend
-from rover.export.backend import Failure
-from rover.export.call import TAKEN_EARLY, Call, Status
-from rover.export.grpc_call import ClientCall
-from rover.export.sender import REPORT_INTERVAL, shown
-from rover.export.tls import context_of
+from rover.sending import backend
+from rover.sending.backend import Failure
+from rover.sending.call import TAKEN_EARLY, Call, Status
+from rover.sending.grpc_call import ClientCall
+from rover.sending.sender import REPORT_INTERVAL, shown
+from rover.sending.tls import context_of
 from rover_plugin_sink_otlp.answers import partial_success
 from rover_plugin_sink_otlp.http_call import RETRYABLE as RETRYABLE_HTTP
 from rover_plugin_sink_otlp.http_call import HttpCall

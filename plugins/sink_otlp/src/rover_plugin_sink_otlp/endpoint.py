@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rover.export import address
+from rover.sending import address
 
 PORTS = {"http": 80, "https": 443}
 

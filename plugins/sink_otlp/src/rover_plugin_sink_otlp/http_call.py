@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import h11
 
-from rover.export.call import TAKEN_EARLY, Status
+from rover.sending.call import TAKEN_EARLY, Status
 from rover_plugin_sink_otlp.answers import message_of
 
 RETRYABLE = frozenset((429, 502, 503, 504))

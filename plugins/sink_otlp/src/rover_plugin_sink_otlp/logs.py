@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from rover import AccessLog
-from rover.export.batch import Batch
+from rover.sending.batch import Batch
 from rover_plugin_sink_otlp.exchange import ExchangeEncoder
 from rover_plugin_sink_otlp.identity import Identity
 from rover_plugin_sink_otlp.request import Request
@@ -91,7 +91,7 @@ class LogCollector:
 
     @property
     def due(self) -> float | None:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         return self._request.due
 
     def add(self, item: tuple[AccessLog, Identity | None], now: float) -> None:
@@ -105,9 +105,9 @@ class LogCollector:
         self._request.append(log.connection.process, block(b"\x12", record), now, int(identity is not None))
 
     def ripen(self, now: float | None) -> None:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         self._request.ripen(now)
 
     def take(self) -> list[Batch]:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         return self._request.take()

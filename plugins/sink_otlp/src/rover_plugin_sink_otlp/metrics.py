@@ -17,8 +17,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     HistogramDataPoint,
 )
 
-from rover.export.batch import Batch
 from rover.metrics import Instrument, Pairs, Point, Requests
+from rover.sending.batch import Batch
 from rover_plugin_sink_otlp.identity import of_hex
 from rover_plugin_sink_otlp.request import MAX_BYTES, SCHEMA, SCOPE
 from rover_plugin_sink_otlp.wire import any_value, utf8
@@ -44,14 +44,14 @@ class MetricCollector:
 
     @property
     def due(self) -> float | None:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         return None if self._ended else self._due
 
     def add(self, item: object, now: float) -> None:
         """Never: what there is to count is with `requests`."""
 
     def ripen(self, now: float | None) -> None:
-        """See `rover.export.sender.Filling`; the end has its request, too."""
+        """See `rover.sending.sender.Filling`; the end has its request, too."""
         if self._ended or (now is not None and now < self._due):
             return
         if now is None:
@@ -67,7 +67,7 @@ class MetricCollector:
         self._sealed += [Batch(b"", [made], 0, 0) for made in encode(points, self._version, unix)]
 
     def take(self) -> list[Batch]:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         sealed, self._sealed = self._sealed, []
         return sealed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rover import Process
-from rover.export.batch import Batch
+from rover.sending.batch import Batch
 from rover_plugin_sink_otlp.resource import Resources
 from rover_plugin_sink_otlp.wire import block, utf8
 

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from rover import Setting, UsageError
-from rover.export import address
-from rover.export.exporter import Waiting
-from rover.export.tls import Tls
+from rover.sending import address
+from rover.sending.exporter import Waiting
+from rover.sending.tls import Tls
 from rover_plugin_sink_otlp import endpoint
 from rover_plugin_sink_otlp.endpoint import Endpoint
 

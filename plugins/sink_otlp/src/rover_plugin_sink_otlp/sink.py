@@ -10,8 +10,8 @@ from importlib import metadata
 from typing import Any, cast
 
 from rover import AccessLog, Process
-from rover.export.exporter import Exporter
 from rover.metrics import Pairs, Requests
+from rover.sending.exporter import Exporter
 from rover_plugin_sink_otlp.backend import ITEMS, Backend
 from rover_plugin_sink_otlp.identity import Identities, Identity
 from rover_plugin_sink_otlp.logs import LogCollector

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from typing import NamedTuple
 
 from rover import AccessLog, Process
-from rover.export.batch import Batch
+from rover.sending.batch import Batch
 from rover_plugin_sink_otlp.exchange import ExchangeEncoder
 from rover_plugin_sink_otlp.identity import Identities, Identity
 from rover_plugin_sink_otlp.request import Request
@@ -76,7 +76,7 @@ class SpanCollector:
 
     @property
     def due(self) -> float | None:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         held = self._held[0].until if self._held else None
         return min((when for when in (self._request.due, held) if when is not None), default=None)
 
@@ -100,13 +100,13 @@ class SpanCollector:
                 self._release(now)
 
     def ripen(self, now: float | None) -> None:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         while self._held and (now is None or self._held[0].until <= now):
             self._release(now if now is not None else 0.0)
         self._request.ripen(now)
 
     def take(self) -> list[Batch]:
-        """See `rover.export.sender.Filling`."""
+        """See `rover.sending.sender.Filling`."""
         return self._request.take()
 
     def _release(self, now: float) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rover import UsageError
-from rover.export import address
+from rover.sending import address
 
 if TYPE_CHECKING:
     from rover_plugin_sink_otlp.receiver.server import Certificate

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from rover import RoverError
 from rover.errors import file_error
-from rover.export import address
+from rover.sending import address
 from rover_plugin_sink_otlp.answers import RESPONSES
 from rover_plugin_sink_otlp.backend import METHODS
 from rover_plugin_sink_otlp.receiver.grpc_quiet import grpc

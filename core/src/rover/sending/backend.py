@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rover.export import address
-from rover.export.call import TAKEN_EARLY, Call, Status
-from rover.export.tls import reason
+from rover.sending import address
+from rover.sending.call import TAKEN_EARLY, Call, Status
+from rover.sending.tls import reason
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for one address to answer, with TLS; beyond it the next one is tried."""

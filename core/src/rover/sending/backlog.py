@@ -6,8 +6,8 @@ import itertools
 import time
 from collections import Counter, deque
 
-from rover.export.batch import Batch
-from rover.export.spool import Spool, Stored
+from rover.sending.batch import Batch
+from rover.sending.spool import Spool, Stored
 
 DISK_PAUSE = 60.0
 """Seconds before a disk that refused a batch is tried again, and complained of again."""

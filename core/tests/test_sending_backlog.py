@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover.errors import RoverError
-from rover.export.backlog import Backlog
-from rover.export.batch import Batch, pack
-from rover.export.spool import MAX_ASIDE, Spool, orphans
+from rover.sending.backlog import Backlog
+from rover.sending.batch import Batch, pack
+from rover.sending.spool import MAX_ASIDE, Spool, orphans
 
 DAY = 86_400.0
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make such a file")

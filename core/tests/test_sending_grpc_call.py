@@ -12,8 +12,8 @@ from h2.events import DataReceived, RequestReceived, StreamEnded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.export.call import TAKEN_EARLY, Status
-from rover.export.grpc_call import CODES, MAX_ANSWER, MAX_FRAME, ROUND, ClientCall
+from rover.sending.call import TAKEN_EARLY, Status
+from rover.sending.grpc_call import CODES, MAX_ANSWER, MAX_FRAME, ROUND, ClientCall
 
 
 class Server:

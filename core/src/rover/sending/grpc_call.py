@@ -28,8 +28,8 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 
-from rover.export.call import TAKEN_EARLY, Status
-from rover.export.rpc_status import of_trailer
+from rover.sending.call import TAKEN_EARLY, Status
+from rover.sending.rpc_status import of_trailer
 
 CODES = (
     "OK",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rover.errors import RoverError
-from rover.export.batch import HEADER_SIZE, MAX_FILE, Batch, CorruptBatch, counts, pack, unpack
+from rover.sending.batch import HEADER_SIZE, MAX_FILE, Batch, CorruptBatch, counts, pack, unpack
 
 BATCH, PARTIAL, CORRUPT = ".batch", ".partial", ".corrupt"
 LOCK = "lock"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.export.batch import HEADER_SIZE, Batch, CorruptBatch, counts, pack, unpack
+from rover.sending.batch import HEADER_SIZE, Batch, CorruptBatch, counts, pack, unpack
 
 batches = st.builds(
     Batch,

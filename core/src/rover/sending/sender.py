@@ -10,10 +10,10 @@ import time
 from collections import Counter
 from typing import Protocol
 
-from rover.export.backend import Backend, BackendError, Failure
-from rover.export.backlog import Backlog, Entry
-from rover.export.batch import Batch
-from rover.export.call import Status
+from rover.sending.backend import Backend, BackendError, Failure
+from rover.sending.backlog import Backlog, Entry
+from rover.sending.batch import Batch
+from rover.sending.call import Status
 
 RETRY_FIRST = 0.5
 """Seconds before the second attempt; doubled from there up to the setting retry_max."""

@@ -9,7 +9,7 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, duration_p
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.export.rpc_status import MAX_DETAILS, RETRY_INFO, of_message, of_trailer
+from rover.sending.rpc_status import MAX_DETAILS, RETRY_INFO, of_message, of_trailer
 
 
 def _classes() -> tuple[type, type]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from rover.errors import RoverError
-from rover.export.backend import Backend
-from rover.export.backlog import Backlog
-from rover.export.sender import Filling, Sender, batches
-from rover.export.spool import Spool, orphans, spool_of
+from rover.sending.backend import Backend
+from rover.sending.backlog import Backlog
+from rover.sending.sender import Filling, Sender, batches
+from rover.sending.spool import Spool, orphans, spool_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
