@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -223,6 +224,16 @@ def test_a_break_tells_its_reason() -> None:
 )
 def test_a_pattern_matches_a_part(pattern: str, expected: bool) -> None:
     assert holds(f"path.matches({json.dumps(pattern)})") is expected
+
+
+def test_without_re2_the_fix_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for by `matches` alone."""
+    monkeypatch.setitem(sys.modules, "re2", None)
+    assert holds("path.startswith('/')")
+    with pytest.raises(
+        UsageError, match=r"^column 14, .*: matches needs another package: pip install google-re2$"
+    ):
+        compile_expression("path.matches('x')")
 
 
 def test_a_pattern_matches_whatever_a_log_holds() -> None:
