@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -225,6 +226,16 @@ def test_a_pattern_matches_a_part(pattern: str, expected: bool) -> None:
     assert holds(f"path.matches({json.dumps(pattern)})") is expected
 
 
+def test_without_re2_the_fix_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for by `matches` alone."""
+    monkeypatch.setitem(sys.modules, "re2", None)
+    assert holds("path.startswith('/')")
+    with pytest.raises(
+        UsageError, match=r"^column 14, .*: matches needs another package: pip install google-re2$"
+    ):
+        compile_expression("path.matches('x')")
+
+
 def test_a_pattern_matches_whatever_a_log_holds() -> None:
     assert holds("a.matches('^.$')", log_of({"a": "\u00e9"}))
     assert holds("a.matches('^.$')", log_of({"a": "\U0001f600"}))
@@ -427,6 +438,12 @@ def ours(text: str) -> str:
 
 def comparison(draw: Any) -> Both:
     sign = draw(SIGNS)
+    if draw(st.integers(0, 9)) == 0:  # of what is absent nothing is true
+        some, other = draw(NUMBERS), draw(TEXTS)
+        absent = st.sampled_from(
+            ["{0} {1} 3", "3 {1} {0}", "{0} {1} {2}", "{0} not in (3, 'a')", "{0}", "'' in {0}"]
+        )
+        return draw(absent).format("x.gone", sign, draw(st.sampled_from([some, other]))), "False"
     if draw(st.booleans()):
         name, number = draw(NUMBERS), draw(NUMBER)
         other = draw(NUMBERS)
@@ -480,6 +497,6 @@ CONDITIONS = st.recursive(
 
 @given(CONDITIONS)
 def test_it_means_what_it_means_in_python(condition: Both) -> None:
-    """Of values that are there, and of one kind."""
+    """Of values of one kind."""
     expression, python = condition
     assert holds(expression, log_of(VALUES)) is bool(eval(python, {"V": VALUES})), expression

@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import bystanders, decode, live, memory, rate, replay, start, workers
+from bench import bystanders, decode, hooks, live, memory, rate, replay, start, workers
 
-NAMES = ("rate", "decode", "replay", "live", "memory", "start", "bystanders")
+NAMES = ("rate", "decode", "hooks", "replay", "live", "memory", "start", "bystanders")
 ROUNDS = 5
 
 
@@ -68,6 +68,9 @@ def main() -> None:
                 flush=True,
             )
         print(f"  HTTP/1.1 exchange, 100 connections, {workers.row(medians)}", flush=True)
+    if "hooks" in wanted:
+        print("hooks: what they take of an access log, called alone")
+        hooks.rows(medians, lambda line: print(line, flush=True))
     if "replay" in wanted:
         print("replay: a capture of nginx and wrk, whole processes, file to file")
         with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:

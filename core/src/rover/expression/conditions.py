@@ -152,7 +152,7 @@ def matches(read: Reader, pattern: str) -> Condition:
     try:
         import re2
     except ImportError:
-        raise UsageError("matches needs RE2: pip install google-re2") from None
+        raise UsageError("matches needs another package: pip install google-re2") from None
     options = re2.Options()
     options.log_errors = False  # it writes to standard error
     options.never_capture = True

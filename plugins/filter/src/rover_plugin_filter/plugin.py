@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rover import NEVER, AccessLog, Drop, Never, Setting, Settings, hookimpl
-from rover_plugin_filter.rules import Rules, rules_of
+
+if TYPE_CHECKING:
+    from rover_plugin_filter.rules import Rules
 
 SETTINGS = (
     Setting("keep", "", "an expression: only access logs for which it is true are kept; empty keeps all"),
@@ -28,7 +32,12 @@ class FilterPlugin:
     @hookimpl
     def startup(self, settings: Settings) -> None:
         """Reads the rules; one that is none refuses the run."""
-        self._rules = rules_of(settings.section("plugin.filter"))
+        given = settings.section("plugin.filter")
+        self._rules = None
+        if given != {"keep": ""}:
+            from rover_plugin_filter.rules import rules_of  # some milliseconds, where there is no rule
+
+            self._rules = rules_of(given)
 
     @hookimpl
     def shutdown(self) -> None:

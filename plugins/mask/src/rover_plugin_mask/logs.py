@@ -16,6 +16,7 @@ KINDS = {
     "url.original": TARGET,
     "url.full": TARGET,
     "url.path": PATH,
+    "url.template": PATH,
     "http.route": PATH,
     "url.query": QUERY,
     "url.fragment": QUERY,
