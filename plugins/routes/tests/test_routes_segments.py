@@ -19,7 +19,7 @@ C024BE91L order-12345 INV-2024-0001 T12345 user_4217 who@example.org @alice a,b,
 Products(5) . .. ... {} {...} {id} * ; ~
 """
 WORDS = """
-users orders api v1 v2.1 v1beta1 v10 1.1 2.0 en-US zh_CN _search _cat $metadata .well-known
+- _ users orders api v1 v2.1 v1beta1 v10 1.1 2.0 en-US zh_CN _search _cat $metadata .well-known
 openid-configuration oauth2 s3 h264 utf8mb4 iso8601 md5 k8s-pods e2e-tests log4j2-config
 x509v3extensions step-2 getUserByIdAndName getHTTPResponseCode OAuth2Callback CreateEC2Instance
 MySQLTableXML UserService ISO3166 index.html logo.png wp-login.php jquery.min.js

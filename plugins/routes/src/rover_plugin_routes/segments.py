@@ -61,7 +61,9 @@ def is_value(segment: str) -> bool:
     if not _NAME.fullmatch(segment) or _UUID.fullmatch(segment):
         return True
     parts = [part for part in _SEPARATORS.split(segment) if part]
-    if all(part.isdigit() for part in parts):  # a number, a date, an address; "." and ".." have no part
+    if not parts:  # "-" stands for what a site has besides its pages; ".." and "~" for nothing of the kind
+        return segment.strip("-_") != ""
+    if all(part.isdigit() for part in parts):  # a number, a date, an address
         return True
     if any(_HASH.fullmatch(part) or _NUMBER.fullmatch(part) or _LONG_NUMBER.search(part) for part in parts):
         return True
