@@ -32,17 +32,16 @@ MAX_PROCESSES = 32_768
 """The default of kernel.pid_max."""
 MAX_HOLE = 1 << 29
 """Bytes that may be missing between two segments: readers take what is farther away than a window (RFC 7323
-section 2.3: 1 GiB) for another stream's. After a larger hole the connection is written as another one, joined
-late."""
+section 2.3: 1 GiB) for another stream's. After a larger hole the connection is written as another one."""
 MAX_ENDED = 65_536
 """Connections that ended whose other view may still begin: a server accepts after its client has connected,
 spoken and closed."""
+VIEW_DELAY = 5_000_000_000
+"""ns after that end within which it does."""
 MAX_HELD = 256
 """Calls of a connection that wait."""
 MAX_HELD_BYTES = 32 << 20
-"""Bytes of them all."""
-VIEW_DELAY = 5_000_000_000
-"""ns within which it does."""
+"""Bytes of all calls that wait."""
 _SPREAD = 0x9E3779B1
 """Knuth's multiplicative hash: initial sequence numbers that are far from each other."""
 _UNKNOWN = Process(pid=0, name="")
