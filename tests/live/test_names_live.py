@@ -8,9 +8,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -233,6 +235,31 @@ def runtime(path: Path, identity: str) -> Iterator[None]:
         yield
     finally:
         server.stop(0).wait(DEADLINE)
+
+
+@pytest.mark.parametrize("kind", ["cri", "docker"])
+def test_one_that_hangs_holds_up_neither_logs_nor_the_end(
+    tmp_path: Path,
+    start_agent: Callable[..., RunningAgent],
+    in_cgroup: Callable[[str], tuple[int, Program]],
+    kind: str,
+) -> None:
+    """It takes connections and says nothing; the agent ends while it is asked."""
+    path = tmp_path / "hangs.sock"
+    identity = uuid.uuid4().hex * 2
+    port, _ = in_cgroup(f"docker-{identity}.scope")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        agent = start_agent("--port", str(port), *naming(f"plugin.names.{kind}={path}"))
+        asking = Asking(agent, port)
+        logs = [asking() for _ in range(5)]
+        asking.close()
+        began = time.monotonic()
+        totals = agent.finish()
+        assert time.monotonic() - began < DEADLINE / 2
+    assert [log["container.id"] for log in logs] == [identity] * 5
+    assert totals.seen == totals.logged["jsonl"]
 
 
 def test_the_doctor_says_who_answers(docker: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
