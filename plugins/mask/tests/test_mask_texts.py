@@ -234,6 +234,44 @@ def test_whatever_a_text_is(text: str) -> None:
         assert masked == TEXTS.path(head) + mark + TEXTS.query(query)
 
 
+SCRAPS = [
+    "token",
+    "key",
+    "q",
+    "page",
+    "sort_key",
+    "=",
+    "=",
+    "&",
+    "/",
+    ";",
+    "#",
+    "\0",
+    "x",
+    "1",
+    "\u00e9",
+    "\u0142",
+    "code",
+]
+
+
+@given(st.lists(st.sampled_from(SCRAPS)).map("".join))
+def test_a_glance_and_a_close_look_say_the_same(text: str) -> None:
+    """What is percent-encoded is looked at closely, and all that is beside it."""
+    assert TEXTS.query(f"{text}&%41") == f"{TEXTS.query(text)}&%41"
+    assert TEXTS.path(f"{text}/%41") == f"{TEXTS.path(text)}/%41"
+
+
+def test_a_name_that_is_remembered_is_no_other() -> None:
+    """Zeros in front of it, as nobody sends, and names of more than eight characters, are their own."""
+    texts = Texts(Names(), Paths())
+    for _ in range(2):
+        for name in ("q", "\0q", "\0key", "\0\0key", "sort_key", "1sort_key"):
+            assert texts.query(f"{name}=1") == f"{name}=1"
+        for name in ("key", "\0token", "token", "q-access-token"):
+            assert texts.query(f"{name}=1") == f"{name}=REDACTED"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from rover.errors import UsageError
-from rover.values.access_log import AccessLog
+from rover.values.access_log import AccessLog, new_log
 from rover.values.attributes import Attributes, Cell, Shape, attributes_of
 from rover.values.http import Headers, HttpRequest, HttpResponse
 
@@ -51,13 +51,13 @@ class HeaderExport:
                     for name, cell in zip(self._attributes, cells, strict=True)
                     if name not in shape.names
                 )
-            return log.replace(attributes=attributes_of(longer, attributes.cells + cells))
+            return _changed(log, attributes_of(longer, attributes.cells + cells))
         sent = {
             name: cell
             for name, cell in zip(self._attributes, cells, strict=True)
             if cell is not None and name not in attributes
         }
-        return log.replace(attributes={**attributes, **sent}) if sent else log
+        return _changed(log, {**attributes, **sent}) if sent else log
 
     def _lengthened(self, shape: Shape) -> Shape:
         if len(self._longer) >= MAX_SHAPES:
@@ -65,6 +65,20 @@ class HeaderExport:
         names = [name for name in self._attributes if name not in shape.names]
         longer = self._longer[shape] = Shape((*shape.names, *names))
         return longer
+
+
+def _changed(log: AccessLog, attributes: object) -> AccessLog:
+    """What `replace` does, which takes ten times as long."""
+    return new_log(
+        connection=log.connection,
+        start=log.start,
+        end=log.end,
+        protocol=log.protocol,
+        version=log.version,
+        attributes=attributes,  # type: ignore[arg-type]
+        details=log.details,
+        outcome=log.outcome,
+    )
 
 
 def _values(headers: Headers, names: tuple[str, ...]) -> tuple[Cell, ...]:
