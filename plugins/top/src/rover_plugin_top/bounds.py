@@ -18,7 +18,7 @@ KEPT_TEXT = 8192
 allows, one log for each tally would be a gigabyte."""
 KEPT_CALLS = 32
 LONG_TEXT, MAX_NAME = 2048, 512
-"""Characters of a log's texts from which on its names are cut, and to how many: tallies are found by them, and
-keep them."""
+"""Characters of a log's texts from which on its names are cut, and to how many: tallies are found by them
+and keep them."""
 LOG_MEMORY, DETAIL_MEMORY = 2048, 256
 """Bytes of a log besides its texts and details, and of a detail, about."""
