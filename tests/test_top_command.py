@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import collections
+import fcntl
 import json
 import math
 import os
+import pty
 import random
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from typing import Any
 import pytest
 
 from captures import ACK, PSH, SECOND, SYN, Segment, write_capture
-from harness import DEADLINE
+from harness import DEADLINE, wait_until
 from rover import Address, Detail, Direction, Opened, Process, Role, Syscall
 from rover.recording.writer import Writer
 from tmux import Tmux
@@ -284,7 +288,9 @@ def test_a_table_that_keys_change(ten_thousand: Path, start_tmux: Callable[..., 
     screen = terminal.wait_for("10000 exchanges", "GET /a/x", "q quit", also=whole)
     assert screen[0].startswith("rover top: ")
     assert screen[2].split() == ["ROUTE", "RATE", "COUNT", "ERRORS", "P50", "P95", "P99", "BYTES"]
-    terminal.press("g", "g")
+    terminal.type("gg\r")  # at once: each key is of what the one before it brought
+    terminal.wait_for("the last of process server[4", "bytes  took")
+    terminal.press("Escape")
     terminal.wait_for("by process", "server[41]", "server[42]")
     terminal.press("G", "G", "G", "G")
     terminal.wait_for("by status", "503")
@@ -399,6 +405,7 @@ def test_what_is_said_meanwhile_is_in_the_picture_and_told_at_the_end(
 
 BROKEN = """
 import sys
+import termios
 import rover_plugin_top.screen as screen
 def frame(*arguments):
     raise ZeroDivisionError("a bug")
@@ -422,3 +429,43 @@ def test_without_a_terminal_that_can_be_drawn_on_it_is_text(ten_thousand: Path, 
         code, text = terminal.ended()
     assert code == 0
     assert re.search(r"^total +\S+ +10000 ", text, re.MULTILINE)
+
+
+def test_a_terminal_that_takes_nothing_holds_up_no_end(ten_thousand: Path) -> None:
+    """Its reader hangs. The terminal's modes are as before; of its screen nobody can tell it anything."""
+    keyboard, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 200, 300, 0, 0))
+    before = termios.tcgetattr(terminal)
+    # The first terminal that the leader of a new session opens is that of the session.
+    process = subprocess.Popen(
+        ["sh", "-c", 'exec "$@" <$TTY >$TTY', "sh", *ROVER, "top", str(ten_thousand)],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm", "TTY": os.ttyname(terminal)},
+        start_new_session=True,
+    )
+
+    def writes() -> bool:
+        """Whether one of its threads is in a write to standard output, on x86-64 or arm64."""
+        calls = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/syscall")]
+        return any(call.startswith(("1 0x1 ", "64 0x1 ")) for call in calls)
+
+    try:
+        wait_until(writes, "a write that hangs")
+        assert termios.tcgetattr(terminal) != before
+        process.terminate()
+        _, said = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0
+        assert b"rover: seen " in said
+        assert termios.tcgetattr(terminal) == before
+    finally:
+        process.kill()
+        os.close(keyboard)
+        os.close(terminal)
+
+
+def test_a_terminal_that_is_closed_ends_it(ten_thousand: Path, start_tmux: Callable[..., Tmux]) -> None:
+    terminal = start_tmux("top", ten_thousand)
+    terminal.wait_for("10000 exchanges")
+    pid = terminal.pid
+    terminal.__exit__(None, None, None)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "its end")

@@ -19,9 +19,10 @@ from rover_plugin_top.bounds import (
     LOG_MEMORY,
     MAX_CELLS,
     MAX_CONNECTIONS,
+    MAX_NAME,
 )
 from rover_plugin_top.choices import GROUPS, SORTS
-from rover_plugin_top.counting import OTHER
+from rover_plugin_top.counting import OTHER, Counting
 from rover_plugin_top.tables import RATE_SECONDS, Tables
 
 
@@ -274,12 +275,48 @@ def test_what_is_kept_is_bounded():
     enough = 2 * KEPT_MEMORY // per_log
     for at in range(enough):
         tables.add(exchange(f"/{at % 1000}", user_agent__original=4 * long, of=connection(at % 1000)))
-    made = tables._counting
-    held = sum(tally.weight for tally in (*made.cells.values(), *made.connections.values()))
-    assert held <= KEPT_MEMORY
+    assert counting_weight(tables._counting) <= KEPT_MEMORY
     assert tables.rows("route")[0].count == enough
     for at in range(1000):
         assert tables.kept("route", f"GET /{at}")
+
+
+def test_what_is_kept_of_very_many_rows_is_bounded():
+    """None can keep one, and they are not looked through for each log."""
+    counting = Counting()
+    sheds = []
+    for at in range(2 * MAX_CELLS):
+        before = counting_weight(counting) if at % 1000 == 0 else 0
+        counting.add(exchange(f"/{at}", of=connection(at), user_agent__original="x" * KEPT_TEXT))
+        sheds.append(before)
+    assert max(sheds) <= KEPT_MEMORY
+    assert counting_weight(counting) <= KEPT_MEMORY
+
+
+def counting_weight(counting: Counting) -> int:
+    return sum(tally.weight for tally in (*counting.cells.values(), *counting.connections.values()))
+
+
+def test_names_that_strangers_make_long_are_cut():
+    tables = tables_of(
+        *(
+            exchange("/" + "x" * 100_000 + str(at), http__request__header__host="h" * 100_000)
+            for at in range(3)
+        )
+    )
+    for group in ("route", "host"):
+        (row,) = tables.rows(group)[1]
+        assert row.count == 3
+        assert len(row.name) <= MAX_NAME + len("GET ")
+
+
+def test_errors_that_strangers_name_are_bounded():
+    count = 2 * MAX_CELLS
+    tables = tables_of(*(exchange(error__type=f"E{at}") for at in range(count)))
+    assert len(names(tables, "route")) == 2
+    cells = tables._counting.cells
+    assert len(cells) <= MAX_CELLS * 3 // 2 + 1
+    assert tables.rows("route")[0].errors == count
 
 
 def test_a_long_exchange_is_kept_shortened():

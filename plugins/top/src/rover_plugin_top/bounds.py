@@ -11,10 +11,14 @@ MAX_KNOWN = 16_384
 KEPT = 8
 """Logs that a tally keeps, the last ones: more than a screen shows with their calls."""
 KEPT_MEMORY = 64 << 20
-"""Bytes that they take together, about. When that is used up each tally keeps one."""
+"""Bytes that they take together, about. When that is used up each tally keeps one; where that is still more
+than half of it, none."""
 KEPT_TEXT = 8192
 """Characters of a log, and calls of it: one with more is not kept whole. With 128 KiB of head, which HTTP/1.x
 allows, one log for each tally would be a gigabyte."""
 KEPT_CALLS = 32
+LONG_TEXT, MAX_NAME = 2048, 512
+"""Characters of a log's texts from which on its names are cut, and to how many: tallies are found by them
+and keep them."""
 LOG_MEMORY, DETAIL_MEMORY = 2048, 256
 """Bytes of a log besides its texts and details, and of a detail, about."""

@@ -46,7 +46,7 @@ cdef class Tally:
     cpdef count_one(self, AccessLog log, Facts facts)
     @cython.locals(at="Py_ssize_t", more="long long")
     cdef long long keep(self, AccessLog log, long long weight) except? -1
-    cpdef long long shed(self) except? -1
+    cpdef long long shed(self, bint all_) except? -1
 
 
 cdef class Ends:

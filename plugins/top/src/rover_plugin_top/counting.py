@@ -75,7 +75,7 @@ class Tally:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        """What it is called in each table: see `tables.GROUPS`."""
+        """What it is called in each table: see `choices.GROUPS`."""
         self.count = 0
         self.errors = 0
         self.breaks = 0
@@ -114,16 +114,17 @@ class Tally:
         self.weight += more
         return more
 
-    def shed(self) -> int:
-        """Keeps the newest log alone. Returns how much less memory that is."""
+    def shed(self, all_: bool) -> int:
+        """Keeps the newest log alone, or none. Returns how much less memory that is."""
         at = self.at - 1 if self.at else KEPT - 1
-        newest, weight = self.kept[at], self.weights[at]
-        less = self.weight - weight
+        newest, weight, before = self.kept[at], self.weights[at], self.weight
         self.kept = [None] * KEPT
         self.weights = [0] * KEPT
-        self.kept[at], self.weights[at] = newest, weight
-        self.weight = weight
-        return less
+        self.weight = 0
+        if not all_:
+            self.kept[at], self.weights[at] = newest, weight
+            self.weight = weight
+        return before - self.weight
 
 
 class Ends:
@@ -199,17 +200,20 @@ class Counting:
         calls = len(log.details)
         if text > KEPT_TEXT or calls > KEPT_CALLS:
             log = shortened(log)
-            text = KEPT_TEXT
-            calls = KEPT_CALLS
+            text = min(text, KEPT_TEXT)
+            calls = min(calls, KEPT_CALLS)
         weight = LOG_MEMORY + text + DETAIL_MEMORY * calls
         self._weight += cell.keep(log, weight) + tally.keep(log, weight)
         if self._weight > KEPT_MEMORY:
             self._shed()
 
     def _shed(self) -> None:
-        for tallies in (self.cells, self.connections):
-            for tally in tallies.values():
-                self._weight -= tally.shed()
+        every = [*self.cells.values(), *self.connections.values()]
+        for tally in every:
+            self._weight -= tally.shed(False)
+        if self._weight > KEPT_MEMORY // 2:  # else it would be used up again after a few logs
+            for tally in every:
+                self._weight -= tally.shed(True)
 
     def _know(self, connection: Connection) -> Ends:
         key = connection.id, connection.opened, connection.epoch
@@ -232,6 +236,8 @@ class Counting:
         if len(self.cells) >= MAX_CELLS:
             key = process, peer, outcome, protocol, OTHER, None, OTHER, status, rpc, error
             if len(self.cells) >= MAX_CELLS * 3 // 2 and key not in self.cells:
+                # Nothing of it is for strangers to choose.
+                error = None if error is None else OTHER
                 key = OTHER, OTHER, outcome, protocol, OTHER, None, OTHER, OTHER, None, error
             found = self.cells.get(key)
             if found is not None:

@@ -7,6 +7,7 @@ from rover.values.attributes cimport Attributes, Shape
 
 cdef Py_ssize_t MAX_SHAPES
 cdef long long SERVER_ERROR
+cdef long long LONG_TEXT
 cdef tuple ABSENT
 cdef object BREAK
 cdef object ABORTED

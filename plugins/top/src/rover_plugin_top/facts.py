@@ -13,6 +13,7 @@ from typing import Any
 from rover import Outcome
 from rover.values.access_log import AccessLog
 from rover.values.attributes import Attributes, Shape
+from rover_plugin_top.bounds import LONG_TEXT, MAX_NAME
 
 MAX_SHAPES = 64
 """Shapes that are remembered. A protocol's plugin has one or two for all its logs."""
@@ -118,6 +119,10 @@ class Facts:
             rpc = grpc
         if host is not None and type(host) is not str:
             host = first_of(host)
+        if text > LONG_TEXT:
+            method, route, path, host, rpc, error, operation, target = map(
+                shortened, (method, route, path, host, rpc, error, operation, target)
+            )
         outcome = log.outcome
         self.broken = outcome is BREAK
         if self.broken:
@@ -148,6 +153,11 @@ class Facts:
             self._shapes.clear()
         self._shapes[shape] = plan
         return plan
+
+
+def shortened(value: Any) -> Any:
+    """A name as tallies are found by it."""
+    return value[:MAX_NAME] if isinstance(value, str) else value
 
 
 def first_of(texts: Any) -> Any:

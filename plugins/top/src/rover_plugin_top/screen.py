@@ -18,7 +18,10 @@ from rover_plugin_top.terminal import Terminal
 from rover_plugin_top.view import View, Wish
 
 REFRESH = 0.5
-"""Seconds between two pictures."""
+"""Seconds between two pictures, at least."""
+SHARE = 20
+"""A picture takes a millisecond; of some thousand rows, fifty. The next one comes when so many times its
+processor time has passed: the pipeline needs the processor, too."""
 SETTLE = 0.05
 """Seconds after which an escape was the key, and not the beginning of another's sequence."""
 
@@ -93,8 +96,10 @@ class Screen:
         while not self._ended:
             if self._terminal.size() != size or time.monotonic() >= due:
                 size = self._terminal.size()
-                due = time.monotonic() + REFRESH
+                began, spent = time.monotonic(), time.thread_time()
+                self._look()
                 self._draw(*size)
+                due = began + max(REFRESH, SHARE * (time.thread_time() - spent))
             patience = SETTLE if keys.unsure else max(due - time.monotonic(), 0.0)
             pressed: list[str] = []
             if waiting.poll(1000 * patience):
@@ -104,16 +109,28 @@ class Screen:
             elif keys.unsure:
                 pressed = keys.settle()
             for key in pressed:
-                self._do(self._view.press(key))
+                self._press(key)
             if pressed and not self._ended:
                 self._draw(*size)
 
-    def _draw(self, width: int, height: int) -> None:
+    def _look(self) -> None:
+        """Takes the figures as they are now."""
         view = self._view
-        total, rows = self._tables.rows(view.group, view.sort, reverse=view.reverse)
+        self._total, rows = self._tables.rows(view.group, view.sort, reverse=view.reverse)
         view.update(rows)
-        around = Around(self._title(), total, self._lost(), self._terminal.said())
-        self._terminal.draw(frame(view, around, width, height))
+
+    def _draw(self, width: int, height: int) -> None:
+        around = Around(self._title(), self._total, self._lost(), self._terminal.said())
+        self._terminal.draw(frame(self._view, around, width, height))
+
+    def _press(self, key: str) -> None:
+        """What a key changes, before the next one: that may be of the rows which this one brings."""
+        view = self._view
+        before = view.group, view.sort, view.reverse
+        wish = view.press(key)
+        self._do(wish)
+        if wish in (Wish.CLEAR, Wish.FILTER) or (view.group, view.sort, view.reverse) != before:
+            self._look()
 
     def _do(self, wish: Wish | None) -> None:
         view = self._view
