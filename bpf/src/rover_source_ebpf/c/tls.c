@@ -142,7 +142,7 @@ static inline void fill_plaintext(struct header *header, struct tls_call *call, 
 }
 
 /* Has the object's ClientHello been seen in a socket call? Where a process has both ends of a connection, which of
- * them the object is cannot be told by that. */
+ * them the object is of cannot be told by that. */
 static inline void place_by_hello(struct tls_probe *probe, struct tls_key *key)
 {
     u64 at = key->object + probe->random;
@@ -157,7 +157,7 @@ static inline void place_by_hello(struct tls_probe *probe, struct tls_key *key)
     struct tls_hello *sent = tls_hellos.lookup(&random);
     random.direction = INGRESS;
     struct tls_hello *hello = tls_hellos.lookup(&random);
-    if (sent && hello)
+    if (sent && hello && sent->connection != hello->connection)
         return;
     if (sent) {
         random.direction = EGRESS;
