@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import shutil
@@ -23,6 +24,7 @@ from rover.values.records import Direction
 from rover_source_ebpf import bpf, perf_uprobes, tls
 from rover_source_ebpf.loader import RefusedError
 from rover_source_ebpf.programs import UPROBES
+from rover_source_ebpf.reach import divided
 
 pytestmark = pytest.mark.live
 
@@ -33,6 +35,7 @@ OVERHEAD = 21
 HELLO = 61
 """Bytes that each end sends in its handshake."""
 BIO = BioLayout(rbio=16, wbio=24, num_read=24, num_written=32, kind=0)
+RANDOM = dataclasses.replace(BIO, client_random=(40,))
 
 PRELUDE = """
 lib = ctypes.CDLL(sys.argv[1])
@@ -211,6 +214,58 @@ lib.tls_free(t); s.close()
     assert moved(seen, Direction.EGRESS) == moved(seen, Direction.INGRESS) == [(0, b"one"), (3, b"two!")]
     ends = [HELLO + OVERHEAD + 3, HELLO + 2 * OVERHEAD + 7]
     assert ciphertext(seen, Direction.EGRESS) == ciphertext(seen, Direction.INGRESS) == ends
+
+
+CLIENT = "lib.tls_handshake(t); send_memory(t, s); put_memory(t, exactly(s, 61)); lib.tls_handshake(t)"
+SERVER = "lib.tls_random(t, bytes(range(32))); put_memory(t, exactly(s, 61)); lib.tls_handshake(t)"
+TALK = """
+for text in (b"one", b"two!"):
+    assert write(t, text) == len(text)
+    send_memory(t, s); put_memory(t, exactly(s, len(text) + 21))
+    assert read(t) == text
+lib.tls_free(t); s.close()
+"""
+
+
+def client(connection: socket.socket) -> None:
+    """Sends a ClientHello, and then whatever comes."""
+    connection.sendall(bytes([22, 3, 1, 0, 56, 1, 0, 0, 52, 3, 3, *range(32)]) + bytes(18))
+    echo(connection)
+
+
+@pytest.mark.parametrize("way", ["calls", "sockets"])
+def test_a_beginning_that_was_seen(
+    start_watch: Start, run: Start, listen: Start, ports: Any, library: Path, way: str
+) -> None:
+    """Then the random of the ClientHello tells the connection of a program that encrypts into memory, without
+    a look at its ciphertext: of a client, also after a preface, and of a server."""
+    if reason := tls.why_unsupported():
+        pytest.skip(reason)
+    spec = TlsLibrarySpec(name="test", find=lambda file, needed: None)
+    watch = start_watch(Selection(comms=("tls-test",)), tracepoints=way, libraries=[spec])
+    calls, ciphertexts = divided(find(library, RANDOM))
+    assert ciphertexts is not None
+    links = tls.Probes(watch.source._program).attach(str(library), calls)
+    preface = "s.sendall(b'CONNECT'); exactly(s, 7)"
+    try:
+        for peer, code, written, had_read in (
+            (echo, CLIENT, HELLO, HELLO),
+            (echo, f"{preface}\n{CLIENT}", 7 + HELLO, 7 + HELLO),
+            (client, SERVER, 0, HELLO),
+        ):
+            (port,) = ports(1)
+            listen(port, peer)
+            child = run(f"{NAME}{PRELUDE}s = connect({port}); t = new(-1)\n{code}{TALK}", library)
+            (seen,) = watch.ended(port)
+            assert child.end() == 0
+            watch.drain()
+            for direction, before in ((Direction.EGRESS, written), (Direction.INGRESS, had_read)):
+                assert moved(seen, direction) == [(0, b"one"), (3, b"two!")]
+                ends = [before + OVERHEAD + 3, before + 2 * OVERHEAD + 7]
+                assert ciphertext(seen, direction) == ends
+    finally:
+        tls.detach(links)
+    assert not watch.recorder.losses
 
 
 def test_many_connections_in_one_thread(session: Start) -> None:

@@ -6,13 +6,13 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from typing import BinaryIO
 
 from rover.contracts.tls_library import TlsLibrarySpec, TlsProbes
 from rover_source_ebpf import tls
 from rover_source_ebpf.loader import Program
-from rover_source_ebpf.reach import CALM, MANY, MAX_PROCESSES, Reach
+from rover_source_ebpf.reach import CALM, MANY, MAX_PROCESSES, Ciphertext, Reach, divided
 from rover_source_ebpf.ring import RingMap
 from rover_source_ebpf.tls_files import Discovery, FileKey, Finding, mappings, processes
 
@@ -55,9 +55,12 @@ class Attaching:
         self._discovery = Discovery(libraries)
         self._watched = watched
         self._links: dict[FileKey, Reach] = {}
+        self._ciphertext: dict[FileKey, Ciphertext] = {}
+        # Before Linux 6.10 probes of one process miss what its other threads do.
+        self._may_limit = program.has("tls_session")
         self._installed: set[FileKey] = set()
         self._looked = time.monotonic()
-        self._calls_of_others = calls_of_others if watched is not None else None
+        self._calls_of_others = calls_of_others if watched is not None and self._may_limit else None
         self._calls = (time.monotonic(), 0)
         self._begun = time.monotonic()
         self._later: dict[int, float] = {}
@@ -75,7 +78,7 @@ class Attaching:
     def end(self) -> None:
         """Takes all probes away."""
         self._ended = True
-        for reach in list(self._links.values()):
+        for reach in [*self._links.values(), *self._ciphertext.values()]:
             reach.close()
 
     def _run(self) -> None:
@@ -94,6 +97,10 @@ class Attaching:
             self._attach_all(self._discovery.installed())
             self._installed = set(self._links)
         self._attach_all(self._discovery.running(self._watched))
+        users = self._users(self._ciphertext) if self._ciphertext else {}
+        for key, pids in users.items():
+            with reported():
+                self._ciphertext[key].add(pids)
 
     def _follow(self) -> None:
         ring = RingMap(self._ring, tls.MAPPED_BYTES)
@@ -102,6 +109,9 @@ class Attaching:
                 ready = ring.wait(PATIENCE)
                 self._look_again()
                 self._release()
+                for each in self._ciphertext.values():
+                    with reported():
+                        each.prune()
                 if not ready:
                     self._narrow()
                     continue
@@ -109,8 +119,9 @@ class Attaching:
                 begun: set[int] = set()
                 for offset, _ in ring.ring.take(BATCH):
                     inode, device, pid = tls.MAPPED.unpack_from(ring.ring.memory, offset)
-                    if not inode and device == tls.BEGUN:
-                        begun.add(pid)
+                    if not inode and device:
+                        begun |= {pid} if device == tls.BEGUN else set()
+                        self._learn(pid, device)
                         continue
                     keys = told.setdefault(pid, set())
                     if inode:
@@ -154,14 +165,17 @@ class Attaching:
                 self._attach(finding, finding.outcome, file)
 
     def _attach(self, finding: Finding, probes: TlsProbes, file: BinaryIO) -> None:
+        calls, ciphertext = divided(probes) if self._may_limit else (probes, None)
         try:
-            reach = Reach(self._probes, file, probes)
+            reach = Reach(self._probes, file, calls)
+            if ciphertext is not None:
+                self._ciphertext[finding.key] = Ciphertext(self._probes, file, ciphertext)
         except (OSError, tls.ManyProbesError) as error:
             logger.warning("%s: its plaintext cannot be read: %s", finding.path, error)
             return
         self._links[finding.key] = reach
         if self._ended:
-            reach.close()
+            self.end()
         logger.debug("%s: %s, %d probes", finding.path, probes.library, len(probes.probes))
 
     def _release(self) -> None:
@@ -175,6 +189,8 @@ class Attaching:
         used = {each.key for pid in processes() for each in mappings(pid)}
         for key in lent - used:
             self._links.pop(key).close()
+            if key in self._ciphertext:
+                self._ciphertext.pop(key).close()
             self._discovery.forget(key)
             self._tell_again(key)
         if lent - used:  # one may have been mapped meanwhile, and not been told of
@@ -192,7 +208,7 @@ class Attaching:
             return
         for key in self._links:  # of a process that maps one from now on
             self._tell_again(key)
-        users = self._users()
+        users = self._users(self._links)
         for key, reach in self._links.items():
             pids = users.get(key, set())
             if len(pids) <= MAX_PROCESSES:
@@ -201,13 +217,27 @@ class Attaching:
                 if self._ended:
                     reach.close()
 
-    def _users(self) -> dict[FileKey, set[int]]:
-        """The selected processes that run code from files with probes."""
+    def _learn(self, pid: int, how: int) -> None:
+        """How the connections of a process are found."""
+        if how == tls.NESTED:
+            for ciphertext in self._ciphertext.values():
+                with reported():
+                    ciphertext.discard(pid)
+        elif how == tls.UNPLACED and self._ciphertext:
+            for each in mappings(pid):
+                if (found := self._ciphertext.get(each.key)) is not None:
+                    with reported():
+                        found.need(pid)
+        if self._ended:
+            self.end()
+
+    def _users(self, files: Container[FileKey]) -> dict[FileKey, set[int]]:
+        """The selected processes that run code from these files."""
         users: dict[FileKey, set[int]] = {}
         for pid in processes():
             if self._watched is None or self._watched(pid):
                 for each in mappings(pid):
-                    if each.key in self._links:
+                    if each.key in files:
                         users.setdefault(each.key, set()).add(pid)
         return users
 

@@ -22,8 +22,17 @@ PACKAGE = Path(__file__).parent
 C = PACKAGE / "c"
 # In this order: they are compiled as one file, because bcc rewrites map accesses in that only.
 SOURCES = (
-    *("maps.c", "way.c", "selection.c", "mappings.c", "connection.c", "payload.c", "syscalls.c", "data.c"),
-    *("open_close.c", "sockets.c", "tls_objects.c", "tls.c", "lifetime.c", "copies.c"),
+    *("maps.c", "way.c", "selection.c", "mappings.c", "connection.c", "payload.c", "tls_hello.c"),
+    *(
+        "syscalls.c",
+        "data.c",
+        "open_close.c",
+        "sockets.c",
+        "tls_objects.c",
+        "tls.c",
+        "lifetime.c",
+        "copies.c",
+    ),
 )
 INCLUDES = ("wire.h", "kernel.h", "recognise.h")
 INGREDIENTS = (".py", ".c", ".h")

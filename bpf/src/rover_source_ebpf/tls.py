@@ -15,10 +15,10 @@ from rover.contracts.tls_library import Convention, Moment, TlsProbe, TlsProbes
 from rover_source_ebpf import bpf, perf_uprobes
 from rover_source_ebpf.loader import Program
 
-PROBE = struct.Struct("=8B5H6x")
+PROBE = struct.Struct("=8B7H2x")
 """struct tls_probe of c/tls_objects.c: function; numbers of the arguments with the object, the bytes, their
 number and where the moved ones are told (plus 1); goroutines, counts, typed; offsets rbio, wbio, num_read,
-num_written, kind."""
+num_written, kind, random, through."""
 MAX_PROBES = 1024
 """Different ones: those of one library's versions are much alike, and files of one version have the same."""
 MAX_FILES = 4096
@@ -26,8 +26,10 @@ MAX_FILES = 4096
 MAPPED = struct.Struct("=QII")
 """struct tls_mapped of c/mappings.c: inode, device (as the kernel numbers it), pid. Inode 0: of no certain
 file; then BEGUN may stand for the device."""
-BEGUN = 1
-"""The process is watched from now on. Only where processes are selected."""
+BEGUN, NESTED, UNPLACED = 1, 8, 16
+"""The process is watched from now on (only where processes are selected); a connection of it was found by a
+socket call within a call of the library; it has plaintext whose connection is not known. The last two are
+told once of each process."""
 OTHERS = "tls_others"
 """The map with the number of times that a process which is not watched has hit a probe, by processor."""
 FILE = struct.Struct("=QI4x")
@@ -142,6 +144,7 @@ def packed(probe: TlsProbe, found: TlsProbes) -> bytes:
     """As c/tls_objects.c has it."""
     bio = found.bio
     offsets = (bio.rbio, bio.wbio, bio.num_read, bio.num_written, bio.kind or 0) if bio else (0, 0, 0, 0, 0)
+    random = (*reversed(bio.client_random), 0, 0) if bio else (0, 0)
     return PROBE.pack(
         probe.function,
         probe.object - 1,
@@ -152,4 +155,5 @@ def packed(probe: TlsProbe, found: TlsProbes) -> bytes:
         bio is not None,
         bio is not None and bio.kind is not None,
         *offsets,
+        *random[:2],
     )

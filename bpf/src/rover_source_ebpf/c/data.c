@@ -65,6 +65,10 @@ static inline int leave_data(struct bpf_raw_tracepoint_args *ctx, struct call *c
     if (!conn->tls)
         captured = capture(scratch->data, &scratch->walk, call, stage != STAGE_BYTES, conn,
                            conn->position[call->direction & 1], size, result);
+#if TLS
+    if (!conn->protocol && !conn->position[call->direction & 1])
+        look_for_hello(call, sk, conn, size);
+#endif
     if (stage != STAGE_BYTES && scratch->walk.unfinished && call->resumed < RESUMES) {
         call->resumed++;
         call->introduced = 1;

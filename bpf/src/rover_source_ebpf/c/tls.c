@@ -156,6 +156,40 @@ static inline void fill_plaintext(struct header *header, struct tls_call *call, 
     header->error = 0;
 }
 
+/* Has the object's ClientHello been seen in a socket call? Where a process has both ends of a connection, which of
+ * them the object is of cannot be told by that. */
+static inline void place_by_hello(struct tls_probe *probe, struct tls_key *key)
+{
+    u64 at = key->object + probe->random;
+    struct tls_random random = {.tgid = key->tgid, .direction = EGRESS};
+    struct tls_offsets known = {.sure = {1, 1}};
+    if (!probe->random)
+        return;
+    if (probe->through)
+        at = USER(u64, key->object + probe->through) + probe->random;
+    if (read_user(random.bytes, RANDOM, (void *)at))
+        return;
+    struct tls_hello *sent = tls_hellos.lookup(&random);
+    random.direction = INGRESS;
+    struct tls_hello *hello = tls_hellos.lookup(&random);
+    if (sent && hello && sent->connection != hello->connection)
+        return;
+    if (sent) {
+        random.direction = EGRESS;
+        hello = sent;
+    }
+    if (!hello)
+        return;
+    u64 sk = hello->sk;
+    struct conn *conn = conns.lookup(&sk);
+    if (!conn || conn->id != hello->connection)
+        return;
+    known.offset[INGRESS] = hello->before[INGRESS];
+    known.offset[EGRESS] = hello->before[EGRESS];
+    place(key, sk, conn, &known);
+    tls_hellos.delete(&random);
+}
+
 /* Plaintext whose connection is not known yet: it goes to every reader, and what tells where it belongs, too. */
 static inline void send_waiting(struct tls_scratch *scratch, struct tls_key *key, u64 counted, int counts)
 {
@@ -226,11 +260,12 @@ static inline void send_plaintext(struct tls_scratch *scratch, struct conn *conn
 
 /* What a call that has made socket calls shows of the difference between its library's count and the socket's.
  * `moved`: it moved plaintext, so that from now on the difference matters. */
-static inline void measure(struct tls_object *object, struct conn *conn, u8 direction, u64 counted, int moved)
+static inline void measure(struct tls_object *object, struct conn *conn, u8 direction, struct tls_probe *probe,
+                           u64 library, int moved)
 {
-    u64 offset = conn->position[direction] - counted;
     if (object->sure[direction] == OFFSET_SURE)
         return;
+    u64 offset = conn->position[direction] - encrypted(probe, library, direction);
     if (object->sure[direction] == OFFSET_LIKELY && offset == object->offset[direction]) {
         object->sure[direction] = OFFSET_SURE;
         return;
@@ -286,9 +321,9 @@ static inline int ended(struct pt_regs *ctx, int session)
         object->around |= done.around;
         if (probe->counts && !object->around) {
             if (done.nested & 1 << INGRESS)
-                measure(object, conn, INGRESS, encrypted(probe, done.object, INGRESS), moved && direction == INGRESS);
+                measure(object, conn, INGRESS, probe, done.object, moved && direction == INGRESS);
             if (done.nested & 1 << EGRESS)
-                measure(object, conn, EGRESS, encrypted(probe, done.object, EGRESS), moved && direction == EGRESS);
+                measure(object, conn, EGRESS, probe, done.object, moved && direction == EGRESS);
         }
     }
     if (object && done.whole && done.writes == 1 && done.nested == 1 << EGRESS && (u64)moved == done.size)
@@ -298,6 +333,13 @@ static inline int ended(struct pt_regs *ctx, int session)
     if (object && object->connection && !conn) {
         count(COUNT_TLS_UNPLACED, 1); /* its connection has ended */
         return 0;
+    }
+    if (!conn) {
+        place_by_hello(probe, &key);
+        object = tls_objects.lookup(&key);
+        conn = object ? conn_of(object) : 0;
+        if (!conn)
+            tell_of_calls(TLS_UNPLACED);
     }
     struct tls_scratch *scratch = take_scratch();
     if (!scratch) {

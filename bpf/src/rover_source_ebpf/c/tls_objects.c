@@ -5,8 +5,9 @@
  * its entries a probe belongs to is the probe's cookie. The library's call and its socket calls find each other here:
  *
  * - A socket call within a library's call, in the same thread or goroutine, is on the connection of that call's object.
- * - Programs that encrypt into memory send it later. Then the first bytes of a record, handed to a BIO within the
- *   library's call, are found again at the start of a write to a socket.
+ * - Programs that encrypt into memory send it later. There the random of the object's ClientHello is the one that a
+ *   socket call of the process has moved; or, where that was not seen, the first bytes of a record, handed to a BIO
+ *   within the library's call, are found again at the start of a write to a socket.
  *
  * Nothing is guessed. Plaintext of an object that has no connection yet is sent to wait for one (FLAG_WAITING).
  *
@@ -23,7 +24,9 @@
 
 #define TLS_THREADS 1 /* struct verdict, tls: the process has called a library whose calls nest in a thread, */
 #define TLS_GOROUTINES 2 /* in a goroutine, */
-#define TLS_MEMORY 4     /* or one that encrypts into memory */
+#define TLS_MEMORY 4     /* or one that encrypts into memory; */
+#define TLS_NESTED 8     /* a connection was found by a socket call within a library's call, */
+#define TLS_UNPLACED 16  /* or plaintext had none */
 
 #define TLS_PREFIX 21 /* a record's header and 16 bytes that are encrypted (RFC 8446 section 5.2) */
 #define TLS_WAITING 65536 /* bytes of an object's plaintext that may wait for its connection */
@@ -48,7 +51,9 @@ struct tls_probe {
     u16 num_read;
     u16 num_written;
     u16 kind;
-    u8 unused[6];
+    u16 random;  /* of the ClientHello's random; 0: not known */
+    u16 through; /* not 0: in what lies where the pointer here leads to */
+    u8 unused[2];
 };
 _Static_assert(sizeof(struct tls_probe) == TLS_PROBE_SIZE, "struct tls_probe is not what tls.py takes it for");
 
@@ -105,6 +110,12 @@ struct tls_written {
     u64 before; /* encrypted bytes that the BIO was handed before */
     u8 counted;
     u8 unused[7];
+};
+
+/* Of a position in the socket's stream from a number of encrypted bytes, as far as it is known. */
+struct tls_offsets {
+    u64 offset[2];
+    u8 sure[2];
 };
 
 struct tls_scratch {
@@ -180,7 +191,7 @@ static inline void tell_placed(struct tls_object *object, struct conn *conn)
 
 /* The object speaks on this connection: what nests in its calls says so, or its ciphertext does. It keeps the
  * one it has while that lasts: a program may make other calls within a callback of the library. */
-static inline void place(struct tls_key *key, u64 sk, struct conn *conn, struct tls_written *written)
+static inline void place(struct tls_key *key, u64 sk, struct conn *conn, struct tls_offsets *known)
 {
     struct tls_object *object = tls_objects.lookup(key);
     if (object && (object->connection == conn->id || conn_of(object)))
@@ -199,11 +210,17 @@ static inline void place(struct tls_key *key, u64 sk, struct conn *conn, struct 
     object->sure[INGRESS] = OFFSET_LIKELY;
     object->offset[EGRESS] = 0;
     object->sure[EGRESS] = conn->late ? OFFSET_UNKNOWN : OFFSET_LIKELY;
-    if (written && written->counted) {
-        object->offset[EGRESS] = conn->position[EGRESS] - written->before;
-        object->sure[EGRESS] = OFFSET_SURE;
-        if (!conn->late && object->offset[EGRESS]) /* something else came before TLS, how much of it is not known */
-            object->sure[INGRESS] = OFFSET_UNKNOWN;
+    if (known) {
+        if (known->sure[EGRESS]) {
+            object->offset[EGRESS] = known->offset[EGRESS];
+            object->sure[EGRESS] = OFFSET_SURE;
+            if (!conn->late && object->offset[EGRESS]) /* something else came before TLS, how much is not known */
+                object->sure[INGRESS] = OFFSET_UNKNOWN;
+        }
+        if (known->sure[INGRESS]) {
+            object->offset[INGRESS] = known->offset[INGRESS];
+            object->sure[INGRESS] = OFFSET_SURE;
+        }
     }
     tell_placed(object, conn);
 }
@@ -238,6 +255,36 @@ static inline int is_written(struct tls_key *key, struct tls_call *inside, struc
     return inside->writes == 1 && (beside == 22 || beside == 29 || beside == 21);
 }
 
+/* The agent is told, once, how the connections of the current process are found. */
+static inline void tell_of_calls(u8 what)
+{
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct verdict *verdict = verdicts.lookup(&tgid);
+    if (!verdict || verdict->tls & what)
+        return;
+    struct tls_mapped told = {.device = what, .pid = verdict->pid};
+    if (!tls_mapped.ringbuf_output(&told, sizeof(told), 0))
+        verdict->tls |= what;
+}
+
+/* Is what a socket call writes the start of a record that was handed to a BIO? */
+static inline void look_for_prefix(struct call *call, u64 sk, struct conn *conn)
+{
+    struct tls_prefix prefix = {.tgid = bpf_get_current_pid_tgid() >> 32};
+    read_user(prefix.bytes, TLS_PREFIX, (void *)first_bytes(call));
+    struct tls_written *written = tls_prefixes.lookup(&prefix);
+    if (!written)
+        return;
+    struct tls_key key = {prefix.tgid, written->object};
+    struct tls_offsets known = {};
+    if (written->counted) {
+        known.offset[EGRESS] = conn->position[EGRESS] - written->before;
+        known.sure[EGRESS] = 1;
+    }
+    place(&key, sk, conn, &known);
+    tls_prefixes.delete(&prefix);
+}
+
 /* A socket call moved bytes, of a process that has called a TLS library: which object is its connection's? */
 int leave_tls(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -254,26 +301,19 @@ int leave_tls(struct bpf_raw_tracepoint_args *ctx)
             struct tls_key key = {thread >> 32, inside->object};
             inside->nested |= 1 << (call->direction & 1);
             place(&key, sk, conn, 0);
+            if (!(kinds & TLS_NESTED))
+                tell_of_calls(TLS_NESTED);
             if (inside->whole && call->direction == EGRESS) {
                 inside->writes++;
                 inside->written += result_of(ctx, call);
                 if (is_written(&key, inside, conn))
                     stages.call(ctx, STAGE_TLS_WRITTEN);
             }
-        } else if (kinds & TLS_MEMORY && call->direction == EGRESS && !call->unread) {
-            struct tls_prefix prefix = {.tgid = thread >> 32};
-            u64 at = call->pointer;
-            if (call->shape == SHAPE_MESSAGE || call->shape == SHAPE_MESSAGES)
-                at = USER(u64, at + MSGHDR_VECTOR);
-            if (call->shape != SHAPE_BYTES)
-                at = USER(u64, at);
-            read_user(prefix.bytes, TLS_PREFIX, (void *)at);
-            struct tls_written *written = tls_prefixes.lookup(&prefix);
-            if (written) {
-                struct tls_key key = {thread >> 32, written->object};
-                place(&key, sk, conn, written);
-                tls_prefixes.delete(&prefix);
-            }
+        } else if (call->direction == EGRESS && !call->unread) {
+            if (kinds & TLS_MEMORY)
+                look_for_prefix(call, sk, conn);
+            if (!conn->tls && conn->position[EGRESS] && (!(kinds & TLS_NESTED) || kinds & TLS_MEMORY))
+                look_for_hello(call, sk, conn, result_of(ctx, call)); /* as after a CONNECT */
         }
     }
     u32 stage = call->stage;
