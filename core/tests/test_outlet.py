@@ -248,7 +248,7 @@ class Counted(Scripted):
 
 def test_a_log_that_is_taken_at_once_does_not_wait():
     sink = Counted()
-    outlet = Outlet("counted", sink, limit=5)
+    outlet = Outlet("counted", sink)
     put(outlet, logs(10))
     assert (outlet.logged, outlet.waiting) == (5, 5)
     outlet.start()
