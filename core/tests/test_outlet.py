@@ -239,6 +239,24 @@ def test_a_log_is_prepared_by_the_thread_that_puts_it_and_written_by_the_sinks()
     assert outlet.failure == "ValueError: even"
 
 
+class Counted(Scripted):
+    """Takes each log of an odd number at once; the others wait."""
+
+    def prepare(self, log: AccessLog) -> AccessLog | None:
+        return None if log.start % 2 else log
+
+
+def test_a_log_that_is_taken_at_once_does_not_wait():
+    sink = Counted()
+    outlet = Outlet("counted", sink)
+    put(outlet, logs(10))
+    assert (outlet.logged, outlet.waiting) == (5, 5)
+    outlet.start()
+    outlet.stop(time.monotonic() + 30)
+    assert [log.start for log in sink.logs] == [0, 2, 4, 6, 8]
+    assert (outlet.logged, outlet.lost) == (10, {})
+
+
 def test_what_is_shed_is_not_prepared():
     sink = Prepared()
     outlet = Outlet("prepared", sink, limit=3)

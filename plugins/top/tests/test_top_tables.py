@@ -261,10 +261,18 @@ def test_a_row_keeps_its_last_exchanges():
     tables = tables_of(*(exchange(f"/{at % 2}", start=at) for at in range(100)))
     kept = tables.kept("route", "GET /1")
     assert [log.start for log in kept] == [99 - 2 * at for at in range(KEPT)]
-    assert [log.start for log in tables.kept("connection", "10.0.0.1:40001 > 10.0.0.2:80 0001")] == list(
-        range(99, 99 - KEPT, -1)
-    )
     assert tables.kept("route", "GET /2") == []
+
+
+def test_a_connection_keeps_its_last_exchanges_and_shows_what_rows_keep_of_it():
+    quiet, busy = connection(1), connection(2)
+    tables = tables_of(
+        *(exchange(start=at, of=quiet) for at in range(10)),
+        *(exchange(start=at, of=busy) for at in range(100)),
+    )
+    (first, second) = sorted(names(tables, "connection"))
+    assert [log.start for log in tables.kept("connection", first)] == [9, 8]
+    assert [log.start for log in tables.kept("connection", second)] == list(range(99, 99 - KEPT, -1))
 
 
 def test_what_is_kept_is_bounded():

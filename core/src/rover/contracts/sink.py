@@ -49,7 +49,7 @@ class PreparingSink(Protocol):
 
     def prepare(self, log: AccessLog) -> object:
         """Called in the pipeline's thread. What it returns waits in the queue in place of the log, and
-        `write` gets it.
+        `write` gets it. None says that the log has been taken, and nothing waits.
 
         This suits something small that is made fast, like a line of text. Made at once, from values that
         the processor's caches still hold, it costs a third of what it costs a thousand exchanges later.

@@ -171,6 +171,10 @@ class Outlet:
                 self.lost["unprepared"] += counts
                 self._fail("prepare", error)
                 return
+            if form is None:
+                with self._account:
+                    self._taken += counts
+                return
         queue.append((form, counts))
         if self._waiting and len(queue) >= self._many:
             self.wake()

@@ -10,6 +10,7 @@ cdef Py_ssize_t MAX_CELLS
 cdef Py_ssize_t MAX_CONNECTIONS
 cdef Py_ssize_t MAX_KNOWN
 cdef Py_ssize_t KEPT
+cdef Py_ssize_t KEPT_OF_CONNECTION
 cdef long long KEPT_MEMORY
 cdef long long KEPT_TEXT
 cdef Py_ssize_t KEPT_CALLS
@@ -37,6 +38,7 @@ cdef class Tally:
     cdef readonly dict histogram
     cdef readonly list kept
     cdef list weights
+    cdef Py_ssize_t room
     cdef Py_ssize_t at
     cdef readonly long long weight
     cdef public long long earlier

@@ -18,6 +18,7 @@ from rover_plugin_top.bounds import (
     KEPT,
     KEPT_CALLS,
     KEPT_MEMORY,
+    KEPT_OF_CONNECTION,
     KEPT_TEXT,
     LOG_MEMORY,
     MAX_CELLS,
@@ -69,11 +70,13 @@ class Tally:
         "kept",
         "names",
         "recent",
+        "room",
         "weight",
         "weights",
     )
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], room: int = 0) -> None:
+        """`room`: how many logs it keeps."""
         self.names = names
         """What it is called in each table: see `choices.GROUPS`."""
         self.count = 0
@@ -81,8 +84,9 @@ class Tally:
         self.breaks = 0
         self.bytes = 0
         self.histogram: dict[int, int] = {}
-        self.kept: list[AccessLog | None] = [None] * KEPT
-        self.weights = [0] * KEPT
+        self.room = room
+        self.kept: list[AccessLog | None] = [None] * room
+        self.weights = [0] * room
         self.at = 0
         """Where in `kept` the next log goes."""
         self.weight = 0
@@ -110,16 +114,16 @@ class Tally:
         more = weight - self.weights[at]
         self.kept[at] = log
         self.weights[at] = weight
-        self.at = at + 1 if at + 1 < KEPT else 0
+        self.at = at + 1 if at + 1 < self.room else 0
         self.weight += more
         return more
 
     def shed(self, all_: bool) -> int:
         """Keeps the newest log alone, or none. Returns how much less memory that is."""
-        at = self.at - 1 if self.at else KEPT - 1
+        at = self.at - 1 if self.at else self.room - 1
         newest, weight, before = self.kept[at], self.weights[at], self.weight
-        self.kept = [None] * KEPT
-        self.weights = [0] * KEPT
+        self.kept = [None] * self.room
+        self.weights = [0] * self.room
         self.weight = 0
         if not all_:
             self.kept[at], self.weights[at] = newest, weight
@@ -216,15 +220,15 @@ class Counting:
                 self._weight -= tally.shed(True)
 
     def _know(self, connection: Connection) -> Ends:
-        key = connection.id, connection.opened, connection.epoch
+        key = key_of(connection)
         tally = self.connections.get(key)
         if tally is None:
             if len(self.connections) < MAX_CONNECTIONS:
-                tally = self.connections[key] = Tally((connection_of(connection),))
+                tally = self.connections[key] = Tally((connection_of(connection),), KEPT_OF_CONNECTION)
             else:
                 tally = self.connections.get(OTHERS)
                 if tally is None:
-                    tally = self.connections[OTHERS] = Tally((OTHER,))
+                    tally = self.connections[OTHERS] = Tally((OTHER,), KEPT)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         ends = self._known[connection.id] = Ends(connection, tally)
@@ -254,7 +258,7 @@ class Counting:
             shown = [route]
         elif not shown:
             shown.append(str(error or outcome.value))
-        cell = self.cells[key] = Tally((str(route), str(host), process, peer, " ".join(shown)))
+        cell = self.cells[key] = Tally((str(route), str(host), process, peer, " ".join(shown)), KEPT)
         return cell
 
 
@@ -274,6 +278,11 @@ def shortened(log: AccessLog) -> AccessLog:
 
 
 # -- what ends are called --------------------------------------------------------------------------
+
+
+def key_of(connection: Connection) -> tuple[int, int, int]:
+    """What tells it from any other, of this file or of another one."""
+    return connection.id, connection.opened, connection.epoch
 
 
 def process_of(connection: Connection) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from rover import AccessLog
 from rover.expression import compile_expression
 from rover_plugin_top.choices import GROUPS
-from rover_plugin_top.counting import Counting, Tally
+from rover_plugin_top.counting import Counting, Tally, key_of
 from rover_plugin_top.histogram import quantiles
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -91,7 +91,12 @@ class Tables:
         """The last logs of a row, the newest first."""
         with self._lock:
             found = [log for named, tally in self._tallies(group) if named == name for log in tally.kept]
-        logs = [log for log in found if log is not None]
+            if group == "connection":  # its own tally keeps few
+                counting = self._counting
+                ids = {key for key, tally in counting.connections.items() if tally.names[0] == name}
+                every = [log for cell in counting.cells.values() for log in cell.kept]
+                found += [log for log in every if log is not None and key_of(log.connection) in ids]
+        logs = {id(log): log for log in found if log is not None}.values()
         return sorted(logs, key=lambda log: log.connection.epoch + log.end, reverse=True)
 
     def _tallies(self, group: str) -> Iterator[tuple[str, Tally]]:
