@@ -78,8 +78,8 @@ class Attaching:
     def end(self) -> None:
         """Takes all probes away."""
         self._ended = True
-        for reach in [*self._links.values(), *self._ciphertext.values()]:
-            reach.close()
+        all_of_them = [*self._links.values(), *self._ciphertext.values()]
+        tls.detach([descriptor for reach in all_of_them for descriptor in reach.taken()])
 
     def _run(self) -> None:
         try:

@@ -79,14 +79,21 @@ class Reach:
             self._links, before = before, self._links
             raise
         finally:
-            for links in before.values():
-                tls.detach(links)
+            tls.detach([link for links in before.values() for link in links])
 
     def close(self) -> None:
-        """Leaves the file. Two threads may do so at a time."""
-        tls.detach(self._file)
-        for links in list(self._links.values()):
-            tls.detach(links)
+        """Leaves the file."""
+        tls.detach(self.taken())
+
+    def taken(self) -> list[int]:
+        """The descriptors that hold the probes, and the file: whoever takes them closes them. Two threads may
+        do so at a time."""
+        descriptors = []
+        for each in (self._file, *list(self._links.values())):
+            while each:
+                with contextlib.suppress(IndexError):
+                    descriptors.append(each.pop())
+        return descriptors
 
     def _add(self, pid: int) -> None:
         """Into one more process, if it has not ended."""
@@ -134,8 +141,7 @@ class Ciphertext(Reach):
         reached = {EVERYBODY} if len(self._wanted) > MAX_UNKNOWN else self._wanted
         for pid in reached - self._links.keys():
             self._add(pid)
-        for pid in self._links.keys() - reached:
-            tls.detach(self._links.pop(pid))
+        tls.detach([link for pid in self._links.keys() - reached for link in self._links.pop(pid)])
 
 
 def divided(found: TlsProbes) -> tuple[TlsProbes, TlsProbes | None]:
