@@ -46,6 +46,9 @@ while True:
         child = os.fork()
         if child: os.waitpid(child, 0)
         else: say(os.getpid())
+    elif heard == "exec":
+        threading.Thread(target=os.execv, args=(sys.executable, sys.orig_argv)).start()
+        time.sleep(60)
     elif heard == "end": os._exit(0)
     else: speak(heard.encode())
 """
@@ -194,7 +197,7 @@ def test_a_call_that_lasts_over_the_change(begin: Start, gate: threading.Event) 
     gate.clear()
     watched.child.say("slow")
     assert watched.child.hear() == "waiting"
-    watched.watch.source._attaching._widen({watched.child.pid + 1})
+    watched.watch.source._attaching._widen()
     watched.wait_for(EVERYBODY, watched.child.pid)
     gate.set()
     assert watched.child.hear() == "done"
@@ -217,6 +220,18 @@ def test_who_is_forked_is_not_missed(begin: Start) -> None:
     watched.child.say("one")  # the one that it was forked from goes on
     assert watched.child.hear() == "done"
     assert [data for _, data in watched.plaintext("one")] == [b"one", b"one"]
+
+
+def test_who_runs_another_program_is_not_missed(begin: Start) -> None:
+    """Its number stays, its main thread does not: the one that called execve(2) takes that one's place."""
+    watched = begin()
+    watched.wait_for(watched.child.pid)
+    watched.child.say("exec")
+    assert watched.child.hear() == "begun"
+    watched.watch.until(lambda: EVERYBODY in watched.reach.processes, "probes in the whole file")
+    watched.speak("one")
+    watched.wait_for(watched.child.pid)
+    watched.speak("two")
 
 
 def test_who_loads_the_library_later_is_not_missed(begin: Start) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO
 
 from rover.contracts.tls_library import TlsLibrarySpec, TlsProbes
@@ -78,8 +78,8 @@ class Attaching:
     def end(self) -> None:
         """Takes all probes away."""
         self._ended = True
-        for reach in [*self._links.values(), *self._ciphertext.values()]:
-            reach.close()
+        all_of_them = [*self._links.values(), *self._ciphertext.values()]
+        tls.detach([descriptor for reach in all_of_them for descriptor in reach.taken()])
 
     def _run(self) -> None:
         try:
@@ -116,11 +116,11 @@ class Attaching:
                     self._narrow()
                     continue
                 told: dict[int, set[FileKey]] = {}
-                begun: set[int] = set()
+                begun = False
                 for offset, _ in ring.ring.take(BATCH):
                     inode, device, pid = tls.MAPPED.unpack_from(ring.ring.memory, offset)
                     if not inode and device:
-                        begun |= {pid} if device == tls.BEGUN else set()
+                        begun |= device == tls.BEGUN
                         self._learn(pid, device)
                         continue
                     keys = told.setdefault(pid, set())
@@ -129,7 +129,7 @@ class Attaching:
                 ring.ring.release()
                 if begun or any(self._links.keys() & keys for keys in told.values()):
                     self._begun = time.monotonic()
-                    self._widen(begun)
+                    self._widen()
                 for pid, keys in told.items():
                     self._look_at(pid, keys)
         finally:
@@ -241,14 +241,12 @@ class Attaching:
                         users.setdefault(each.key, set()).add(pid)
         return users
 
-    def _widen(self, begun: Collection[int]) -> None:
+    def _widen(self) -> None:
         """Selected processes have begun, or have a file that they had not before: whole files have probes
         again."""
         for reach in self._links.values():
             with reported():
                 reach.widen()
-            for pid in begun:
-                reach.forget(pid)
             if self._ended:
                 reach.close()
 

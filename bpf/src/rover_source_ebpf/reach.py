@@ -67,27 +67,39 @@ class Reach:
             self._add(EVERYBODY)
 
     def narrow(self, pids: Collection[int]) -> None:
-        """To these processes. Raises OSError, ManyProbesError."""
-        for pid in pids:
-            if pid not in self._links:
-                with contextlib.suppress(ProcessLookupError):
-                    self._add(pid)
-        for pid in self._links.keys() - set(pids):
-            self.forget(pid)
-
-    def forget(self, pid: int) -> None:
-        """The process of this number is another one now, or runs another program."""
-        tls.detach(self._links.pop(pid, []))
+        """To these processes, any of which may be another one, or run another program, since the last time.
+        Raises OSError, ManyProbesError."""
+        if self._links.keys() == set(pids):
+            return
+        before, self._links = self._links, {}
+        try:
+            for pid in pids:
+                self._add(pid)
+        except (OSError, tls.ManyProbesError):
+            self._links, before = before, self._links
+            raise
+        finally:
+            tls.detach([link for links in before.values() for link in links])
 
     def close(self) -> None:
-        """Leaves the file. Two threads may do so at a time."""
-        tls.detach(self._file)
-        for links in list(self._links.values()):
-            tls.detach(links)
+        """Leaves the file."""
+        tls.detach(self.taken())
+
+    def taken(self) -> list[int]:
+        """The descriptors that hold the probes, and the file: whoever takes them closes them. Two threads may
+        do so at a time."""
+        descriptors = []
+        for each in (self._file, *list(self._links.values())):
+            while each:
+                with contextlib.suppress(IndexError):
+                    descriptors.append(each.pop())
+        return descriptors
 
     def _add(self, pid: int) -> None:
-        if self._file:
-            self._links[pid] = self._probes.attach(f"/proc/self/fd/{self._file[0]}", self._found, pid)
+        """Into one more process, if it has not ended."""
+        for file in self._file[:1]:  # none once it is closed
+            with contextlib.suppress(ProcessLookupError):
+                self._links[pid] = self._probes.attach(f"/proc/self/fd/{file}", self._found, pid)
 
 
 class Ciphertext(Reach):
@@ -126,10 +138,10 @@ class Ciphertext(Reach):
             self._settle()
 
     def _settle(self) -> None:
-        if len(self._wanted) > MAX_UNKNOWN:
-            self.widen()
-        else:
-            self.narrow(self._wanted)
+        reached = {EVERYBODY} if len(self._wanted) > MAX_UNKNOWN else self._wanted
+        for pid in reached - self._links.keys():
+            self._add(pid)
+        tls.detach([link for pid in self._links.keys() - reached for link in self._links.pop(pid)])
 
 
 def divided(found: TlsProbes) -> tuple[TlsProbes, TlsProbes | None]:

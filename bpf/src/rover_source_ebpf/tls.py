@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import struct
+import threading
 
 from rover.contracts.tls_library import Convention, Moment, TlsProbe, TlsProbes
 from rover_source_ebpf import bpf, perf_uprobes
@@ -36,6 +37,8 @@ FILE = struct.Struct("=QI4x")
 """struct tls_file of c/mappings.c: inode, device."""
 MAPPED_BYTES = 65536
 """Of the ring for these."""
+MAX_HELPERS = 32
+"""Threads that close links, when there are many."""
 NOTHING = bytes.fromhex("b700000000000000 9500000000000000")
 """A program: it returns 0."""
 UNSUPPORTED = "this kernel has no uprobes: CONFIG_UPROBE_EVENTS is not set, or /sys is not mounted"
@@ -134,7 +137,21 @@ class Probes:
 
 
 def detach(links: list[int]) -> None:
-    """Takes the probes away, once: two threads may do so at a time."""
+    """Takes the probes away, once: two threads may do so at a time. Many links are closed at a time: for each
+    the kernel waits some 40 ms until nobody is in a probe any more, and can wait for all of them at once."""
+    helpers = [
+        threading.Thread(target=close_all, args=(links,), name="rover-tls-end", daemon=True)
+        for _ in range(min(len(links), MAX_HELPERS) - 1)
+    ]
+    for helper in helpers:
+        helper.start()
+    close_all(links)
+    for helper in helpers:
+        helper.join()
+
+
+def close_all(links: list[int]) -> None:
+    """Closes what is left of them."""
     while links:
         with contextlib.suppress(IndexError):
             os.close(links.pop())
