@@ -22,16 +22,21 @@ TEST_PACKAGES := busybox-static curl haproxy logrotate nghttp2-client nghttp2-se
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 
-.PHONY: run test test-distributions test-kernels test-image lint bench fuzz hunt compile dist constraints version clean
+.PHONY: run test test-compiled test-plain test-distributions test-kernels test-image lint bench fuzz hunt compile dist constraints version clean
 
 # The first start does not wait for the compiler.
 run: BESIDE := --beside
 run: $(VENV)/.compiled
 	@$(SUDO) $(VENV)/bin/rover run $(ARGS)
 
-test: $(VENV)/.test $(VENV)/.compiled
+test: test-compiled test-plain
+
+test-compiled: $(VENV)/.test $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m pytest $(ARGS)
-	ROVER_PLAIN=1 $(VENV)/bin/python -m pytest -q $(or $(ARGS),$(PLAIN_TESTS))
+
+# What has compiled forms, in plain Python.
+test-plain: $(VENV)/.test $(VENV)/.compiled
+	ROVER_PLAIN=1 $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(or $(ARGS),$(PLAIN_TESTS))
 
 # On Debian's kernels in emulated machines, 6.1, 6.12 and 7.3 unless ARGS names some of them; half an hour each.
 test-kernels: $(VENV)/.dev $(VENV)/.compiled

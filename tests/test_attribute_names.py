@@ -34,7 +34,7 @@ def test_every_name_is_documented():
 
 
 def test_no_name_is_the_namespace_of_another():
-    """Stores that nest objects by the dots of a name take no value where they have an object. `tls` is one since
-    before: who nests it reads it as `tls.established`, as OpenTelemetry has it."""
+    """Stores that nest objects by the dots of a name take no value where they have an object. `tls` was one
+    before: OpenTelemetry has `tls.established` for it."""
     names = {*documented(), *HTTP_NAMES, *GRPC_NAMES, *OWN, *REDIS.names} - {"tls"}
     assert not [(a, b) for a, b in itertools.permutations(names, 2) if b.startswith(a + ".")]

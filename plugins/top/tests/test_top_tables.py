@@ -53,10 +53,6 @@ NAMED = [
     (exchange("/a", http__request__header__host=()), ("GET /a", "10.0.0.2", "nginx[42]", "10.0.0.1", "200")),
     (exchange("/a", of=CLIENT), ("GET /a", "a.example", "curl[7]", "10.0.0.2:80", "200")),
     (
-        exchange("/s/M", rpc__grpc__status_code=5),
-        ("GET /s/M", "a.example", "nginx[42]", "10.0.0.1", "200 grpc 5"),
-    ),
-    (
         exchange("/s/M", rpc__status_code="NOT_FOUND"),
         ("GET /s/M", "a.example", "nginx[42]", "10.0.0.1", "200 grpc NOT_FOUND"),
     ),
@@ -113,8 +109,6 @@ def test_a_connection_is_from_client_to_server_and_one_lifetime():
         (exchange(status=404), False),
         (exchange(status=500), True),
         (exchange(status=503), True),
-        (exchange(rpc__grpc__status_code=0), False),
-        (exchange(rpc__grpc__status_code=13), True),
         (exchange(rpc__status_code="OK"), False),
         (exchange(rpc__status_code="INTERNAL"), True),
         (exchange(error__type="timeout"), True),

@@ -17,7 +17,7 @@ from rover_plugin_sink_otlp.wire import attribute, key
 METHOD, STATUS, ROUTE = "http.request.method", "http.response.status_code", "http.route"
 HOST, ORIGINAL, PATH, QUERY = "http.request.header.host", "url.original", "url.path", "url.query"
 RPC_SYSTEM, RPC_METHOD = "rpc.system.name", "rpc.method"
-RPC_STATUS, RPC_STATUS_144 = "rpc.status_code", "rpc.response.status_code"
+RPC_STATUS = "rpc.status_code"
 DB_SYSTEM, DB_OPERATION, DB_NAMESPACE = "db.system.name", "db.operation.name", "db.namespace"
 ERROR = "error.type"
 PROVIDER, TRACE = "trace.provider", "trace_id"
@@ -206,7 +206,7 @@ class ExchangeEncoder:
         return Exchange(name, kind, parts, failed)
 
     def _rpc(self, attributes: Mapping[str, Any], system: object, kind: int) -> tuple[str, str | None]:
-        status = attributes.get(RPC_STATUS) or attributes.get(RPC_STATUS_144)
+        status = attributes.get(RPC_STATUS)
         failure = None
         if system == "grpc" and status is not None:
             failed = status != "OK" if kind == CLIENT else status in GRPC_SERVER_ERRORS

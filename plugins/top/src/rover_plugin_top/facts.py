@@ -24,14 +24,12 @@ NAMES = (
     "url.path",
     "http.request.header.host",
     "http.response.status_code",
-    "rpc.grpc.status_code",
     "rpc.status_code",
     "error.type",
     "db.operation.name",
     "url.original",
 )
-"""Attributes that exchanges are told apart by. The status of gRPC has the name that it had once, or that of
-the semantic conventions."""
+"""Attributes that exchanges are told apart by."""
 SIZES = (
     "http.request.header.size",
     "http.request.body.size",
@@ -39,7 +37,7 @@ SIZES = (
     "http.response.body.size",
 )
 """What an exchange of HTTP moved; of other protocols it is every attribute that ends in `.size`."""
-RPC_FINE = frozenset((None, 0, "0", "OK"))
+RPC_FINE = frozenset((None, "OK"))
 ABSENT = (None,)
 BREAK = Outcome.BREAK
 ABORTED = Outcome.ABORTED
@@ -114,9 +112,7 @@ class Facts:
                     size += value
             for value in attributes.values():
                 text += length_of(value)
-        method, route, path, host, status, grpc, rpc, error, operation, target = picked
-        if grpc is not None:
-            rpc = grpc
+        method, route, path, host, status, rpc, error, operation, target = picked
         if host is not None and type(host) is not str:
             host = first_of(host)
         if text > LONG_TEXT:

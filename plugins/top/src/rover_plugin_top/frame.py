@@ -172,9 +172,8 @@ def exchange_line(log: AccessLog) -> tuple[str, Style]:
     else:
         what = f"{method} {attributes.get('url.original', '')}"
     marks = "" if log.outcome is Outcome.COMPLETE else f"  {log.outcome.value}"
-    for name in ("rpc.grpc.status_code", "rpc.status_code"):
-        if name in attributes:
-            marks += f"  grpc {attributes[name]}"
+    if "rpc.status_code" in attributes:
+        marks += f"  grpc {attributes['rpc.status_code']}"
     if "rover.pairing" in attributes:
         marks += "  pairing assumed: bytes were lost"
     bad = log.outcome is Outcome.ABORTED or (isinstance(status, int) and status >= 500)
