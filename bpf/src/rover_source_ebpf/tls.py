@@ -99,8 +99,9 @@ class Probes:
         """All probes of a file, in every process that runs code from it, or only in one; descriptors, which
         hold them until they are closed. Raises OSError, ManyProbesError."""
         at: dict[Moment, dict[int, int]] = {moment: {} for moment in Moment}
+        fresh: dict[bytes, int] = {}
         for probe in found.probes:
-            at[probe.moment][probe.offset] = self._number(packed(probe, found))
+            at[probe.moment][probe.offset] = self._number(packed(probe, found), fresh)
         both: dict[int, int] = {}
         # A session spares others the second trap. In one process there are none, and it would not be told of
         # the end of calls that began before it was there.
@@ -113,26 +114,32 @@ class Probes:
             ("tls_enter", False): at[Moment.ENTRY].items() - both.items(),
         }
         links: list[int] = []
-        # Returns first: a call that is seen beginning is seen ending.
-        for (program, on_return), each in places.items():
-            if not each:
-                continue
-            try:
-                link = self._program.attach_to_file(program, path, sorted(each), on_return=on_return, pid=pid)
-                links.append(link)
-            except OSError:
-                detach(links)
-                raise
+        try:
+            # Returns first: a call that is seen beginning is seen ending.
+            for (program, on_return), each in places.items():
+                if each:
+                    link = self._program.attach_to_file(
+                        program, path, sorted(each), on_return=on_return, pid=pid
+                    )
+                    links.append(link)
+        except OSError:
+            detach(links)
+            raise
+        finally:
+            # Probes come into a file one after the other, within milliseconds. Nothing is made of them until
+            # all are there: else a request is seen to be read, and its response not to be written.
+            for content, number in fresh.items():
+                self._program.put("tls_probes", number.to_bytes(4, "little"), content)
         return links
 
-    def _number(self, probe: bytes) -> int:
+    def _number(self, probe: bytes, fresh: dict[bytes, int]) -> int:
+        """Of what a probe is; `fresh` gets those that the programs have not been told of."""
         number = self._numbers.get(probe)
         if number is None:
             number = len(self._numbers)
             if number == MAX_PROBES:
                 raise ManyProbesError(f"{MAX_PROBES} different probes are attached already")
-            self._program.put("tls_probes", number.to_bytes(4, "little"), probe)
-            self._numbers[probe] = number
+            self._numbers[probe] = fresh[probe] = number
         return number
 
 

@@ -56,7 +56,7 @@ static inline int begun(struct pt_regs *ctx, int session)
             nowhere.call(ctx, 0);
         return 0;
     }
-    if (is_compat())
+    if (!probe->function || is_compat()) /* 0: other probes of the file are still to come */
         return 0;
     u64 arguments[8] = {};
     struct caller caller = {.thread = thread};
