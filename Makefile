@@ -22,17 +22,24 @@ TEST_PACKAGES := busybox-static curl haproxy logrotate nghttp2-client nghttp2-se
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 
-.PHONY: run test test-compiled test-plain test-distributions test-kernels test-image lint bench fuzz hunt compile dist constraints version clean
+.PHONY: run test test-compiled test-packages test-together test-plain test-distributions test-kernels test-image lint bench fuzz hunt compile dist constraints version clean
 
 # The first start does not wait for the compiler.
 run: BESIDE := --beside
 run: $(VENV)/.compiled
 	@$(SUDO) $(VENV)/bin/rover run $(ARGS)
 
-test: test-compiled test-plain
+test: $(if $(ARGS),test-compiled,test-packages test-together) test-plain
 
 test-compiled: $(VENV)/.test $(VENV)/.compiled
 	$(SUDO) $(VENV)/bin/python -m pytest $(ARGS)
+
+# Each package by itself, and all of them together: two parts, so that they can be run at a time.
+test-packages: $(VENV)/.test $(VENV)/.compiled
+	$(SUDO) $(VENV)/bin/python -m pytest -p no:cacheprovider core/tests bpf/tests plugins
+
+test-together: $(VENV)/.test $(VENV)/.compiled
+	$(SUDO) $(VENV)/bin/python -m pytest -p no:cacheprovider tests
 
 # What has compiled forms, in plain Python.
 test-plain: $(VENV)/.test $(VENV)/.compiled
