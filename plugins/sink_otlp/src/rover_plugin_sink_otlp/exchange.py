@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from rover import AccessLog, Address, Attributes, Connection, Outcome, Role, Shape
+from rover.metrics import GRPC_SERVER_ERRORS
 from rover_plugin_sink_otlp.wire import attribute, key
 
 METHOD, STATUS, ROUTE = "http.request.method", "http.response.status_code", "http.route"
@@ -31,10 +32,6 @@ headers called "size" to OpenTelemetry."""
 METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"))
 """That the conventions know."""
 OTHER_METHOD = "_OTHER"
-GRPC_SERVER_ERRORS = frozenset(
-    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
-)
-"""Codes that are a server's failure (rpc/grpc); to a client every one but OK is."""
 UNSPECIFIED, SERVER, CLIENT = 0, 2, 3
 """Kinds of spans."""
 
