@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench import bystanders, decode, hooks, live, memory, rate, replay, start, workers
+from bench import bystanders, decode, hooks, live, memory, rate, replay, start, tls, workers
 
-NAMES = ("rate", "decode", "hooks", "replay", "live", "memory", "start", "bystanders")
+NAMES = ("rate", "decode", "hooks", "replay", "live", "tls", "memory", "start", "bystanders")
 ROUNDS = 5
 
 
@@ -79,6 +79,10 @@ def main() -> None:
         print("live: nginx and wrk at full speed")
         with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
             live.rows(Path(directory), ROUNDS, lambda line: print(line, flush=True))
+    if "tls" in wanted:
+        print("tls: nginx and h2load over TLS at full speed")
+        with tempfile.TemporaryDirectory(prefix="rover-bench-") as directory:
+            tls.rows(Path(directory), ROUNDS, lambda line: print(line, flush=True))
     if "memory" in wanted:
         print("memory: resident size of an agent that is handed these connections")
         memory.rows(lambda line: print(line, flush=True))
