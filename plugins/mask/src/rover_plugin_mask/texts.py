@@ -113,7 +113,10 @@ class Texts:
             return True
         if ("=" in inner or "%" in inner) and self._without_values(inner, False, depth - 1) != inner:
             return True
-        return any(map(self._names.is_secret, _QUOTED.findall(inner)))
+        for name in _QUOTED.findall(inner):  # noqa: SIM110 - a compiled method that is handed on is slow
+            if self._names.is_secret(name):
+                return True
+        return False
 
 
 def _userinfo(match: re.Match[str]) -> str:
