@@ -13,6 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from rover import AccessLog, Address, Attributes, Outcome, Role, Shape
+from rover.http import KNOWN_METHODS
 from rover_plugin_sink_otlp.exchange import Column, split_host
 from rover_plugin_sink_otlp.identity import Identities, Identity
 from rover_plugin_sink_otlp.receiver.items import attributes as plain
@@ -263,6 +264,13 @@ def test_another_protocol(traffic: Any) -> None:
     span = span_of(log)
     assert span.name == "memcached"
     assert plain(span.attributes)["a"] is True
+
+
+@pytest.mark.parametrize("method", sorted(KNOWN_METHODS))
+def test_a_known_method(traffic: Any, method: str) -> None:
+    span = span_of(traffic.exchange(traffic.connection(), said={"http.request.method": method}))
+    assert span.name.split()[0] == method
+    assert plain(span.attributes)["http.request.method"] == method
 
 
 def test_an_unknown_method(traffic: Any) -> None:

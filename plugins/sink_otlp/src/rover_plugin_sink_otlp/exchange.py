@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from rover import AccessLog, Attributes, Connection, Outcome, Role, Shape
+from rover.http import KNOWN_METHODS
 from rover.metrics import GRPC_SERVER_ERRORS
 from rover_plugin_sink_otlp.wire import attribute, key
 
@@ -29,8 +30,6 @@ _NOT_SAID = frozenset(
 """Of the names that logs have: what is said in another form, and the sizes of heads, whose names are those of
 headers called "size" to OpenTelemetry."""
 
-METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"))
-"""That the conventions know."""
 OTHER_METHOD = "_OTHER"
 UNSPECIFIED, SERVER, CLIENT = 0, 2, 3
 """Kinds of spans."""
@@ -47,8 +46,8 @@ MAX_KEPT = 256
 
 
 Exchange = tuple[str, int, list[bytes], bool]
-"""What is said of one: its name, its kind, its attributes, whether it failed. A class of its own would take as
-long to make as three attributes."""
+"""What is said of one: its name, its kind, its attributes, whether it failed. A class of its own would take
+as long to make as three attributes."""
 
 
 class _Heads(dict[int, bytes]):
@@ -228,7 +227,7 @@ class ExchangeEncoder:
 
     def _name(self, method: str, route: object) -> str:
         """`{method} {route}`, and "HTTP" for a method that is not known (http/http-spans)."""
-        shown = method if method in METHODS else "HTTP"
+        shown = method if method in KNOWN_METHODS else "HTTP"
         name = f"{shown} {route}" if route is not None else shown
         if len(name) <= MAX_KEPT and (route is None or type(route) is str):
             if len(self._names) >= MAX_VALUES:
@@ -281,7 +280,7 @@ class ExchangeEncoder:
         return ends
 
     def _method(self, method: str) -> bytes:
-        if method in METHODS:
+        if method in KNOWN_METHODS:
             return attribute(self._tag, key(METHOD), method)
         original = attribute(self._tag, key("http.request.method_original"), method)
         return attribute(self._tag, key(METHOD), OTHER_METHOD) + original
