@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover import AccessLog, Address, Attributes, Connection, Outcome, Process, Role, Shape
-from rover.metrics import INSTRUMENTS, KNOWN_METHODS, OVERFLOW, SERVICE, Exemplar, Requests, named_by
+from rover.http import KNOWN_METHODS
+from rover.metrics import INSTRUMENTS, OVERFLOW, SERVICE, Exemplar, Requests, named_by
 from rover.metrics.conventions import describe, split_host
 from rover.testing.sinks import access_logs
 
@@ -100,6 +101,11 @@ GRPC = {"rpc.system.name": "grpc", "rpc.method": "shop.Cart/Add"}
         (get(tls=True), "http.server.request.duration", {**OK, "url.scheme": "https"}),
         (get(http__route="/u/{id}"), "http.server.request.duration", {**OK, "http.route": "/u/{id}"}),
         (get(http__route=""), "http.server.request.duration", OK),
+        (
+            get(http__request__method="QUERY"),
+            "http.server.request.duration",
+            {**OK, "http.request.method": "QUERY"},
+        ),
         (
             get(http__request__method="get"),
             "http.server.request.duration",

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rover.sending.call import TAKEN_EARLY, Status
-from rover.sending.grpc_call import CODES, MAX_ANSWER, MAX_FRAME, ROUND, ClientCall
+from rover.sending.grpc_call import MAX_ANSWER, MAX_FRAME, ROUND, ClientCall
+from rover.values.grpc import STATUS_CODES
 
 
 class Server:
@@ -132,7 +133,7 @@ def test_a_round_is_bounded() -> None:
     assert client.output()
 
 
-@pytest.mark.parametrize(("number", "code"), [(str(n), code) for n, code in enumerate(CODES)])
+@pytest.mark.parametrize(("number", "code"), [(str(n), code) for n, code in enumerate(STATUS_CODES)])
 def test_statuses(number: str, code: str) -> None:
     client, server = call(), Server()
     exchange(client, server)

@@ -1,4 +1,4 @@
-"""What the hooks that look at every access log cost: filtering by an expression, masking."""
+"""What the hooks that look at every access log cost: filtering by an expression, masking, routes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rover.run.configuration import Catalogue
 from rover.testing import connection
 from rover_plugin_filter import plugin as filtering
 from rover_plugin_mask import plugin as masking
+from rover_plugin_routes import plugin as routing
 
 LOGS = 2_000
 TIMES = 50
@@ -72,6 +73,7 @@ def rows(medians: Callable[..., list[float]], say: Callable[[str], None]) -> Non
         )
     }
     measured |= {f"mask: {name}": (masking.handle_access_log, logs(of)) for name, of in TARGETS.items()}
+    measured["routes: no two paths alike"] = (routing.handle_access_log, logs(TARGETS["no query"]))
     empty = logs(TARGETS["no query"])
     measures = [lambda pair=pair: cost(*pair) for pair in measured.values()]
     *costs, loop = medians(*measures, lambda: cost(nothing, empty))

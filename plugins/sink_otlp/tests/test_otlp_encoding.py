@@ -13,7 +13,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from rover import AccessLog, Address, Attributes, Outcome, Role, Shape
-from rover_plugin_sink_otlp.exchange import split_host
+from rover.http import KNOWN_METHODS
+from rover_plugin_sink_otlp.exchange import Column, split_host
 from rover_plugin_sink_otlp.identity import Identities, Identity
 from rover_plugin_sink_otlp.receiver.items import attributes as plain
 from rover_plugin_sink_otlp.spans import SpanEncoder
@@ -82,6 +83,19 @@ def test_a_value_of_any_length_comes_back() -> None:
 
 
 # -- spans -------------------------------------------------------------------------------------------
+
+
+@given(
+    texts
+    | st.integers(0, 600).map("x".__mul__)
+    | st.sampled_from([0, 1, 100, 127, 128, 255, 256, 257, 4096, 4097]).map("x".__mul__)
+)
+def test_a_column_writes_what_an_attribute_is(text: str) -> None:
+    """Both ways: of a text that is kept, and of one that is not."""
+    column = Column(b"\x4a", "url.path")
+    expected = attribute(b"\x4a", key("url.path"), text)
+    assert column.encode(text) == column.encode(text) == expected
+    assert column[text] == column[text] == expected
 
 
 def test_a_servers_span(traffic: Any) -> None:
@@ -250,6 +264,13 @@ def test_another_protocol(traffic: Any) -> None:
     span = span_of(log)
     assert span.name == "memcached"
     assert plain(span.attributes)["a"] is True
+
+
+@pytest.mark.parametrize("method", sorted(KNOWN_METHODS))
+def test_a_known_method(traffic: Any, method: str) -> None:
+    span = span_of(traffic.exchange(traffic.connection(), said={"http.request.method": method}))
+    assert span.name.split()[0] == method
+    assert plain(span.attributes)["http.request.method"] == method
 
 
 def test_an_unknown_method(traffic: Any) -> None:

@@ -8,10 +8,8 @@ import urllib.request
 import pytest
 
 from rover import AccessLog, Address, Connection, Process, Role
-from rover.metrics import KNOWN_METHODS
 from rover.run.report import PluginFailure, Report, SinkReport
 from rover.testing import check_sink
-from rover_plugin_sink_prometheus import KNOWN_METHODS as DECLARED
 from rover_plugin_sink_prometheus import SETTINGS, register_sinks
 from rover_plugin_sink_prometheus.figures import HELP, counts_of, help_of
 from rover_plugin_sink_prometheus.sink import PrometheusSink, target
@@ -174,12 +172,6 @@ def test_the_figures_of_a_run():
         assert help_of(name)
     assert help_of("rover_connections_evicted") == "As in rover's totals: connections evicted."
     assert {name for name, _ in counts} - {"rover_connections_evicted"} <= set(HELP)
-
-
-def test_what_is_declared_is_what_is_known():
-    """The list is there twice, so that a command that runs no sink imports less."""
-    assert set(DECLARED) == KNOWN_METHODS
-    assert sorted(DECLARED) == DECLARED
 
 
 def test_who_tells_the_page():

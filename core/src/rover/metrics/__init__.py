@@ -1,13 +1,12 @@
 """Metrics of what is exchanged: access logs aggregated into histograms, for any sink that exports metrics."""
 
-from rover.metrics.conventions import GRPC_SERVER_ERRORS, KNOWN_METHODS, Pairs
+from rover.metrics.conventions import GRPC_SERVER_ERRORS, Pairs
 from rover.metrics.instruments import INSTRUMENTS, Instrument
 from rover.metrics.requests import OVERFLOW, SERVICE, Exemplar, Point, Requests, named_by
 
 __all__ = [
     "GRPC_SERVER_ERRORS",
     "INSTRUMENTS",
-    "KNOWN_METHODS",
     "OVERFLOW",
     "SERVICE",
     "Exemplar",

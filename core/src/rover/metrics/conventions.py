@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from rover.http.methods import KNOWN_METHODS
 from rover.metrics.instruments import DB_CLIENT, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER, Instrument
 from rover.values.access_log import AccessLog
 from rover.values.exchange import Outcome
@@ -30,8 +31,6 @@ SERVER_NAMES = (METHOD, STATUS, ROUTE, RPC_SYSTEM, RPC_METHOD, RPC_STATUS, ERROR
 """Of a log of a server, what decides about its series."""
 CLIENT_NAMES = (*SERVER_NAMES, HOST, DB_SYSTEM, DB_OPERATION, DB_NAMESPACE, DB_STATUS)
 
-KNOWN_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"))
-"""RFC 9110 section 9, and RFC 5789."""
 OTHER = "_OTHER"
 """What an unknown method is called."""
 MAX_VALUE = 255

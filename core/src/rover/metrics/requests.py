@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from rover.metrics.conventions import CLIENT_NAMES, KNOWN_METHODS, SERVER_NAMES, Pairs, describe, text
+from rover.http.methods import KNOWN_METHODS
+from rover.metrics.conventions import CLIENT_NAMES, SERVER_NAMES, Pairs, describe, text
 from rover.metrics.instruments import SECOND, Instrument
 from rover.values.access_log import AccessLog
 from rover.values.attributes import Attributes, Shape

@@ -3,6 +3,7 @@
 cimport cython
 
 from rover.pipeline.totals cimport Totals
+from rover.plugins._guard cimport checked_change
 from rover.values.access_log cimport AccessLog
 
 

@@ -11,6 +11,7 @@ from rover.values.attributes cimport Attributes
 from rover.values.http cimport HttpExchange, HttpRequest, HttpResponse, HttpStream
 
 from rover.plugins.guard import check_result as thorough_result
+from rover.plugins.guard import checked_change as thorough_change
 from rover.plugins.guard import checked_log as thorough_log
 from rover.values.exchange import Outcome
 from rover.values.records import MAX_NUMBER
@@ -99,3 +100,13 @@ cpdef checked_log(found):
         if Py_TYPE(<object>name) != TEXT or not is_plain(<object>value, Py_TYPE(<object>value)):
             return thorough_log(log)
     return log
+
+
+cpdef checked_change(found, AccessLog own):
+    cdef AccessLog log
+    if type(found) is AccessLog:
+        log = <AccessLog>found
+        if log.details is own.details and log.outcome is own.outcome and log.connection is own.connection:
+            if own.protocol:
+                return checked_log(log)
+    return thorough_change(found, own)

@@ -30,27 +30,8 @@ from h2.exceptions import H2Error
 
 from rover.sending.call import TAKEN_EARLY, Status
 from rover.sending.rpc_status import of_trailer
+from rover.values.grpc import STATUS_CODES
 
-CODES = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-"""Status names by number."""
 # What a proxy or another kind of server answers ("HTTP to gRPC Status Code Mapping").
 _HTTP_CODES = {
     "400": "INTERNAL",
@@ -217,9 +198,11 @@ class ClientCall:
         if number == "0" and not self._finished:
             self.status = self.status or TAKEN_EARLY
         else:
-            known = number.isascii() and number.isdigit() and len(number) < 3 and int(number) < len(CODES)
+            known = (
+                number.isascii() and number.isdigit() and len(number) < 3 and int(number) < len(STATUS_CODES)
+            )
             self._end(
-                CODES[int(number)] if known else "UNKNOWN",
+                STATUS_CODES[int(number)] if known else "UNKNOWN",
                 unquote(headers.get("grpc-message", "")),
                 retry_after=of_trailer(headers.get("grpc-status-details-bin", "")).retry_delay,
             )

@@ -7,34 +7,15 @@ from __future__ import annotations
 
 import urllib.parse
 
+from rover.values.grpc import STATUS_CODES
 from rover.values.http import HttpRequest, HttpResponse
 
 _CONTENT_TYPE = "application/grpc"
 _VARIANTS = (_CONTENT_TYPE + "+", _CONTENT_TYPE + ";")
 _MAX_STATUS_DIGITS = 9
 """A status code is an int; codes in use have one or two digits."""
-STATUS_CODES = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-"""By number: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md"""
 _CODES = {str(code): name for code, name in enumerate(STATUS_CODES)}
-"""The same by what is sent."""
+"""By what is sent."""
 
 GRPC_NAMES = ("rpc.system.name", "rpc.method", "rpc.status_code", "grpc.status_message")
 """Of what `grpc_cells` has the values."""

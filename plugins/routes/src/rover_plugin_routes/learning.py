@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator
 
-from rover_plugin_routes.segments import is_value
+from rover_plugin_routes.shape import is_value
+
+with contextlib.suppress(ImportError):  # not compiled
+    from rover_plugin_routes._shape import is_value  # type: ignore[no-redef]
 
 VALUE = "{}"
 REST = "{...}"
@@ -58,10 +62,8 @@ class Learned:
         """How many there are."""
         self.levels = 1
         """Of all beginnings of them."""
-        self.changes = 0
-        """How often words have become a value, so that routes found before may be others now."""
 
-    def find(self, segments: Sequence[str], cut: bool, teaches: bool) -> tuple[str, str] | None:
+    def find(self, segments: list[str], cut: bool, teaches: bool) -> tuple[str, str] | None:
         """The route of a path, and its source; None where it is not known, and is not to be learned.
 
         `cut`: there are more segments.
@@ -69,24 +71,22 @@ class Learned:
         if cut:
             segments = [*segments, ""]
         level = self._first
-        last = len(segments) - 1
-        said = [""]
-        learned = False
-        for at, segment in enumerate(segments):
+        left = len(segments)
+        for segment in segments:
+            left -= 1
             following = level.words.get(segment)
-            if following is None and _may_be_learned(level, segment, at == last):
-                if not teaches:
-                    return None
-                following = self._teach(level, segment, at == last)
             if following is None:
-                segment = VALUE
-                learned = learned or level.is_learned
-                following = level.value
-                if following is None:
+                # What may be learned of the level: a word, or what follows the segments that are looked at.
+                if not segment or ((level.branches if left else level.ends) and not is_value(segment)):
                     if not teaches:
                         return None
-                    following = level.value = self._new_level()
-            said.append(segment or REST)
+                    following = self._teach(level, segment, left == 0)
+                if following is None:
+                    following = level.value
+                    if following is None:
+                        if not teaches:
+                            return None
+                        following = level.value = self._new_level()
             level = following
         if not level.is_end:
             if not teaches:
@@ -97,8 +97,25 @@ class Learned:
                 self._shrink()
                 return self.find(segments[:-1] if cut else segments, cut, teaches)
         if level.route is None:
-            level.route = "/".join(said) or "/", "learned" if learned else "shape"
+            level.route = self._route(segments)
         return level.route
+
+    def _route(self, segments: list[str]) -> tuple[str, str]:
+        """That of a path whose levels are all there."""
+        level = self._first
+        said = [""]
+        learned = False
+        for segment in segments:
+            following = level.words.get(segment)
+            if following is not None:
+                said.append(segment or REST)
+            else:
+                following = level.value
+                assert following is not None  # noqa: S101
+                said.append(VALUE)
+                learned = learned or level.is_learned
+            level = following
+        return "/".join(said) or "/", "learned" if learned else "shape"
 
     def _new_level(self) -> Level:
         self.levels += 1
@@ -158,7 +175,6 @@ class Learned:
 
     def _settle(self) -> None:
         """Counts the routes, after words became values."""
-        self.changes += 1
         self.routes = self.levels = 0
         for level in self._all():
             level.route = None
@@ -173,9 +189,3 @@ class Learned:
             left.extend(level.words.values())
             if level.value is not None:
                 left.append(level.value)
-
-
-def _may_be_learned(level: Level, segment: str, is_end: bool) -> bool:
-    if not segment:
-        return True
-    return (level.ends if is_end else level.branches) and not is_value(segment)

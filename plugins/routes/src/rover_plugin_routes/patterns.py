@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rover import UsageError
 from rover_plugin_routes.segments import MAX_DEPTH, MAX_PATH, split
@@ -15,16 +15,16 @@ _PLACEHOLDER = re.compile(r"(?P<before>[^{}]*)\{(?P<name>[A-Za-z0-9_-]*)\}(?P<af
 _REST = re.compile(r"\{[A-Za-z0-9_-]*\.\.\.\}")
 
 
-class _Level:
+class Level:
     """What patterns that begin alike say of the next segment."""
 
     __slots__ = ("anything", "literals", "partly", "rest", "route")
 
     def __init__(self) -> None:
-        self.literals: dict[str, _Level] = {}
-        self.partly: dict[tuple[str, str], _Level] = {}
+        self.literals: dict[str, Level] = {}
+        self.partly: dict[tuple[str, str], Level] = {}
         """By what is before the placeholder and what is after it."""
-        self.anything: _Level | None = None
+        self.anything: Level | None = None
         self.route = ""
         """The pattern that ends here."""
         self.rest = ""
@@ -36,7 +36,7 @@ class Patterns:
     placeholder with text, that before one alone, that before the rest of the path."""
 
     def __init__(self) -> None:
-        self._first = _Level()
+        self._first = Level()
 
     def add(self, pattern: str) -> None:
         """Raises ValueError, which says what is wrong with it."""
@@ -53,9 +53,9 @@ class Patterns:
             level = self._next(level, segment)
         level.route = level.route or pattern
 
-    def _next(self, level: _Level, segment: str) -> _Level:
+    def _next(self, level: Level, segment: str) -> Level:
         if "{" not in segment and "}" not in segment:
-            return level.literals.setdefault(segment, _Level())
+            return level.literals.setdefault(segment, Level())
         match = _PLACEHOLDER.fullmatch(segment)
         if match is None:
             raise ValueError(
@@ -63,12 +63,12 @@ class Patterns:
             )
         around = match["before"], match["after"]
         if any(around):
-            return level.partly.setdefault(around, _Level())
+            return level.partly.setdefault(around, Level())
         if level.anything is None:
-            level.anything = _Level()
+            level.anything = Level()
         return level.anything
 
-    def find(self, segments: Sequence[str], cut: bool) -> str:
+    def find(self, segments: list[str], cut: bool) -> str:
         """The pattern of a path; empty when there is none. `cut`: there are more segments.
 
         Each level is looked at once at most, because one way leads to it: hostile paths take as long as
@@ -76,7 +76,7 @@ class Patterns:
         """
         return self._find(self._first, segments, 0, cut)
 
-    def _find(self, level: _Level, segments: Sequence[str], at: int, cut: bool) -> str:
+    def _find(self, level: Level, segments: list[str], at: int, cut: bool) -> str:
         if at == len(segments):
             return level.rest if cut else level.route or level.rest
         segment = segments[at]

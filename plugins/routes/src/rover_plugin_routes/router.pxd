@@ -2,13 +2,20 @@
 
 cimport cython
 
+from rover_plugin_routes.learning cimport Learned
+from rover_plugin_routes.patterns cimport Patterns
+from rover_plugin_routes.segments cimport split
+
+cdef object NOT_FOUND
+
 
 cdef class Service:
+    cdef readonly tuple key
     cdef readonly tuple patterns
-    cdef readonly object learned
-    cdef public object changes
+    cdef readonly Learned learned
     cdef readonly dict calls
-    cdef readonly dict known
+    cdef Py_ssize_t levels
+    cdef long long asked
 
 
 cdef class Router:
@@ -17,16 +24,15 @@ cdef class Router:
     cdef Py_ssize_t _most_services
     cdef Py_ssize_t _most_levels
     cdef dict _services
-    cdef Py_ssize_t _known
+    cdef long long _asked
     cdef readonly Py_ssize_t levels
     cdef readonly bint is_idle
 
-    @cython.locals(service=Service)
+    @cython.locals(service=Service, teaches=bint, levels=Py_ssize_t)
     cpdef tuple find(self, tuple key, str path, object status, bint call)
-    cdef tuple _find(self, Service service, str path, object status, bint call)
+    @cython.locals(patterns=Patterns)
+    cdef str _pattern(self, tuple several, str path)
     @cython.locals(service=Service)
-    cdef Service _latest(self, tuple key)
-    @cython.locals(forgotten=Service)
-    cdef _forget(self)
-    @cython.locals(each=Service)
-    cdef _keep(self, Service service, str path, tuple route)
+    cdef Service _add(self, tuple key)
+    @cython.locals(services=dict, oldest=Service, each=Service)
+    cdef _count(self, Service service, Py_ssize_t levels)

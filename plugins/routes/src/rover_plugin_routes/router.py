@@ -1,4 +1,4 @@
-"""The routes of every service: the user's patterns, then what is learned; known paths are found at once."""
+"""The routes of every service: the user's patterns, then what is learned."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from rover_plugin_routes.patterns import Patterns
 from rover_plugin_routes.segments import split
 
 MAX_SERVICES = 256
-"""Services that are learned of; beyond it the one is forgotten of which nothing new was asked for longest."""
+"""Services that are learned of; beyond it the one is forgotten that was not asked about for longest."""
 MAX_LEVELS = 50_000
 """Levels of all of them, beyond which the same happens: 300 bytes each are 15 MB. A service has some
 hundred; one whose paths are made up to that end has some thousand."""
-MAX_KNOWN = 16_384
-"""Paths whose routes are kept, of all services together. When there are more, all are found anew, which takes
-some microseconds for each."""
-MAX_KNOWN_PATH = 256
-"""Characters of such a path, so that all take 8 MB at most. A longer one is found anew each time."""
+MAX_CALL = 256
+"""Characters of a method of gRPC whose route is kept: `package.Service/Method` has a fifth of it."""
 NOT_FOUND = 404
 
 Route = tuple[str, str]
@@ -35,21 +32,18 @@ class Limits(NamedTuple):
 class Service:
     """What is known of one."""
 
-    __slots__ = ("calls", "changes", "known", "learned", "patterns")
+    __slots__ = ("asked", "calls", "key", "learned", "levels", "patterns")
 
-    def __init__(self, patterns: tuple[Patterns, ...], limits: Limits) -> None:
+    def __init__(self, key: tuple[str, int], patterns: tuple[Patterns, ...], limits: Limits) -> None:
+        self.key = key
         self.patterns = patterns
         self.learned = Learned(limits.words, limits.routes)
-        self.changes = 0
         self.calls: dict[str, Route] = {}
         """The routes of methods of gRPC, which stay as they are."""
-        self.known: dict[str, Route] = {}
-        """By path."""
-
-    @property
-    def levels(self) -> int:
-        """How much is known, in levels."""
-        return self.learned.levels + len(self.calls)
+        self.levels = 0
+        """How much is known, in levels, as the router has counted it."""
+        self.asked = 0
+        """When it was asked about last: the number of that question."""
 
 
 class Router:
@@ -70,7 +64,7 @@ class Router:
         self._most_services = services
         self._most_levels = levels
         self._services: dict[tuple[str, int], Service] = {}
-        self._known = 0
+        self._asked = 0
         self.levels = 0
         """How much is known, of all services."""
         self.is_idle = limits is None and not patterns
@@ -83,71 +77,62 @@ class Router:
         method of gRPC.
         """
         service = self._services.get(key)
-        if service is not None:
-            route = service.known.get(path)
-            if route is not None:
-                return route
-        return self._find(self._latest(key), path, status, call)
+        if service is None:
+            service = self._add(key)
+        self._asked += 1
+        service.asked = self._asked
+        if service.patterns:
+            found = self._pattern(service.patterns, path)
+            if found:
+                return found, "user"
+        limits = self._limits
+        if limits is None:
+            return None
+        teaches = status is not None and status != NOT_FOUND
+        if call:
+            route = self._call(service.calls, path, teaches, limits.routes)
+        else:
+            segments, cut = split(path)
+            route = service.learned.find(segments, cut, teaches)
+        levels = service.learned.levels + len(service.calls)
+        if levels != service.levels:
+            self._count(service, levels)
+        return route
 
-    def _find(self, service: Service, path: str, status: object, call: bool) -> Route | None:
+    def _pattern(self, several: tuple[Patterns, ...], path: str) -> str:
+        """The pattern of a path; empty when there is none."""
         segments, cut = split(path)
-        route: Route | None = None
-        for patterns in service.patterns:
+        for patterns in several:
             found = patterns.find(segments, cut)
             if found:
-                route = found, "user"
-                break
-        limits = self._limits
-        if route is None and limits is not None:
-            teaches = status is not None and status != NOT_FOUND
-            before = service.levels
-            if call:
-                route = self._call(service.calls, path, teaches, limits.routes)
-            else:
-                route = service.learned.find(segments, cut, teaches)
-                if service.changes != service.learned.changes:
-                    service.changes = service.learned.changes
-                    self._known -= len(service.known)
-                    service.known.clear()
-            self.levels += service.levels - before
-            self._forget()
-        if route is not None and len(path) <= MAX_KNOWN_PATH:
-            self._keep(service, path, route)
-        return route
+                return found
+        return ""
 
     def _call(self, calls: dict[str, Route], path: str, teaches: bool, most: int) -> Route | None:
         route = calls.get(path)
-        if route is None and teaches and len(calls) < most and len(path) <= MAX_KNOWN_PATH:
+        if route is None and teaches and len(calls) < most and len(path) <= MAX_CALL:
             route = calls[path] = path, "shape"
         return route
 
-    def _keep(self, service: Service, path: str, route: Route) -> None:
-        if self._known >= MAX_KNOWN:
-            for each in self._services.values():
-                each.known.clear()
-            self._known = 0
-        service.known[path] = route
-        self._known += 1
-
-    def _latest(self, key: tuple[str, int]) -> Service:
-        """The service of this name and port, which is the last now that is forgotten."""
-        service = self._services.pop(key, None)
-        if service is None:
-            name = key[0].lower().removesuffix(f":{key[1]}")
-            patterns = tuple(
-                self._patterns[each] for each in dict.fromkeys((name, "")) if each in self._patterns
-            )
-            service = Service(patterns, self._limits or Limits())
-            self.levels += service.levels
-        self._services[key] = service
-        self._forget()
+    def _add(self, key: tuple[str, int]) -> Service:
+        """The service of this name and port, of which nothing is known."""
+        name = key[0].lower().removesuffix(f":{key[1]}")
+        patterns = tuple(self._patterns[each] for each in dict.fromkeys((name, "")) if each in self._patterns)
+        service = self._services[key] = Service(key, patterns, self._limits or Limits())
+        service.asked = self._asked + 1
+        self._count(service, service.learned.levels)
         return service
 
-    def _forget(self) -> None:
-        """Makes room, where more is known than may be; never of the latest service."""
-        while len(self._services) > 1 and (
-            len(self._services) > self._most_services or self.levels > self._most_levels
-        ):
-            forgotten = self._services.pop(next(iter(self._services)))
-            self._known -= len(forgotten.known)
-            self.levels -= forgotten.levels
+    def _count(self, service: Service, levels: int) -> None:
+        """Takes what is known of the service into account. Makes room where more is known than may be, but
+        never of this service, which was asked about last."""
+        self.levels += levels - service.levels
+        service.levels = levels
+        services = self._services
+        while len(services) > 1 and (len(services) > self._most_services or self.levels > self._most_levels):
+            oldest = service
+            for each in services.values():
+                if each.asked < oldest.asked:
+                    oldest = each
+            del services[oldest.key]
+            self.levels -= oldest.levels

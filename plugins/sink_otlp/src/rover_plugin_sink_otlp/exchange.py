@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from rover import AccessLog, Address, Attributes, Connection, Outcome, Role, Shape
+from rover import AccessLog, Attributes, Connection, Outcome, Role, Shape
+from rover.http import KNOWN_METHODS
 from rover.metrics import GRPC_SERVER_ERRORS
 from rover_plugin_sink_otlp.wire import attribute, key
 
@@ -29,11 +30,10 @@ _NOT_SAID = frozenset(
 """Of the names that logs have: what is said in another form, and the sizes of heads, whose names are those of
 headers called "size" to OpenTelemetry."""
 
-METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"))
-"""That the conventions know."""
 OTHER_METHOD = "_OTHER"
 UNSPECIFIED, SERVER, CLIENT = 0, 2, 3
 """Kinds of spans."""
+COMPLETE, ABORTED = Outcome.COMPLETE, Outcome.ABORTED
 
 MAX_SHAPES = 64
 """Shapes of attributes that are known at a time: a protocol has one, and one for each plugin that adds
@@ -45,23 +45,36 @@ MAX_VALUES = 1024
 MAX_KEPT = 256
 
 
-class Exchange(NamedTuple):
-    """What is said of one."""
-
-    name: str
-    kind: int
-    attributes: list[bytes]
-    failed: bool
+Exchange = tuple[str, int, list[bytes], bool]
+"""What is said of one: its name, its kind, its attributes, whether it failed. A class of its own would take
+as long to make as three attributes."""
 
 
-class _Column(dict[Any, bytes]):
+class _Heads(dict[int, bytes]):
+    """What an attribute is up to its text, which is of ASCII, by the length of that."""
+
+    def __init__(self, tag: bytes, start: bytes) -> None:
+        self._tag = tag
+        self._start = start
+
+    def __missing__(self, size: int) -> bytes:
+        whole = attribute(self._tag, self._start, "x" * size)
+        made = self[size] = whole[: len(whole) - size]
+        return made
+
+
+class Column(dict[Any, bytes]):
     """Values of one attribute, encoded."""
 
     def __init__(self, tag: bytes, name: str) -> None:
         self._tag = tag
         self._start = key(name)
+        self._heads = _Heads(tag, self._start)
 
     def encode(self, value: object) -> bytes:
+        """The attribute with a value that hardly comes again."""
+        if type(value) is str and len(value) <= MAX_KEPT and value.isascii():
+            return self._heads[len(value)] + value.encode()
         return attribute(self._tag, self._start, value)
 
     def __missing__(self, value: Any) -> bytes:
@@ -93,7 +106,7 @@ class _Plan(NamedTuple):
 
     read: Callable[[tuple[Any, ...]], Any]
     """The cells of _READ."""
-    columns: tuple[tuple[int, _Column], ...]
+    columns: tuple[tuple[int, Column], ...]
     """All others that are said."""
 
 
@@ -104,7 +117,8 @@ class _Ends(NamedTuple):
     attributes: bytes
     kind: int
     scheme: str
-    server: Address | None
+    server: tuple[str, int] | None
+    """Its address; a tuple is compared without a call of Python."""
 
 
 class ExchangeEncoder:
@@ -113,7 +127,7 @@ class ExchangeEncoder:
     def __init__(self, tag: bytes) -> None:
         self._tag = tag
         self._plans: dict[Any, _Plan] = {}
-        self._columns: dict[str, _Column] = {}
+        self._columns: dict[str, Column] = {}
         self._ends: dict[int, _Ends] = {}
         self._methods = _Pairs(self._method)
         self._servers = _Pairs(self._server)
@@ -160,10 +174,11 @@ class ExchangeEncoder:
         add(self._servers[host, ends.server])
         failed = False
         if system is not None:
-            add(self._system.encode(system))
+            add(self._system[system] if type(system) is str else self._system.encode(system))
             name, failure = self._rpc(attributes, system, kind)
         elif method is not None:
-            method = str(method)
+            if type(method) is not str:
+                method = str(method)
             name = self._names.get((method, route)) or self._name(method, route)
             add(self._methods[method])
             failure = None
@@ -174,7 +189,7 @@ class ExchangeEncoder:
             if kind == CLIENT:
                 add(self._full.encode(_full(ends, host, original)))
                 if route is not None:
-                    add(self._template.encode(route))
+                    add(self._template[route] if type(route) is str else self._template.encode(route))
             else:
                 if path is not None:
                     add(self._path.encode(path))
@@ -189,18 +204,18 @@ class ExchangeEncoder:
         if log.protocol != "http":
             add(self._protocol[log.protocol])
         outcome = log.outcome
-        if outcome is not Outcome.COMPLETE:
+        if outcome is not COMPLETE:
             add(self._outcome[outcome.value])
-            if outcome is Outcome.ABORTED:
+            if outcome is ABORTED:
                 failure = outcome.value
         if error is None:
             error = failure
         if error is not None:
             failed = True
-            add(self._error.encode(error))
+            add(self._error[error] if type(error) is str else self._error.encode(error))
         if provider == "skywalking":
             add(self._column("skywalking.trace_id").encode(attributes.get(TRACE)))
-        return Exchange(name, kind, parts, failed)
+        return name, kind, parts, failed
 
     def _rpc(self, attributes: Mapping[str, Any], system: object, kind: int) -> tuple[str, str | None]:
         status = attributes.get(RPC_STATUS)
@@ -212,7 +227,7 @@ class ExchangeEncoder:
 
     def _name(self, method: str, route: object) -> str:
         """`{method} {route}`, and "HTTP" for a method that is not known (http/http-spans)."""
-        shown = method if method in METHODS else "HTTP"
+        shown = method if method in KNOWN_METHODS else "HTTP"
         name = f"{shown} {route}" if route is not None else shown
         if len(name) <= MAX_KEPT and (route is None or type(route) is str):
             if len(self._names) >= MAX_VALUES:
@@ -229,12 +244,12 @@ class ExchangeEncoder:
         words = [str(said[each]) for each in (DB_OPERATION, DB_NAMESPACE) if said.get(each) is not None]
         return " ".join(words) or str(said[DB_SYSTEM])
 
-    def _column(self, name: str) -> _Column:
+    def _column(self, name: str) -> Column:
         found = self._columns.get(name)
         if found is None:
             if len(self._columns) >= 16 * MAX_SHAPES:
                 self._columns.clear()
-            found = self._columns[name] = _Column(self._tag, name)
+            found = self._columns[name] = Column(self._tag, name)
         return found
 
     def _plan(self, shape: Shape | tuple[str, ...]) -> _Plan:
@@ -259,21 +274,23 @@ class ExchangeEncoder:
         made = b"".join([attribute(self._tag, key(name), value) for name, value in said.items()])
         if len(self._ends) >= MAX_CONNECTIONS:
             self._ends.clear()
-        ends = self._ends[id(connection)] = _Ends(connection, made, kind, scheme, connection.server)
+        server = connection.server
+        address = (server.host, server.port) if server is not None else None
+        ends = self._ends[id(connection)] = _Ends(connection, made, kind, scheme, address)
         return ends
 
     def _method(self, method: str) -> bytes:
-        if method in METHODS:
+        if method in KNOWN_METHODS:
             return attribute(self._tag, key(METHOD), method)
         original = attribute(self._tag, key("http.request.method_original"), method)
         return attribute(self._tag, key(METHOD), OTHER_METHOD) + original
 
-    def _server(self, named: tuple[object, Address | None]) -> bytes:
+    def _server(self, named: tuple[object, tuple[str, int] | None]) -> bytes:
         """Whom the client meant, by the name that it asked for, else by the address."""
         host, address = named
         name, port = split_host(host) if isinstance(host, str) else ("", None)
         if address is not None:
-            name, port = name or address.host, address.port if port is None else port
+            name, port = name or address[0], address[1] if port is None else port
         made = attribute(self._tag, key("server.address"), name) if name else b""
         return made + (attribute(self._tag, key("server.port"), port) if port is not None else b"")
 
@@ -285,8 +302,8 @@ def _full(ends: _Ends, host: object, target: object) -> str:
         return text
     authority = host
     if not authority and (server := ends.server) is not None:
-        shown = f"[{server.host}]" if ":" in server.host else server.host
-        authority = f"{shown}:{server.port}"
+        shown = f"[{server[0]}]" if ":" in server[0] else server[0]
+        authority = f"{shown}:{server[1]}"
     return f"{ends.scheme}://{authority or ''}{text if text.startswith('/') else ''}"
 
 

@@ -43,6 +43,13 @@ class Identity(NamedTuple):
     """Of a server's end: by which the client's end is known to be watched, see `Identities.watched`."""
 
 
+_made = tuple.__new__
+"""Makes a named tuple in half the time that its class takes, which is written in Python."""
+_Salted = tuple[Connection, int, bool]
+"""A connection; what both of its ends make of its addresses, 0 where they, or who is who, are not known; and
+whether this is the client's."""
+
+
 class Identities:
     """Gives them. Its methods are called by one thread, but for `watched`."""
 
@@ -50,7 +57,7 @@ class Identities:
         """`seed`: for tests."""
         self._random = random.Random(seed)  # noqa: S311 - ids need to be different, not secret
         self._picks: dict[Shape, Callable[[tuple[Any, ...]], Any]] = {}
-        self._salts: dict[int, tuple[Connection, int]] = {}
+        self._salts: dict[int, _Salted] = {}
         self._clients = _Generations()
         self._given = _Generations()
         self._expected = _Generations()
@@ -68,28 +75,27 @@ class Identities:
             trace, caller = _context(provider, trace_id, span_id)
             if trace:
                 return self._traced(log.connection, trace, caller)
-        number = self._random.getrandbits(192) or 1
-        ids = number.to_bytes(24, "big")
-        return Identity(ids[:16], ids[16:], b"", b"", 0)
+        ids = self._fresh(24)
+        return _made(Identity, (ids[:16], ids[16:], b"", b"", 0))
 
     def watched(self, connection: int) -> bool:
         """Whether the client's end of a connection has been seen with a trace context."""
         return connection in self._clients
 
-    def _traced(self, connection: Connection, trace: bytes, caller: int) -> Identity:
-        salt = self._salt(connection)
-        parent = caller.to_bytes(8, "big") if caller else b""
+    def _traced(self, connection: Connection, trace: bytes, parent: bytes) -> Identity:
+        _, salt, is_client = self._salts.get(id(connection)) or self._salt(connection)
         if not salt:
-            return Identity(trace, self._fresh(), parent, b"", 0)
+            return _made(Identity, (trace, self._fresh(8), parent, b"", 0))
         # Without a caller's span (SkyWalking's are no ids of 8 bytes) the trace stands for it.
-        base = (caller or int.from_bytes(trace[8:], "big")) ^ salt
-        if connection.role is Role.CLIENT:
+        base = int.from_bytes(parent or trace[8:], "big") ^ salt
+        # An id for each time that a client sends the same context on a connection: both ends count.
+        before = (self._given if is_client else self._expected).count(base)
+        client = ((base + before * ODD) & MASK or 1).to_bytes(8, "big")
+        if is_client:
             if salt not in self._clients:
                 self._clients.count(salt)
-            own = self._next(self._given, base)
-            return Identity(trace, own.to_bytes(8, "big"), parent, b"", 0)
-        client = self._next(self._expected, base).to_bytes(8, "big")
-        return Identity(trace, self._fresh(), parent, client, salt)
+            return _made(Identity, (trace, client, parent, b"", 0))
+        return _made(Identity, (trace, self._fresh(8), parent, client, salt))
 
     def _pick(self, shape: Shape) -> Callable[[tuple[Any, ...]], Any]:
         """What takes CONTEXT from the cells of a shape and the None after them."""
@@ -100,30 +106,22 @@ class Identities:
         self._picks[shape] = pick
         return pick
 
-    def _fresh(self) -> bytes:
-        return (self._random.getrandbits(64) or 1).to_bytes(8, "big")
+    def _fresh(self, size: int) -> bytes:
+        """An id, or several. Zero, which is none, comes once in 2**64 times."""
+        return self._random.randbytes(size)
 
-    @staticmethod
-    def _next(given: _Generations, base: int) -> int:
-        """An id for each time that a client sends the same context on a connection: both ends count."""
-        return (base + given.count(base) * ODD) & MASK or 1
-
-    def _salt(self, connection: Connection) -> int:
-        """What both ends of a connection make of its addresses; 0 where they, or who is who, are not
-        known."""
-        known = self._salts.get(id(connection))
-        if known is not None:
-            return known[1]
+    def _salt(self, connection: Connection) -> _Salted:
         role, local, remote = connection.role, connection.local, connection.remote
+        is_client = role is Role.CLIENT
         salt = 0
         if role is not None and local is not None and remote is not None:
-            client, server = (local, remote) if role is Role.CLIENT else (remote, local)
+            client, server = (local, remote) if is_client else (remote, local)
             text = f"{_shown(client)} {_shown(server)}".encode("utf-8", "replace")
             salt = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") or 1
         if len(self._salts) >= MAX_CONNECTIONS:
             self._salts.clear()
-        self._salts[id(connection)] = (connection, salt)
-        return salt
+        made = self._salts[id(connection)] = (connection, salt, is_client)
+        return made
 
 
 class _Generations:
@@ -153,23 +151,23 @@ def _shown(address: Address) -> str:
     return f"{address.host} {address.port}"
 
 
-def _context(provider: object, trace: object, span: object) -> tuple[bytes, int]:
-    """The trace's id and the caller's span, 0 where it has none; an empty id where there is no context."""
+def _context(provider: object, trace: object, span: object) -> tuple[bytes, bytes]:
+    """The trace's id and the caller's span, empty where it has none. Without a context both are."""
     if not isinstance(trace, str) or not trace:
-        return b"", 0
+        return b"", b""
     if provider == "skywalking":
         # A text of any form: all its ends make the same id of it.
-        return hashlib.blake2b(trace.encode("utf-8", "replace"), digest_size=16).digest(), 0
+        return hashlib.blake2b(trace.encode("utf-8", "replace"), digest_size=16).digest(), b""
     found = of_hex(trace)
     if len(found) == 8:  # B3 has such, which are the last digits of a longer one
         found = bytes(8) + found
     if len(found) != 16 or found == _NO_TRACE:
-        return b"", 0
+        return b"", b""
     caller = of_hex(span) if isinstance(span, str) else b""
-    return found, int.from_bytes(caller, "big") if len(caller) == 8 else 0
+    return found, caller if len(caller) == 8 and caller != _NO_SPAN else b""
 
 
-_NO_TRACE = bytes(16)
+_NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 
 
 def of_hex(digits: str) -> bytes:

@@ -36,8 +36,8 @@ class LogEncoder:
 
         Raises ValueError for times that are none, as of a plugin's log.
         """
-        said = self._exchanges.exchange(log)
-        attributes = b"".join(said.attributes)
+        name, _, parts, failed = self._exchanges.exchange(log)
+        attributes = b"".join(parts)
         epoch = log.connection.epoch
         try:
             times = _TIMES.pack(_TIME, epoch + log.start, _OBSERVED, time.time_ns())
@@ -46,11 +46,11 @@ class LogEncoder:
         if identity is None:
             return b"".join([times, _WARN, attributes, self._broken(log), block(b"\x62", BREAK.encode())])
         duration = attribute(ATTRIBUTES, self._duration, log.end - log.start)
-        body = any_value(_line(log, str(said.name))) or b""
+        body = any_value(_line(log, name)) or b""
         return b"".join(
             [
                 times,
-                _WARN if said.failed else _INFO,
+                _WARN if failed else _INFO,
                 block(b"\x2a", body),
                 attributes,
                 duration,

@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rover import Setting, Sink, SinkSpec, Worker, hookimpl
-
-KNOWN_METHODS = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"]
-"""As `rover.metrics` has them, which a command that runs no sink need not import."""
+from rover.http import KNOWN_METHODS
 
 SETTINGS = [
     Setting(
@@ -39,7 +37,7 @@ SETTINGS = [
     ),
     Setting(
         "methods",
-        KNOWN_METHODS,
+        sorted(KNOWN_METHODS),
         "methods of HTTP that are told; others are _OTHER",
         environment="OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS",
     ),

@@ -1,0 +1,3 @@
+# What other modules may call of _shape.pyx.
+
+cpdef bint is_value(str segment) except -1
