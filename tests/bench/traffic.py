@@ -139,7 +139,7 @@ def http1_records(exchanges: list[Messages], connections: int, per_connection: i
 
 
 RECORD = 16384
-"""Bytes of plaintext in a TLS record (RFC 8446 section 5.1), and in a call of a library: servers write so much."""
+"""Bytes of plaintext in a TLS record (RFC 8446 section 5.1), and in a call of a library."""
 OVERHEAD = 22
 """Bytes that a record has besides: of TLS 1.3 with a tag of 16."""
 
