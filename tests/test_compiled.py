@@ -44,6 +44,9 @@ if sys.argv[4] == "http1":
 elif sys.argv[4] == "cut":  # calls that bring a part of a message, and are captured in part
     exchanges = [traffic.http1(rng) for _ in range(400)]
     records = cut(rng, traffic.http1_records(exchanges, 3, 60))
+elif sys.argv[4].startswith("tls"):
+    exchanges = [traffic.http1(rng) for _ in range(400)]
+    records = traffic.tls_records(exchanges, 7, in_memory=sys.argv[4] == "tls in memory")
 else:
     records = traffic.grpc_records(rng, 1200, 60)
 for _ in range(40):  # losses, so that the rare ways are gone as well
@@ -57,7 +60,7 @@ def run(form: str, seed: int, traffic: str) -> bytes:
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
 
 
-@pytest.mark.parametrize("traffic", ["http1", "cut", "grpc"])
+@pytest.mark.parametrize("traffic", ["http1", "cut", "tls", "tls in memory", "grpc"])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_lines_for_the_same_records(seed, traffic):
     compiled = run("compiled", seed, traffic)

@@ -267,6 +267,19 @@ def test_what_comes_between_two_ranges_is_nobodys(bench, tls):
     check_once(bench)
 
 
+def test_two_calls_of_one_number_keep_what_each_owns(bench, tls):
+    """A source may repeat a number; where their bytes are tells them apart."""
+    tls.handshake()
+    first = tls.read(b"?a\n")
+    tls.sequence = 0
+    second = tls.read(b"?b\n")
+    first += tls.write(b"!a\n")
+    second += tls.write(b"!b\n")
+    assert [numbers(log) for log in bench.exchanges] == [first, second]
+    bench.close()
+    check_once(bench)
+
+
 def test_calls_that_came_to_nothing_belong_to_the_one_that_came_to_something(bench, tls):
     """A library that wants more reads part of a record, and is called again."""
     tls.handshake()

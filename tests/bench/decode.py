@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import httptools
 
-from bench.traffic import Messages, grpc_records, http1, http1_records
+from bench.traffic import Messages, grpc_records, http1, http1_records, tls_records
 from rover.pipeline.outlet import Outlet
 from rover.pipeline.recognition import Recogniser
 from rover.pipeline.table import Pipeline
@@ -124,5 +124,12 @@ def rows(medians: Callable[..., list[float]]) -> Iterator[tuple[str, float, floa
         ("short, 1 exchange each", 10, 1),
     ]:
         yield row(f"HTTP/1.1 exchange, {name}", batches(http1_records(exchanges, connections, each)))
+    for name, connections, in_memory in [
+        ("1 connection", 1, False),
+        ("100 connections", 100, False),
+        ("100 connections, in memory", 100, True),
+    ]:
+        made = batches(tls_records(exchanges, connections, in_memory=in_memory))
+        yield row(f"HTTP/1.1 exchange over TLS, {name}", made)
     for name, connections in [("1 connection", 1), ("100 interleaved connections", 100)]:
         yield row(f"gRPC call, {name}", batches(grpc_records(rng, count, connections)))

@@ -9,7 +9,16 @@ import struct
 import hpack
 
 from rover import Direction, Syscall
-from rover_source_ebpf.record import ENDS, FLAG_DETAIL, HEADER, KIND_CLOSED, KIND_DATA, KIND_OPENED
+from rover_source_ebpf.record import (
+    CIPHERTEXT,
+    ENDS,
+    FLAG_DETAIL,
+    HEADER,
+    KIND_CLOSED,
+    KIND_DATA,
+    KIND_OPENED,
+    KIND_PLAINTEXT,
+)
 
 WORDS = ["api", "v1", "users", "orders", "static", "img", "search", "cart", "login", "health", "items"]
 AGENTS = ["curl/8.1", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0", "okhttp/4.12", "wrk"]
@@ -124,6 +133,96 @@ def http1_records(exchanges: list[Messages], connections: int, per_connection: i
         if used[identity] >= per_connection:
             kernel.close(identity)
             open_.remove(identity)
+    for identity in open_:
+        kernel.close(identity)
+    return kernel.records
+
+
+RECORD = 16384
+"""Bytes of plaintext in a TLS record (RFC 8446 section 5.1), and in a call of a library."""
+OVERHEAD = 22
+"""Bytes that a record has besides: of TLS 1.3 with a tag of 16."""
+
+
+def hello(kind: int, extensions: bytes) -> bytes:
+    """A handshake record with a ClientHello (1) or a ServerHello (2), which has a suite of those offered."""
+    suite = b"\0\2\x13\1\1\0" if kind == 1 else b"\x13\1\0"
+    body = b"\3\3" + bytes(range(32)) + b"\0" + suite + struct.pack(">H", len(extensions)) + extensions
+    message = bytes([kind]) + struct.pack(">I", len(body))[1:] + body
+    return b"\x16\3\1" + struct.pack(">H", len(message)) + message
+
+
+CLIENT_HELLO = hello(1, b"\0\0\0\x10\0\x0e\0\0\x0bexample.com")
+SERVER_HELLO = hello(2, b"\0\x2b\0\2\3\4")
+
+
+class TlsKernel(Kernel):
+    """The same of a server that does TLS. Once a connection is known to, its ciphertext is not captured."""
+
+    def __init__(self, *, in_memory: bool) -> None:
+        """`in_memory`: its socket calls are made before a read of the library, and after a write."""
+        super().__init__()
+        self._in_memory = in_memory
+        self._plain_sequences: dict[int, int] = {}
+        self._plain_positions: dict[tuple[int, int], int] = {}
+
+    def open(self) -> int:
+        """A connection whose handshake is over."""
+        identity = super().open()
+        self._plain_sequences[identity] = 0
+        self._plain_positions[identity, Direction.INGRESS] = 0
+        self._plain_positions[identity, Direction.EGRESS] = 0
+        self.data(identity, Syscall.READ, Direction.INGRESS, CLIENT_HELLO)
+        self.data(identity, Syscall.WRITE, Direction.EGRESS, SERVER_HELLO)
+        self._sealed(identity, Syscall.WRITE, Direction.EGRESS, 1200)
+        self._sealed(identity, Syscall.READ, Direction.INGRESS, 80)
+        return identity
+
+    def read(self, identity: int, message: bytes) -> None:
+        """The server reads it: with each call one record of TLS, which takes one socket call."""
+        for first in range(0, len(message), RECORD):
+            piece = message[first : first + RECORD]
+            self._sealed(identity, Syscall.READ, Direction.INGRESS, len(piece) + OVERHEAD)
+            self._plaintext(identity, Direction.INGRESS, piece, 0)
+
+    def write(self, identity: int, message: bytes) -> None:
+        """The same of a write."""
+        for first in range(0, len(message), RECORD):
+            piece = message[first : first + RECORD]
+            size = len(piece) + OVERHEAD
+            if self._in_memory:
+                self._plaintext(identity, Direction.EGRESS, piece, size)
+                self._sealed(identity, Syscall.WRITE, Direction.EGRESS, size)
+            else:
+                self._sealed(identity, Syscall.WRITE, Direction.EGRESS, size)
+                self._plaintext(identity, Direction.EGRESS, piece, 0)
+
+    def _sealed(self, identity: int, syscall: Syscall, direction: Direction, size: int) -> None:
+        self.records.append(self._header(KIND_DATA, 0, identity, syscall, direction, size, 0))
+
+    def _plaintext(self, identity: int, direction: Direction, payload: bytes, ahead: int) -> None:
+        """`ahead`: bytes of its ciphertext that the socket has not moved."""
+        self._clock += 20_000
+        size, position = len(payload), self._plain_positions[identity, direction]
+        start = self._clock - (5_000 if self._in_memory else 30_000)
+        head = HEADER.pack(
+            *(KIND_PLAINTEXT, 0, size, identity, self._plain_sequences[identity], start, self._clock),
+            *(position, size, 4242, -1, 0, direction, 0),
+        )
+        self._plain_sequences[identity] += 1
+        self._plain_positions[identity, direction] = position + size
+        ciphertext = CIPHERTEXT.pack(self._positions[identity, direction] + ahead)
+        self.records.append(head + ciphertext + payload)
+
+
+def tls_records(exchanges: list[Messages], connections: int, *, in_memory: bool) -> list[bytes]:
+    """The exchanges over so many connections with TLS."""
+    kernel = TlsKernel(in_memory=in_memory)
+    open_ = [kernel.open() for _ in range(connections)]
+    for number, exchange in enumerate(exchanges):
+        identity = open_[number % connections]
+        kernel.read(identity, exchange.request)
+        kernel.write(identity, exchange.response)
     for identity in open_:
         kernel.close(identity)
     return kernel.records

@@ -136,6 +136,11 @@ cdef class RecordDecoder:
                             and regular(&header, room - sizeof(ciphertext))):
                         memcpy(&ciphertext, start + sizeof(Header), sizeof(ciphertext))
                         start += sizeof(Header) + sizeof(ciphertext)
+                        if pipeline is not None:
+                            pipeline.lend_plaintext(
+                                plaintext_of(&header, ciphertext), start, header.captured
+                            )
+                            continue
                         handler.plaintext(
                             plaintext_of(&header, ciphertext), PyBytes_FromStringAndSize(start, header.captured)
                         )

@@ -2,4 +2,4 @@
 # or of a function that a package may call. Compiled, it is part of whatever was compiled with these files.
 
 cdef enum:
-    NUMBER = 2
+    NUMBER = 3

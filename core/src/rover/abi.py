@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-ABI = 2
+ABI = 3
 """Of this core: `_abi.pxd` has the same number, and tells when it goes up."""
 
 _FIRST = frozenset(("rover.cli", "rover.__main__", "rover.abi"))

@@ -313,6 +313,8 @@ static inline int ended(struct pt_regs *ctx, int session)
         if (moved < 0 || (u64)moved > done.size || moved > 0x7fffffff)
             moved = 0;
     }
+    if (!moved && !done.nested && !done.around)
+        return 0; /* as of a read that found nothing: of its object nothing is learned */
     struct tls_key key = {tgid, done.object};
     struct tls_object *object = tls_objects.lookup(&key);
     struct conn *conn = object ? conn_of(object) : 0;

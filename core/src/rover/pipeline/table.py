@@ -123,19 +123,27 @@ class Pipeline:
 
     def plaintext(self, plaintext: Plaintext, payload: bytes) -> None:
         """One call of a TLS library."""
-        found = self._connections.get(plaintext.connection)
-        now = plaintext.end
-        if isinstance(found, TlsConnection):
-            connection = found
-        elif found is not None:
-            connection = self._encrypted(found, now)
-        else:
-            unknown = self._unknown(plaintext.connection, plaintext.pid, plaintext.start)
-            connection = self._encrypted(self._add(unknown), now)
-            connection.forget_sockets()
+        connection = self._tls_connection_of(plaintext)
         budget = self._budget
         if connection.plaintext(plaintext, payload) and budget.taken > budget.limit:
-            self._relieve(now)
+            self._relieve(plaintext.end)
+
+    def _tls_connection_of(self, plaintext: Plaintext) -> TlsConnection:
+        found: TrackedConnection | None
+        if self._newest is not None and plaintext.connection == self._newest_id:
+            found = self._newest
+        else:
+            found = self._connections.get(plaintext.connection)
+        if found is None:
+            unknown = self._unknown(plaintext.connection, plaintext.pid, plaintext.start)
+            connection = self._encrypted(self._add(unknown), plaintext.end)
+            connection.forget_sockets()
+        elif isinstance(found, TlsConnection):
+            connection = found
+        else:
+            connection = self._encrypted(found, plaintext.end)
+        self._newest, self._newest_id = connection, plaintext.connection
+        return connection
 
     def lend(self, detail: Detail, memory: bytes, captured: int) -> None:
         """The same, for a source that is compiled, too: the payload is the first `captured` bytes of memory
@@ -147,6 +155,13 @@ class Pipeline:
                 self._encrypted(connection, detail.end)
             if budget.taken > budget.limit:
                 self._relieve(detail.end)
+
+    def lend_plaintext(self, plaintext: Plaintext, memory: bytes, captured: int) -> None:
+        """The same of plaintext."""
+        connection = self._tls_connection_of(plaintext)
+        budget = self._budget
+        if connection.lend_plaintext(plaintext, memory, captured) and budget.taken > budget.limit:
+            self._relieve(plaintext.end)
 
     def _connection_of(self, detail: Detail) -> TrackedConnection:
         newest = self._newest

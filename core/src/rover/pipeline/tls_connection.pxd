@@ -3,15 +3,13 @@
 cimport cython
 
 from rover.values.connection cimport Connection
-from rover.values.records cimport Detail, Plaintext, new_detail
+from rover.values.records cimport Detail, Plaintext
 
 from rover.pipeline.totals cimport Totals
 from rover.pipeline.tracked_connection cimport TrackedConnection
 from rover.streams.buffer cimport StreamBuffer
 from rover.streams.pair cimport StreamPair
-from rover.streams.tls_ledger cimport TlsLedger
-
-cdef int NO_CALL
+from rover.streams.tls_ledger cimport StandIn, TlsLedger, stand_in
 
 
 cdef class Waiting:
@@ -43,9 +41,13 @@ cdef class TlsConnection(TrackedConnection):
     cdef _hold(self, Detail detail)
     cdef _read_handshake(self, int direction, object data)
     cdef _end_handshake(self)
-    @cython.locals(call=Detail)
+    @cython.locals(call=StandIn)
     cpdef bint plaintext(self, Plaintext plaintext, object payload) except -1
-    cdef _begin(self, Detail call)
+    @cython.locals(call=StandIn)
+    cdef bint lend_plaintext(self, Plaintext plaintext, const char *memory, Py_ssize_t captured) except -1
+    @cython.locals(call=StandIn)
+    cdef StandIn _enter_plaintext(self, Plaintext plaintext, Py_ssize_t captured)
+    cdef _begin(self, StandIn call)
     @cython.locals(missing="long long")
     cdef _count(self, long long sequence)
     cdef _deliver(self, object exchange, tuple calls)

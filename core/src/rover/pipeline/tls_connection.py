@@ -15,10 +15,10 @@ from rover.pipeline.outbox import LOG_MEMORY
 from rover.pipeline.tls_handshake import Handshake
 from rover.pipeline.tracked_connection import TrackedConnection
 from rover.streams.pair import StreamPair
-from rover.streams.tls_ledger import TlsLedger
+from rover.streams.tls_ledger import StandIn, StandIns, TlsLedger, stand_in
 from rover.values.connection import Connection, ProtocolBreak
 from rover.values.exchange import Exchange, Outcome
-from rover.values.records import Detail, Direction, Plaintext, Role, Syscall, new_detail
+from rover.values.records import Detail, Direction, Plaintext, Role
 
 HELD_UNREAD = 16
 """Details kept while no plaintext has come: the calls of a handshake, and of the first message after it.
@@ -34,7 +34,6 @@ BEHIND = 1_000_000_000
 MAX_WAITING = 64
 """Exchanges of one connection that wait for them."""
 
-NO_CALL = int(Syscall.NONE)
 WAYS = tuple(Direction)
 _, EGRESS = WAYS
 ABORTED = Outcome.ABORTED
@@ -45,14 +44,11 @@ class Waiting:
 
     __slots__ = ("calls", "connection", "due", "exchange", "memory")
 
-    def __init__(
-        self, exchange: AnyExchange, calls: tuple[Detail, ...], connection: Connection, due: int
-    ) -> None:
+    def __init__(self, exchange: AnyExchange, calls: StandIns, connection: Connection, due: int) -> None:
         self.exchange = exchange
         self.memory = exchange_memory(exchange)
         """Bytes that it takes, about; its details are in the ledger."""
         self.calls = calls
-        """Stand-ins, see `TlsLedger`."""
         self.connection = connection
         """As it was when the exchange was over."""
         self.due = due
@@ -203,30 +199,28 @@ class TlsConnection(TrackedConnection):
 
     def plaintext(self, plaintext: Plaintext, payload: bytes) -> bool:
         """One call of the TLS library. Returns whether the budget may have been charged for it."""
-        call = new_detail(
-            plaintext.connection,
-            plaintext.sequence,
-            plaintext.start,
-            plaintext.end,
-            plaintext.position,
-            plaintext.size,
-            plaintext.pid,
-            -1,
-            NO_CALL,
-            plaintext.direction,
-            0,
-        )
+        call = self._enter_plaintext(plaintext, len(payload))
+        return call is not None and TrackedConnection.data(self, call, payload)
+
+    def lend_plaintext(self, plaintext: Plaintext, memory: bytes, captured: int) -> bool:
+        """The same, of a payload that stays the source's."""
+        call = self._enter_plaintext(plaintext, captured)
+        return call is not None and TrackedConnection.lend(self, call, memory, captured)
+
+    def _enter_plaintext(self, plaintext: Plaintext, captured: int) -> StandIn | None:
+        """Takes account of a call of the library. None: nobody reads its bytes; so many were captured."""
+        call = stand_in(plaintext)
         if not self.read:
             self._begin(call)
         if self._decoder is None and self._opening is None:
             self._count(plaintext.sequence)
-            if payload and self.connection.protocol_break is not None:
-                self._surroundings.totals.late_payload += len(payload)
-            return False
-        self._join.own(plaintext)
-        return TrackedConnection.data(self, call, payload)
+            if captured and self.connection.protocol_break is not None:
+                self._surroundings.totals.late_payload += captured
+            return None
+        self._join.own(call, plaintext.ciphertext_start, plaintext.ciphertext)
+        return call
 
-    def _begin(self, call: Detail) -> None:
+    def _begin(self, call: StandIn) -> None:
         """The first one."""
         self.read = True
         if self._handshake is not None:

@@ -8,56 +8,144 @@ whoever took the stand-in of its owner. What moved bytes of no range is nobody's
 
 from __future__ import annotations
 
-import bisect
 import operator
+from typing import Any
 
 from rover.streams.ledger import MAX_WAITING, Ledger
-from rover.values.records import Detail, Direction, Plaintext
+from rover.values.records import Detail, Direction, Plaintext, Syscall
 
 INGRESS, EGRESS = (int(direction) for direction in Direction)
+NO_CALL = int(Syscall.NONE)
 MAX_FRAGMENT = 16384
 """Bytes of plaintext in a record (RFC 8446 section 5.1)."""
 OVERHEAD = 21
 """Bytes that a record has besides them, at least: a header of 5, and a tag of 16 (RFC 7905)."""
 
-POSITION = operator.attrgetter("position")
 SEQUENCE = operator.attrgetter("sequence")
-BEGIN = operator.attrgetter("begin")
 
 
-class Claim:
-    """A range of ciphertext, and the details of the socket calls that began in it, as far as they came."""
+class StandIn(Detail):
+    """A call of the library, as a buffer takes it. It owns ciphertext from `begin` to `stop`, and the details
+    of the socket calls that began there, as far as they came: unlike a value, it changes."""
 
-    __slots__ = ("begin", "details", "end")
+    __slots__ = ("begin", "details", "stop")
 
-    def __init__(self, begin: int, end: int, details: list[Detail]) -> None:
-        self.begin = begin
-        self.end = end
-        self.details = details
+    begin: int
+    stop: int
+    details: list[Detail] | None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+StandIns = tuple[Any, ...]
+"""Of `StandIn`, where a base class knows them as details."""
+
+
+def stand_in(plaintext: Plaintext) -> StandIn:
+    """One that owns nothing yet."""
+    made = StandIn.__new__(StandIn)
+    made.connection = plaintext.connection
+    made.sequence = plaintext.sequence
+    made.start = plaintext.start
+    made.end = plaintext.end
+    made.position = plaintext.position
+    made.size = plaintext.size
+    made.pid = plaintext.pid
+    made.fd = -1
+    made.syscall = NO_CALL
+    made.direction = plaintext.direction
+    made.error = 0
+    made.begin = made.stop = 0
+    made.details = None
+    return made
+
+
+class Side:
+    """One direction."""
+
+    __slots__ = ("claimed_to", "claims", "held", "seen_to")
+
+    def __init__(self) -> None:
+        self.claims: list[StandIn] = []
+        """Those that may still get details, in the order of what they begin with."""
+        self.held: list[Detail] = []
+        """What came before its claim, in the order of positions."""
+        self.claimed_to = -1
+        """Where the newest claim ends; -1 when there was none."""
+        self.seen_to = 0
+        """Where the newest socket call ended."""
+
+    def held_from(self, position: int) -> int:
+        """Where in `held` those are that begin there or later."""
+        low, high = 0, len(self.held)
+        while low < high:
+            middle = (low + high) >> 1
+            detail = self.held[middle]
+            if detail.position < position:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def claims_from(self, position: int) -> int:
+        """Where in `claims` those are that begin there or later."""
+        low, high = 0, len(self.claims)
+        while low < high:
+            middle = (low + high) >> 1
+            claim = self.claims[middle]
+            if claim.begin < position:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def claim_of(self, detail: Detail) -> StandIn | None:
+        """The first of which it moved any."""
+        claims, position = self.claims, detail.position
+        at = self.claims_from(position + 1)
+        if at:
+            claim = claims[at - 1]
+            if position < claim.stop:
+                return claim
+        if at < len(claims):
+            claim = claims[at]
+            if claim.begin < position + detail.size:
+                return claim
+        return None
+
+    def forget(self, claim: StandIn) -> None:
+        """Nothing more is added to it."""
+        claims = self.claims
+        at = self.claims_from(claim.begin)
+        while at < len(claims):
+            other = claims[at]
+            if other is claim:
+                del claims[at]
+                return
+            if other.begin != claim.begin:
+                return
+            at += 1
 
 
 class TlsLedger(Ledger):
     """What goes in by `assign` and `free`, and out by `take`, are stand-ins: `details_of` has their details.
     All else that leaves is details."""
 
-    __slots__ = ("_claimed_to", "_claims", "_held", "_loose", "_of_call", "_seen_to")
+    __slots__ = ("_egress", "_ingress", "_loose")
 
     def __init__(self) -> None:
         super().__init__()
-        # All by direction: of claims that may still get details, in the order of what they begin with; of
-        # details that came before their claim, in the order of their positions.
-        self._claims: tuple[list[Claim], list[Claim]] = ([], [])
-        self._held: tuple[list[Detail], list[Detail]] = ([], [])
-        self._claimed_to = [-1, -1]  # where the newest claim ends; -1 when there was none
-        self._seen_to = [0, 0]  # where the newest socket call ended
-        self._of_call: dict[int, Claim] = {}  # by the number of the library's call
+        self._ingress = Side()
+        self._egress = Side()
         self._loose: list[Detail] = []  # belong to nobody
 
     # -- what comes in -----------------------------------------------------------------------
 
     def begin(self, direction: int, position: int) -> None:
         """What socket calls moved up to there was seen, by somebody else."""
-        self._seen_to[direction] = position
+        side = self._egress if direction else self._ingress
+        side.seen_to = position
 
     def add(self, detail: Detail, limit: int = MAX_WAITING) -> None:
         """A socket call; one that moved nothing is nobody's.
@@ -65,132 +153,109 @@ class TlsLedger(Ledger):
         Of those that no call of the library has claimed, the oldest go free beyond `limit`. What is claimed
         and beyond MAX_WAITING goes free, too.
         """
-        direction, position = detail.direction, detail.position
+        position = detail.position
         if detail.size <= 0:
             self._loose.append(detail)
             return
-        self._seen_to[direction] = max(self._seen_to[direction], position + detail.size)
-        if position < self._claimed_to[direction]:
-            claim = self._claim_of(detail)
+        side = self._egress if detail.direction else self._ingress
+        if position + detail.size > side.seen_to:
+            side.seen_to = position + detail.size
+        if position < side.claimed_to:
+            claim = side.claim_of(detail)
             if claim is None or self.waiting >= MAX_WAITING:
                 self._loose.append(detail)
                 return
-            claim.details.append(detail)
-        else:
-            held = self._held[direction]
-            if held and held[-1].position > position:
-                bisect.insort(held, detail, key=POSITION)
+            if claim.details is None:
+                claim.details = [detail]
             else:
-                held.append(detail)
+                claim.details.append(detail)
+        else:
+            side.held.insert(side.held_from(position + 1), detail)
             if self.waiting >= limit:
-                self._loose.append(held.pop(0))
+                self._loose.append(side.held.pop(0))
                 return
         self.waiting += 1
 
-    def own(self, plaintext: Plaintext) -> None:
-        """A call of the library, whose stand-in goes into a buffer: what it owns."""
-        direction, held = plaintext.direction, self._held[plaintext.direction]
-        end = plaintext.ciphertext
+    def own(self, call: StandIn, begin: int, end: int) -> None:
+        """A call of the library, which goes into a buffer: where the ciphertext begins and ends that it owns,
+        as of `Plaintext`."""
+        direction = call.direction
+        side = self._egress if direction else self._ingress
         if end < 0:
-            end = self._seen_to[direction]  # by order of arrival
-        elif direction == INGRESS:
+            end = side.seen_to  # by order of arrival
+        elif direction == INGRESS and end > side.seen_to:
             # What is decrypted was read: a program that reads ahead of its library misleads a source which
             # compares what both have read.
-            end = min(end, self._seen_to[direction])
-        begin = plaintext.ciphertext_start
+            end = side.seen_to
         if begin < 0:
-            begin = self._claimed_to[direction]
+            begin = side.claimed_to
             if begin < 0:
-                begin = self._first_begin(plaintext, end)
-        begin = min(begin, end)
-        self._claimed_to[direction] = max(self._claimed_to[direction], end)
-        at = bisect.bisect_left(held, begin, key=POSITION)
-        if at and begin < end and held[at - 1].position + held[at - 1].size > begin:
-            at -= 1  # it moved the end of a handshake, too
-        after = bisect.bisect_left(held, end, key=POSITION)
-        claim = Claim(begin, end, held[at:after])
-        if at:
-            self._loose += held[:at]
-            self.waiting -= at
-        if after:
-            del held[:after]
-        again = self._of_call.get(plaintext.sequence)
-        if again is not None:  # a source that gives one number to two calls
-            self._forget(direction, again)
-            self._forget(1 - direction, again)
-            claim.details += again.details
-        claims = self._claims[direction]
+                begin = first_begin(side.held, call, end)
+        if begin > end:
+            begin = end
+        if end > side.claimed_to:
+            side.claimed_to = end
+        call.begin, call.stop = begin, end
+        held = side.held
+        if held:
+            at = side.held_from(begin)
+            if at and begin < end:
+                last = held[at - 1]
+                if last.position + last.size > begin:
+                    at -= 1  # it moved the end of a handshake, too
+            after = side.held_from(end)
+            if at:
+                self._loose += held[:at]
+                self.waiting -= at
+            if not at and after == len(held):  # as mostly: then nothing is copied
+                call.details, side.held = held, []
+            elif after:
+                call.details = held[at:after]
+                del held[:after]
         if begin < end:
-            if claims and claims[-1].begin > begin:
-                bisect.insort(claims, claim, key=BEGIN)
-            else:
-                claims.append(claim)
-        self._of_call[plaintext.sequence] = claim
-
-    def _first_begin(self, plaintext: Plaintext, end: int) -> int:
-        """Where the ciphertext of the first call that is seen begins: about where its records do, and no
-        later than the socket calls made inside it."""
-        records = (plaintext.size + MAX_FRAGMENT - 1) // MAX_FRAGMENT
-        begin = max(0, end - plaintext.size - records * OVERHEAD)
-        for detail in self._held[plaintext.direction]:
-            if detail.position >= begin:
-                break
-            if detail.start >= plaintext.start:
-                return detail.position
-        return begin
-
-    def _claim_of(self, detail: Detail) -> Claim | None:
-        """The first of which it moved any."""
-        claims, position = self._claims[detail.direction], detail.position
-        at = bisect.bisect_right(claims, position, key=BEGIN)
-        if at and position < claims[at - 1].end:
-            return claims[at - 1]
-        if at < len(claims) and claims[at].begin < position + detail.size:
-            return claims[at]
-        return None
+            side.claims.insert(side.claims_from(begin + 1), call)
 
     # -- what goes out -----------------------------------------------------------------------
 
-    def awaits(self, calls: tuple[Detail, ...]) -> bool:
-        """Whether socket calls that these stand-ins own have not come: a program may write what its library
-        encrypted when the library's call is over."""
-        seen = self._seen_to[EGRESS]
-        for call in calls:
-            if call.direction == EGRESS:
-                claim = self._of_call.get(call.sequence)
-                if claim is not None and claim.end > seen:
-                    return True
+    def awaits(self, calls: StandIns) -> bool:
+        """Whether socket calls that these own have not come: a program may write what its library encrypted
+        when the library's call is over."""
+        seen = self._egress.seen_to
+        for each in calls:
+            call = each
+            if call.direction == EGRESS and call.stop > seen:
+                return True
         return False
 
-    def details_of(self, calls: tuple[Detail, ...]) -> tuple[Detail, ...]:
-        """What these stand-ins own, in the order of its sequence numbers; at most once."""
-        found: list[Detail] = []
-        for call in calls:
-            claim = self._of_call.pop(call.sequence, None)
-            if claim is None:
-                continue
-            found += claim.details
-            self._forget(call.direction, claim)
+    def details_of(self, calls: StandIns) -> tuple[Detail, ...]:
+        """What these own, in the order of its sequence numbers; at most once."""
+        found: list[Detail] | None = None
+        for each in calls:
+            call = each
+            if call.begin < call.stop:
+                side = self._egress if call.direction else self._ingress
+                side.forget(call)
+            if call.details is not None:
+                if found is None:
+                    found = call.details
+                else:
+                    found += call.details
+                call.details = None
+        if found is None:
+            return ()
         self.waiting -= len(found)
-        if len(found) > 1:
+        if not in_order(found):
             found.sort(key=SEQUENCE)
         return tuple(found)
 
-    def _forget(self, direction: int, claim: Claim) -> None:
-        """Nothing more is added to it."""
-        claims = self._claims[direction]
-        at = bisect.bisect_left(claims, claim.begin, key=BEGIN)
-        while at < len(claims) and claims[at].begin == claim.begin:
-            if claims[at] is claim:
-                del claims[at]
-                return
-            at += 1
-
     def let_go(self, before: int) -> None:
         """Details of calls that ended earlier than this (ns), and that nobody has claimed, go free."""
-        for held in self._held:
-            count = 0
-            while count < len(held) and held[count].end < before:
+        for side in (self._ingress, self._egress):
+            held, count = side.held, 0
+            while count < len(held):
+                detail = held[count]
+                if detail.end >= before:
+                    break
                 count += 1
             if count:
                 self._loose += held[:count]
@@ -209,14 +274,36 @@ class TlsLedger(Ledger):
 
     def drain(self) -> tuple[Detail, ...]:
         """Every detail, whoever owns it, in the order of its sequence numbers."""
-        Ledger.drain(self)
         everything, self._loose = self._loose, []
-        for claim in self._of_call.values():
-            everything += claim.details
-        self._of_call.clear()
-        for direction in (0, 1):
-            everything += self._held[direction]
-            self._held[direction].clear()
-            self._claims[direction].clear()
+        everything += self.details_of(Ledger.drain(self))
+        for side in (self._ingress, self._egress):
+            everything += side.held
+            side.held.clear()
+            side.claims.clear()
+        self.waiting = 0
         everything.sort(key=SEQUENCE)
         return tuple(everything)
+
+
+def first_begin(held: list[Detail], call: StandIn, end: int) -> int:
+    """Where the ciphertext of the first call that is seen begins: about where its records do, and no
+    later than the socket calls made inside it."""
+    records = (call.size + MAX_FRAGMENT - 1) // MAX_FRAGMENT
+    begin = max(0, end - call.size - records * OVERHEAD)
+    for detail in held:
+        if detail.position >= begin:
+            break
+        if detail.start >= call.start:
+            return detail.position
+    return begin
+
+
+def in_order(details: list[Detail]) -> bool:
+    """Of sequence numbers. Most are, and to sort them by a key takes a call for each."""
+    before = -1
+    for each in details:
+        detail = each
+        if detail.sequence < before:
+            return False
+        before = detail.sequence
+    return True
