@@ -213,8 +213,8 @@ def same(one: Path, other: Path) -> bool:
 
 
 def tidy(modules: list[Module]) -> None:
-    """Deletes what is not needed any more: of former sources, of interrupted processes. Nobody else may compile
-    here: what lies there is in use until then."""
+    """Deletes what is not needed any more: of former sources, of interrupted processes. Nobody else may
+    compile here: what lies there is in use until then."""
     needed = {module.kept for module in modules}
     for path in KEPT.iterdir():
         if path.is_dir():
