@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from rover.values.records import Detail
+from rover_source_ebpf.figures import QUIET_INTERVAL
 from rover_source_ebpf.misses import Misses
 from rover_source_ebpf.pace import LONGEST
-from rover_source_ebpf.source import QUIET_INTERVAL
 
 pytestmark = pytest.mark.live
 
