@@ -8,10 +8,11 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import rover.recording
 from rover import (
@@ -26,7 +27,7 @@ from rover import (
     UsageError,
     hookimpl,
 )
-from rover.cli.watching import Asked, Watching
+from rover.cli.watching import Asked, Watching, asking
 from rover.plugins.manager import PluginManager
 from rover.recording.writer import Writer
 
@@ -154,3 +155,38 @@ def test_files_that_cannot_be_read_are_told_and_the_others_are_read(
             Watching(manager, Asked(source="none"), "mine", sink)
 
     in_a_process(function)
+
+
+def test_a_command_gets_what_is_asked_for() -> None:
+    """The files and all options, beside the parameters of its own."""
+    got: list[tuple[str, Asked]] = []
+    cli = typer.Typer()
+
+    @cli.command("count")
+    @asking
+    def count(
+        context: typer.Context, asked: Asked, by: Annotated[str, typer.Option(help="What.")] = "route"
+    ) -> None:
+        """How many there are."""
+        got.append((f"{context.command.name} {by}", asked))
+
+    options = ["--pid", "1", "--pid", "2", "--port", "80", "--no-mask", "--set", "a=b", "--config", "c.toml"]
+    for arguments in (
+        [],
+        ["--by", "host", *options, "--comm", "nginx", "--cgroup", "/x", "--source", "s", "f"],
+    ):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 0, result.output
+    everything = Asked(
+        files=["f"],
+        config=Path("c.toml"),
+        source="s",
+        pids=[1, 2],
+        comms=["nginx"],
+        ports=[80],
+        cgroups=["/x"],
+        no_mask=True,
+        sets=["a=b"],
+    )
+    assert got == [("count route", Asked()), ("count host", everything)]
+    assert "How many there are." in CliRunner().invoke(cli, ["--help"]).output
