@@ -261,11 +261,14 @@ def test_nothing_is_deleted_while_somebody_compiles(workspace):
 @pytest.mark.compiled
 def test_who_compiles_a_module_is_not_forgotten_when_its_parent_is_killed(workspace):
     process = workspace.start(HANG_AT="outer")
-    until(workspace.hangs.exists)
-    process.kill()
-    process.communicate(timeout=DEADLINE)
-    assert "has not ended" in workspace.compile("--beside")[1]
-    os.killpg(process.pid, signal.SIGKILL)
+    try:
+        until(workspace.hangs.exists)
+        process.kill()
+        process.wait(DEADLINE)
+        assert "has not ended" in workspace.compile("--beside")[1]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=DEADLINE)
     code, said = workspace.compile()
     assert (code, workspace.used()) == (0, {"inner", "outer"}), said
 
