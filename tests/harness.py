@@ -167,7 +167,11 @@ class RunningAgent(Program):
             ],
             **options,
         )
-        self.wait_for("watching through")
+        try:
+            self.wait_for("watching through")
+        except AssertionError:
+            self.stop()  # nobody else knows of it
+            raise
 
     def lines(self) -> list[dict[str, Any]]:
         """Every whole line written so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -240,6 +241,36 @@ def test_what_was_compiled_beside_it_is_used_by_the_next_start(workspace):
     assert workspace.compile("--beside") == (0, "")
     assert workspace.used() == {"inner", "outer"}
     assert workspace.stamp.exists()
+
+
+@pytest.mark.compiled
+def test_nothing_is_deleted_while_somebody_compiles(workspace):
+    """Who compiles may have kept its last module, and not have ended."""
+    workspace.compile()
+    folder = workspace.root / "build/compiled"
+    (folder / "tmpfolder").mkdir()
+    (folder / "tmplog").touch()
+    with open(folder / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert workspace.compile() == (0, "")
+        assert len(list(folder.glob("tmp*"))) == 2
+    assert workspace.compile() == (0, "")
+    assert not list(folder.glob("tmp*"))
+
+
+@pytest.mark.compiled
+def test_who_compiles_a_module_is_not_forgotten_when_its_parent_is_killed(workspace):
+    process = workspace.start(HANG_AT="outer")
+    try:
+        until(workspace.hangs.exists)
+        process.kill()
+        process.wait(DEADLINE)
+        assert "has not ended" in workspace.compile("--beside")[1]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=DEADLINE)
+    code, said = workspace.compile()
+    assert (code, workspace.used()) == (0, {"inner", "outer"}), said
 
 
 @pytest.mark.compiled

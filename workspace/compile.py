@@ -213,7 +213,8 @@ def same(one: Path, other: Path) -> bool:
 
 
 def tidy(modules: list[Module]) -> None:
-    """Deletes what is not needed any more: of former sources, of interrupted processes."""
+    """Deletes what is not needed any more: of former sources, of interrupted processes. Nobody else may
+    compile here: what lies there is in use until then."""
     needed = {module.kept for module in modules}
     for path in KEPT.iterdir():
         if path.is_dir():
@@ -249,11 +250,12 @@ def may_install() -> bool:
 @contextlib.contextmanager
 def alone(*, wait: bool) -> Iterator[bool]:
     """Yields whether this process is the only one that compiles here. With `wait` it will be: a process that
-    was started with `--beside` is ended, since it would take its time; another one is waited for."""
+    was started with `--beside` is ended, since it would take its time; another one is waited for. A process
+    that it forks holds the lock, too, also when it is left alone: flock(2), unlike lockf(3)."""
     KEPT.mkdir(parents=True, exist_ok=True)
     with open(KEPT / "lock", "a+") as lock:
         try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             if not wait:
                 yield False
@@ -262,7 +264,7 @@ def alone(*, wait: bool) -> Iterator[bool]:
             if process := lock.read():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(int(process), signal.SIGTERM)
-            fcntl.lockf(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
         if os.getpgrp() == os.getpid() == os.getsid(0):
             lock.write(str(os.getpid()))
@@ -343,7 +345,9 @@ def main() -> int:
         modules = every_module()
     used = [put_in_use(member, of_member) for member, of_member in modules.items()]
     if all(used):
-        tidy([module for of_member in modules.values() for module in of_member])
+        with alone(wait=False) as free:
+            if free:  # else the next start finds what there is to delete
+                tidy([module for of_member in modules.values() for module in of_member])
         options.stamp.touch()
     return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import socket
 import subprocess
@@ -80,8 +81,11 @@ class Watched:
     """A source that watches two processes, which may be told what to do, one of which has a library, beside
     one that calls the library often."""
 
-    def __init__(self, new_watch: Start, run: Start, port: int, library: Path) -> None:
+    def __init__(
+        self, new_watch: Start, run: Start, port: int, library: Path, patch: pytest.MonkeyPatch
+    ) -> None:
         self.port = port
+        self._patch = patch
         self._ended = 0
         self.child = run(SELECTED, library, port, "early")
         self.late = run(SELECTED, library, port, "later")
@@ -97,11 +101,15 @@ class Watched:
         return next(iter(self.watch.source._attaching._links.values()), None)
 
     def wait_for(self, *processes: int) -> None:
-        """Until the probes are in these, while the other one calls the library."""
-        self.watch.until(
-            lambda: self.others() is not None and self.reach and {*self.reach.processes} == {*processes},
-            f"probes in {processes}",
-        )
+        """Until the probes are in these, while the other one calls the library. How often it does in a second
+        is the scheduler's affair: here any call is often, and elsewhere none is, so that the probes do not
+        leave the whole file before a test has seen them there."""
+        with self._patch.context() as patch:
+            patch.setattr(attaching, "MANY", 1e-9)
+            self.watch.until(
+                lambda: self.others() is not None and self.reach and {*self.reach.processes} == {*processes},
+                f"probes in {processes}",
+            )
 
     def others(self) -> int:
         """How many of a thousand calls of the other process hit a probe."""
@@ -154,6 +162,7 @@ def begin(
     )
     monkeypatch.setattr(attaching, "PATIENCE", 0.05)
     monkeypatch.setattr(attaching, "CALM", 0.3)
+    monkeypatch.setattr(attaching, "MANY", math.inf)
     started: list[Watched] = []
 
     def answer(connection: socket.socket) -> None:
@@ -165,7 +174,7 @@ def begin(
     def start() -> Watched:
         (port,) = ports(1)
         listen(port, answer)
-        started.append(Watched(new_watch, run, port, library))
+        started.append(Watched(new_watch, run, port, library, monkeypatch))
         return started[-1]
 
     yield start
@@ -198,7 +207,7 @@ def test_a_call_that_lasts_over_the_change(begin: Start, gate: threading.Event) 
     watched.child.say("slow")
     assert watched.child.hear() == "waiting"
     watched.watch.source._attaching._widen()
-    watched.wait_for(EVERYBODY, watched.child.pid)
+    assert {*watched.reach.processes} == {EVERYBODY, watched.child.pid}
     gate.set()
     assert watched.child.hear() == "done"
     assert watched.plaintext("slow") == slow

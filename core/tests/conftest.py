@@ -237,6 +237,14 @@ def lines() -> ProtocolSpec:
 
 
 @pytest.fixture
+def sink() -> Memory:
+    """Of exchanges alone."""
+    memory = Memory()
+    memory.kernel_logs = False
+    return memory
+
+
+@pytest.fixture
 def make_bench() -> Callable[..., Bench]:
     def make(
         *plugins: object,

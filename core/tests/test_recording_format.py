@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from rover import Address, Closed, Detail, Loss, Opened, Plaintext, Process, Role, RoverError, Syscall
 from rover.recording import format as form
+from rover.recording import framing
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
 from rover.values.records import MAX_NUMBER
@@ -294,13 +295,13 @@ def test_blocks_end_with_their_size(tmp_path):
     path = tmp_path / "x"
     call = (DETAIL.replace(size=100_000), b"x" * 100_000)
     write(path, [call] * 30)
-    data, at, sizes = path.read_bytes(), form.HEADER_SIZE, []
+    data, at, sizes = path.read_bytes(), framing.HEADER_SIZE, []
     while at < len(data):
         size, _ = struct.unpack_from("<II", data, at)
         sizes.append(size)
         at += 8 + size
     assert at == len(data)
-    assert all(form.BLOCK_SIZE <= size < form.BLOCK_SIZE + 100_100 for size in sizes[:-1])
+    assert all(framing.BLOCK_SIZE <= size < framing.BLOCK_SIZE + 100_100 for size in sizes[:-1])
     assert read(path) == ([call] * 30, "")
 
 
@@ -324,7 +325,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     tracemalloc.stop()
     recording.close()
     assert counted.calls == 2000
-    assert peak < 4 * form.BLOCK_SIZE
+    assert peak < 4 * framing.BLOCK_SIZE
 
 
 # -- damage --------------------------------------------------------------------------------------
@@ -332,7 +333,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 def spans(data: bytes) -> list[tuple[int, int]]:
     """Where each block begins and ends."""
-    found, at = [], form.HEADER_SIZE
+    found, at = [], framing.HEADER_SIZE
     while at < len(data):
         end = at + 8 + struct.unpack_from("<I", data, at)[0]
         found.append((at, end))
@@ -359,7 +360,9 @@ def test_cut_off_at_every_byte(small):
         whole = sum(end <= size for end in ends)
         assert delivered == RECORDS[:whole], size
         assert error, size
-        start = max([0, form.HEADER_SIZE if size >= form.HEADER_SIZE else 0, *[e for e in ends if e <= size]])
+        start = max(
+            [0, framing.HEADER_SIZE if size >= framing.HEADER_SIZE else 0, *[e for e in ends if e <= size]]
+        )
         assert f", byte {start}: " in error
 
 
@@ -436,7 +439,7 @@ def block(entries: bytes, size: int | None = None) -> bytes:
     return length + struct.pack("<I", zlib.crc32(length + entries)) + entries
 
 
-def header(major: int = form.MAJOR, minor: int = form.MINOR, magic: bytes = form.MAGIC) -> bytes:
+def header(major: int = framing.MAJOR, minor: int = framing.MINOR, magic: bytes = framing.MAGIC) -> bytes:
     data = struct.pack("<8sHHqq", magic, major, minor, EPOCH, 5)
     return data + struct.pack("<I", zlib.crc32(data))
 
@@ -470,12 +473,12 @@ TIME = "a time of more than 62 bits"
         (header(major=0), [], "byte 0: its format is 0.2"),
         (header(magic=b"\x89ROVER\n\n"), [], "no recording"),
         (b"", [], "is empty"),
-        (form.MAGIC, [], "cut off within the header"),
+        (framing.MAGIC, [], "cut off within the header"),
         (header(), [], "byte 32: no end"),
         (header() + block(LOSS + END + LOSS), TOLD, f"byte {40 + len(LOSS + END)}: more bytes"),
         (header() + block(b""), [], "byte 32: a block of 0 bytes"),
         (header() + block(b"", 2**32 - 1), [], "a block of 4294967295 bytes"),
-        (header() + block(LOSS, form.MAX_BLOCK), [], "cut off within a block"),
+        (header() + block(LOSS, framing.MAX_BLOCK), [], "cut off within a block"),
         (header() + block(LOSS + b"\x05\0"), TOLD, f"byte {40 + len(LOSS)}: an entry cut off"),
         (header() + block(LOSS + struct.pack("<BI", 5, 2**32 - 1)), TOLD, "an entry of 4294967295 bytes"),
         (header() + block(LOSS + entry(form.DATA, b"")), TOLD, "type 3 that is too short"),
@@ -516,8 +519,8 @@ TIME = "a time of more than 62 bits"
         (header() + block(entry(form.CLOSED, struct.pack("<QqB", 7, -(1 << 62), 0))), [], TIME),
         (header() + block(entry(form.CLOCK, struct.pack("<qI", 1 << 62, 0))), [], TIME),
         (header() + block(entry(form.END, struct.pack("<q", 1 << 62))), [], TIME),
-        (form.pack_header(form.Header(1 << 62, 0)), [], TIME),
-        (form.pack_header(form.Header(0, -(1 << 62))), [], TIME),
+        (framing.pack_header(framing.Header(1 << 62, 0)), [], TIME),
+        (framing.pack_header(framing.Header(0, -(1 << 62))), [], TIME),
         (
             header() + block(call(DETAIL, 6, b"longer")),
             [],
@@ -706,8 +709,8 @@ def test_the_reader_of_the_documentation(tmp_path):
         [sys.executable, "-c", program, str(tmp_path / "x")], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"7 1 {EPOCH + 100} b'hello'\n7 3 {EPOCH + 100} b'w'\n"
-    assert f"Format {form.MAJOR}.{form.MINOR}." in text
-    assert f"1 to {form.MAX_BLOCK:,} bytes" in text
+    assert f"Format {framing.MAJOR}.{framing.MINOR}." in text
+    assert f"1 to {framing.MAX_BLOCK:,} bytes" in text
     assert f"at most {form.MAX_PAYLOAD:,} bytes" in text
     for number, name in enumerate(
         ("PROCESS", "OPENED", "DATA", "CLOSED", "LOSS", "CLOCK", "END", "PLAINTEXT"), 1

@@ -50,6 +50,7 @@ from rover import (
 from rover.cli.command import build
 from rover.plugins.manager import PluginManager
 from rover.recording import format as form
+from rover.recording import framing
 from rover.recording.format import MAX_PAYLOAD
 from rover.recording.reader import Recording
 from rover.recording.recorder import Recorder
@@ -725,8 +726,8 @@ def test_a_made_file_harms_nobody(epoch, clock, entries):
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "recording")
         content = b"".join(entries)
-        header = form.pack_header(form.Header(epoch, clock))
-        file.write_bytes(header + form.pack_block_header(content) + content)
+        header = framing.pack_header(framing.Header(epoch, clock))
+        file.write_bytes(header + framing.pack_block_header(content) + content)
         replayed = run(Recording(str(file)), Path(directory))
         assert replayed.failure == f"{file}, byte {file.stat().st_size}: no end: {NO_END}"
 

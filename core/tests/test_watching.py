@@ -6,15 +6,16 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import rover.recording
 from rover import (
-    AccessLog,
     Address,
     Detail,
     Direction,
@@ -26,33 +27,9 @@ from rover import (
     UsageError,
     hookimpl,
 )
-from rover.cli.watching import Asked, Watching
+from rover.cli.watching import Asked, Watching, asking
 from rover.plugins.manager import PluginManager
 from rover.recording.writer import Writer
-
-
-class Remembering:
-    """A sink that keeps what it is given."""
-
-    kernel_logs = False
-
-    def __init__(self) -> None:
-        self.logs: list[AccessLog] = []
-
-    def write(self, logs: Sequence[AccessLog]) -> None:
-        self.logs += logs
-
-    def flush(self) -> None:
-        pass
-
-    def reopen(self) -> None:
-        pass
-
-    def counters(self) -> Mapping[str, int]:
-        return {}
-
-    def close(self) -> int:
-        return 0
 
 
 def recording(path: Path, count: int) -> str:
@@ -108,18 +85,17 @@ def in_a_process(
     return run
 
 
-def requests(sink: Remembering) -> list[str]:
+def requests(sink: Any) -> list[str]:
     return [str(log.attributes["request"]) for log in sink.logs if log.protocol]
 
 
 def test_files_are_read_again_until_nobody_wants_it(
-    tmp_path: Path, in_a_process: Callable[..., None]
+    tmp_path: Path, in_a_process: Callable[..., None], sink: Any
 ) -> None:
     files = [recording(tmp_path / "a", 3), recording(tmp_path / "b", 1)]
     once = ["?000", "?001", "?002", "?000"]
 
     def function(manager: PluginManager) -> None:
-        sink = Remembering()
         answers = iter([None, True, None, None, True, False])
         reading: list[bool] = []
 
@@ -140,12 +116,12 @@ def test_files_are_read_again_until_nobody_wants_it(
 
 
 def test_an_end_is_heard_while_somebody_looks_at_what_files_came_to(
-    tmp_path: Path, in_a_process: Callable[..., None]
+    tmp_path: Path, in_a_process: Callable[..., None], sink: Any
 ) -> None:
     file = recording(tmp_path / "a", 3)
 
     def function(manager: PluginManager) -> None:
-        sink, left = Remembering(), threading.Event()
+        left = threading.Event()
 
         def again(seconds: float) -> None:
             assert not left.is_set()
@@ -161,12 +137,11 @@ def test_an_end_is_heard_while_somebody_looks_at_what_files_came_to(
 
 
 def test_files_that_cannot_be_read_are_told_and_the_others_are_read(
-    tmp_path: Path, in_a_process: Callable[..., None]
+    tmp_path: Path, in_a_process: Callable[..., None], sink: Any
 ) -> None:
     good, bad = recording(tmp_path / "a", 3), str(tmp_path / "nowhere")
 
     def function(manager: PluginManager) -> None:
-        sink = Remembering()
         watching = Watching(manager, Asked(files=[bad, good]), "mine", sink)
         assert watching.run(contextlib.nullcontext()) == ""
         assert len(requests(sink)) == 3
@@ -180,3 +155,38 @@ def test_files_that_cannot_be_read_are_told_and_the_others_are_read(
             Watching(manager, Asked(source="none"), "mine", sink)
 
     in_a_process(function)
+
+
+def test_a_command_gets_what_is_asked_for() -> None:
+    """The files and all options, beside the parameters of its own."""
+    got: list[tuple[str, Asked]] = []
+    cli = typer.Typer()
+
+    @cli.command("count")
+    @asking
+    def count(
+        context: typer.Context, asked: Asked, by: Annotated[str, typer.Option(help="What.")] = "route"
+    ) -> None:
+        """How many there are."""
+        got.append((f"{context.command.name} {by}", asked))
+
+    options = ["--pid", "1", "--pid", "2", "--port", "80", "--no-mask", "--set", "a=b", "--config", "c.toml"]
+    for arguments in (
+        [],
+        ["--by", "host", *options, "--comm", "nginx", "--cgroup", "/x", "--source", "s", "f"],
+    ):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 0, result.output
+    everything = Asked(
+        files=["f"],
+        config=Path("c.toml"),
+        source="s",
+        pids=[1, 2],
+        comms=["nginx"],
+        ports=[80],
+        cgroups=["/x"],
+        no_mask=True,
+        sets=["a=b"],
+    )
+    assert got == [("count route", Asked()), ("count host", everything)]
+    assert "How many there are." in CliRunner().invoke(cli, ["--help"]).output

@@ -16,6 +16,7 @@ from typing import Any
 
 from rover.errors import RoverError
 from rover.recording import format as form
+from rover.recording import framing
 from rover.recording.reader import Recording
 from rover.recording.writer import Writer
 from rover.values.records import Address, Closed, Loss, Opened, Plaintext, Process
@@ -25,8 +26,8 @@ from .files import file_of
 from .script import SETTINGS, Step, read, write
 from .watched import Watched, make_pipeline
 
-BEGINNING = form.Header(1_700_000_000_000_000_000, 500)
-HEADER = form.pack_header(BEGINNING)
+BEGINNING = framing.Header(1_700_000_000_000_000_000, 500)
+HEADER = framing.pack_header(BEGINNING)
 LAST = 1 << 50
 """When a recording that is cut off is said to end, once it is written again."""
 ENDS_BLOCK, WRONG, AS_IT_IS, EGRESS, OTHER = 8, 16, 32, 64, 128
@@ -63,7 +64,7 @@ def _blocks(steps: Iterable[Step]) -> Iterable[bytes]:
 
 
 def _block(entries: bytes, wrong: int) -> bytes:
-    size, checksum = struct.unpack("<II", form.pack_block_header(entries))
+    size, checksum = struct.unpack("<II", framing.pack_block_header(entries))
     return struct.pack("<II", size, checksum ^ wrong) + entries
 
 

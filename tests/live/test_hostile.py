@@ -30,7 +30,8 @@ records, counted, those of ordinary connections among them."""
 EACH = 4_000
 """Of them in one process: descriptors are limited, and each connection has two."""
 LATE = 1.0
-"""Seconds after which the ordinary line has to be there, besides those it took before, by other load."""
+"""Seconds that the agent may work before the ordinary line is there. Processor time: how long it waits for a
+processor is up to what else the machine does, the swarm itself included."""
 LIMIT = 64
 """MiB of `limits.memory` in these tests."""
 MARGIN = 48
@@ -41,6 +42,12 @@ def resident(pid: int, field: str = "VmRSS") -> float:
     """MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(field))
+
+
+def worked(pid: int) -> float:
+    """Seconds of processor time that all threads of a process have taken; in steps of a hundredth."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)
 
 
 @contextlib.contextmanager
@@ -62,7 +69,8 @@ def swarm(kind: str, count: int) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 class Ordinary(threading.Thread):
-    """Asks on one connection, again and again, and tells how long each line took to be in the file."""
+    """Asks on one connection, again and again, and tells how long the agent worked until each line was in the
+    file."""
 
     def __init__(self, port: int, agent: RunningAgent) -> None:
         super().__init__(daemon=True)
@@ -82,9 +90,9 @@ class Ordinary(threading.Thread):
                 target = f"/?ordinary={number}"
                 connection.request("GET", target)
                 connection.getresponse().read()
-                answered = time.monotonic()
+                answered = worked(self._agent.pid)
                 if self._appears(target):
-                    self.delays.append(time.monotonic() - answered)
+                    self.delays.append(worked(self._agent.pid) - answered)
                 else:
                     self.missing.append(target)
 
@@ -120,7 +128,6 @@ def test_an_ordinary_connection_beside_hostile_ones(kind, nginx, start_agent):
         ordinary = Ordinary(nginx.port, agent)
         ordinary.start()
         wait_until(lambda: len(ordinary.delays) > 20, "the first ordinary lines")
-        usual = max(ordinary.delays)
         before = resident(agent.pid)
         started = time.monotonic()
         for process in processes:
@@ -136,7 +143,7 @@ def test_an_ordinary_connection_beside_hostile_ones(kind, nginx, start_agent):
         peak = resident(agent.pid, "VmHWM")
         print(
             f"{kind}: {COUNT} connections in {time.monotonic() - started:.1f} s; {len(ordinary.delays)} "
-            f"ordinary lines, slowest {max(ordinary.delays):.3f} s; resident {before:.0f} to {peak:.0f} MiB"
+            f"ordinary lines, slowest {max(ordinary.delays):.2f} s; resident {before:.0f} to {peak:.0f} MiB"
         )
         ending = time.monotonic()
         agent.process.send_signal(signal.SIGTERM)
@@ -144,5 +151,5 @@ def test_an_ordinary_connection_beside_hostile_ones(kind, nginx, start_agent):
         assert time.monotonic() - ending < DEADLINE
         print("\n".join(agent.err[-3:]))
         assert not ordinary.missing
-        assert max(ordinary.delays) < LATE + usual
+        assert max(ordinary.delays) < LATE
         assert peak < before + LIMIT + MARGIN

@@ -11,19 +11,18 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from rover.contracts.source import Selection, Wanted
 from rover.contracts.tls_library import TlsLibrarySpec
 from rover.errors import RoverError, UsageError
-from rover.values.records import Address, Loss, Opened, RecordHandler
+from rover.values.records import Address, Opened, RecordHandler
 from rover_source_ebpf import host, machine, programs, selection, tls
 from rover_source_ebpf.attaching import Attaching
 from rover_source_ebpf.cache import Cache
+from rover_source_ebpf.figures import COUNTERS, Figures, total
 from rover_source_ebpf.listeners import Listeners
 from rover_source_ebpf.loader import BPF_EXIST, BPF_NOEXIST, Program, RefusedError
-from rover_source_ebpf.misses import Misses, has_copies
 from rover_source_ebpf.part import Part
 from rover_source_ebpf.privileges import tell
 from rover_source_ebpf.programs import SOCKET_STAGES, STAGES, TLS_STAGES
@@ -39,11 +38,6 @@ logger = logging.getLogger("rover.ebpf")
 
 UPLOAD_AUTO = 0xFFFF_FFFF
 """Upload limit of a new connection: the kernel recognises."""
-LOSS_INTERVAL = 100_000_000
-"""ns between two looks at the kernel's counters of losses, while records come."""
-QUIET_INTERVAL = 1_000_000_000
-"""ns between two such looks while none come; and between two looks at what the programs have missed, which
-takes a call for each, where there is one of each: then it does not matter how often (see misses.py)."""
 MAX_RINGS = 8
 """c/maps.c declares as many."""
 MAX_PROCESSES = 16384
@@ -57,13 +51,6 @@ RESUMES = 16
 MESSAGES = 1024
 """Messages of one sendmmsg or recvmmsg, the kernel's own limit (UIO_MAXIOV)."""
 
-COUNTERS = (
-    *("records", "uploaded_bytes", "ring_full", "connections_full", "threads_full", "unreadable"),
-    "tls_unplaced",
-)
-"""The kernel's figures, by their number in c/maps.c."""
-LOSSES = ("ring_full", "connections_full", "threads_full", "tls_unplaced", "skipped")
-"""The figures that count calls of which no record was delivered; `skipped` comes from misses.py."""
 OWN_BYTES = 16 << 20
 """Opening bytes of each direction of a connection on a port that is a protocol's own, or pinned, while
 nothing is recognised: what a busy connection moves while a busy agent is some hundred milliseconds late. It
@@ -107,11 +94,7 @@ class EbpfSource:
         self._reader: RingReader | None = None
         self._role_of = Listeners(self.now).role
         self._decoder = self._make_decoder()
-        self._misses = Misses()
-        self._totals = dict.fromkeys((*COUNTERS, "skipped"), 0)
-        self._told = dict.fromkeys(LOSSES, 0)
-        self._looked = 0
-        self._looked_at_misses = 0
+        self._figures = Figures()
 
     def _make_decoder(self, ring: int = 0) -> RecordDecoder:
         return RecordDecoder(self._role_of, ring, self._rings)
@@ -248,7 +231,7 @@ class EbpfSource:
             "CALL_SIZE": CALL_SIZE,
             "CONNECTION_SIZE": CONNECTION_SIZE,
             "UPLOAD_SIZE": UPLOAD.size,
-            "CPUS": self._cpus,
+            "CPUS": host.possible_cpus(),
             "SELECT_PIDS": int(bool(selected.pids)),
             "SELECT_COMMS": int(bool(selected.comms)),
             "SELECT_PORTS": int(bool(selected.ports)),
@@ -312,8 +295,8 @@ class EbpfSource:
         if self._reader is not None:
             self._reader.drain(handler)
             self._decoder.finish(handler)
-        self._count(self._program)
-        self._report_losses(handler)
+        self._figures.count(self._program)
+        self._figures.tell(handler)
 
     def detach(self) -> None:
         """Closes the programs. They go on running while a process forked from this one holds them."""
@@ -330,7 +313,7 @@ class EbpfSource:
         if attaching is not None:
             attaching.end()
         if program is not None:
-            self._count(program)
+            self._figures.count(program)
         if reader is not None:
             reader.close()
         if program is not None:
@@ -343,47 +326,14 @@ class EbpfSource:
         if self._reader is None:
             return False
         delivered = self._reader.poll(handler, timeout)
-        now = self.now()
-        if now - self._looked >= (LOSS_INTERVAL if delivered else QUIET_INTERVAL):
-            self._looked = now
-            if self._program is not None:
-                self._look(self._program, now)
-            self._report_losses(handler)
+        if self._program is not None:
+            self._figures.look(self._program, self.now(), handler, quiet=not delivered)
         return True
-
-    def _look(self, program: Program, now: int) -> None:
-        """At what may have been lost; often, so it costs little."""
-        self._read(program, (cause for cause in LOSSES if cause in COUNTERS))
-        if now - self._looked_at_misses >= QUIET_INTERVAL or has_copies(program.programs()):
-            self._looked_at_misses = now
-            self._totals["skipped"] = self._misses.look(program.programs())
-
-    def _count(self, program: Program) -> None:
-        """Brings all figures up to date."""
-        self._read(program, COUNTERS)
-        self._totals["skipped"] = self._misses.look(program.programs())
-
-    def _read(self, program: Program, names: Iterable[str]) -> None:
-        for name in names:
-            key = COUNTERS.index(name).to_bytes(4, "little")
-            values = program.get("counters", key, 8 * self._cpus) or b""
-            self._totals[name] = sum(struct.unpack(f"={len(values) // 8}Q", values))
 
     def _calls_of_others(self) -> int:
         """Calls of TLS libraries that processes have made which are not selected, and which hit a probe."""
-        values = self._program and self._program.get(tls.OTHERS, bytes(4), 8 * self._cpus)
-        return sum(struct.unpack(f"={self._cpus}Q", values)) if values else 0
-
-    @cached_property
-    def _cpus(self) -> int:
-        return host.possible_cpus()
-
-    def _report_losses(self, handler: RecordHandler) -> None:
-        totals = self._totals
-        for cause in LOSSES:
-            if (lost := totals[cause] - self._told[cause]) > 0:
-                self._told[cause] = totals[cause]
-                handler.lost(Loss(records=lost, cause=cause))
+        program = self._program  # another thread asks, while this one may close it
+        return 0 if program is None else total(program, tls.OTHERS, 0)
 
     def now(self) -> int:
         """CLOCK_MONOTONIC, as bpf_ktime_get_ns() reads it."""
@@ -392,10 +342,10 @@ class EbpfSource:
     def counters(self) -> Mapping[str, int]:
         """Records and payload bytes sent by the kernel, and what it could not send, by cause."""
         if self._program is not None:
-            self._count(self._program)
-        totals = self._totals
+            self._figures.count(self._program)
+        totals = self._figures.totals
         malformed, unplaced = self._decoder.malformed, self._decoder.unplaced
-        lost = malformed + unplaced + sum(totals[cause] for cause in LOSSES)
+        lost = malformed + unplaced + self._figures.lost
         unplaced += totals["tls_unplaced"]
         return {**totals, "malformed": malformed, "tls_unplaced": unplaced, "records_lost": lost}
 

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rover import AccessLog, Address, Connection, Detail, Outcome, Process, ProtocolBreak, Role, Syscall
+from rover import AccessLog, Connection, Detail, Syscall
+from rover.testing import sending
+from rover.testing.sending import PATIENCE, Unclosed, eventually
 from rover_plugin_sink_oap.receiver.rules import LogStream
 from rover_plugin_sink_oap.receiver.server import Faults, Receiver
 from rover_plugin_sink_oap.settings import configure
 from rover_plugin_sink_oap.sink import OapSink
 
-PATIENCE = 15.0
-"""Seconds a condition has to come true: far more than it takes, so that a failure is one."""
 
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Waits until the condition is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-
-
-class Traffic:
-    """Makes connections and their logs; every socket call has times of its own."""
-
-    def __init__(self) -> None:
-        self.epoch = time.time_ns() - time.monotonic_ns()
-        self._numbers = itertools.count(1)
-        self._time = time.monotonic_ns()
-
-    def connection(self, role: Role | None = Role.SERVER, **changes: Any) -> Connection:
-        """Of this very process, unless told otherwise."""
-        number = next(self._numbers)
-        values: dict[str, Any] = {
-            "id": number,
-            "local": Address(host="10.0.0.1", port=80),
-            "remote": Address(host="10.0.0.2", port=10_000 + number),
-            "role": role,
-            "process": Process(pid=os.getpid(), name="web"),
-            "opened": self._time,
-            "epoch": self.epoch,
-            "protocol": "http1",
-        }
-        return Connection(**(values | changes))
+class Traffic(sending.Traffic):
+    """Every socket call has times of its own."""
 
     def detail(self, connection: Connection, syscall: int = Syscall.READ, **changes: Any) -> Detail:
         """The next socket call."""
@@ -94,14 +62,6 @@ class Traffic:
         """A socket call alone."""
         detail = self.detail(connection, syscall, **changes)
         return AccessLog(connection=connection, start=detail.start, end=detail.end, details=(detail,))
-
-    def broken(self, connection: Connection) -> AccessLog:
-        """The break of its protocol."""
-
-        after = connection.replace(
-            protocol="", protocol_break=ProtocolBreak(reason="upgrade", protocol=connection.protocol)
-        )
-        return AccessLog(connection=after, start=self._time, end=self._time, outcome=Outcome.BREAK)
 
 
 class Listener:
@@ -161,25 +121,16 @@ def listen() -> Iterator[Callable[..., Listener]]:
 @pytest.fixture
 def make_sink(tmp_path: Path) -> Iterator[Callable[..., OapSink]]:
     """Makes sinks with quick settings; those not closed by the test are closed at its end."""
-    sinks: list[OapSink] = []
+    unclosed = Unclosed()
 
     def make(address: str | list[str], **settings: Any) -> OapSink:
         addresses = [address] if isinstance(address, str) else address
         quick = {"flush_period": 0.05, "retry_max": 0.05, "spool_path": str(tmp_path / "spool")}
         sink = OapSink(configure({"address": addresses, "node_name": "host", **quick, **settings}))
-        close = sink.close
-
-        def close_once() -> int:
-            sinks.remove(sink)
-            return close()
-
-        sink.close = close_once  # type: ignore[method-assign]
-        sinks.append(sink)
-        return sink
+        return unclosed.add(sink)
 
     yield make
-    for sink in sinks[:]:
-        sink.close()
+    unclosed.close()
 
 
 @pytest.fixture

@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rover import AccessLog, Address, Connection, Outcome, Process, ProtocolBreak, Role
+from rover import AccessLog, Connection, Process, Role
+from rover.testing import sending
+from rover.testing.sending import PATIENCE, Unclosed, eventually
 from rover_plugin_sink_otlp.receiver.items import items
 from rover_plugin_sink_otlp.receiver.server import Faults, Receiver
 from rover_plugin_sink_otlp.settings import configure
 from rover_plugin_sink_otlp.sink import OtlpSink
 
-PATIENCE = 15.0
-"""Seconds a condition has to come true: far more than it takes, so that a failure is one."""
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-def eventually(condition: Callable[[], object]) -> None:
-    """Waits until the condition is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-
-
-class Traffic:
-    """Makes connections and their logs."""
-
-    def __init__(self) -> None:
-        self.epoch = time.time_ns() - time.monotonic_ns()
-        self.process = Process(pid=os.getpid(), name="web")
-        self._numbers = itertools.count(1)
-        self._time = time.monotonic_ns()
+class Traffic(sending.Traffic):
+    """Both ends of a connection, and traces."""
 
     def connection(self, role: Role | None = Role.SERVER, **changes: Any) -> Connection:
-        """Of this very process, unless told otherwise."""
-        number = next(self._numbers)
-        ends = Address(host="10.0.0.1", port=80), Address(host="10.0.0.2", port=10_000 + number)
-        local, remote = ends if role is not Role.CLIENT else ends[::-1]
-        values: dict[str, Any] = {
-            "id": number,
-            "local": local,
-            "remote": remote,
-            "role": role,
-            "process": self.process,
-            "opened": self._time,
-            "epoch": self.epoch,
-            "protocol": "http1",
-        }
-        return Connection(**(values | changes))
+        """Of this very process, unless told otherwise; a client's local end is its own."""
+        made = super().connection(role)
+        if role is Role.CLIENT:
+            made = made.replace(local=made.remote, remote=made.local)
+        return made.replace(**changes)
 
     def other_end(self, connection: Connection, **changes: Any) -> Connection:
         """The same socket's other end, of another process."""
@@ -101,13 +74,6 @@ class Traffic:
         """The same with a W3C trace context."""
         context = {"trace.provider": "w3c", "trace_id": trace, "span_id": caller}
         return self.exchange(connection, path, context, **changes)
-
-    def broken(self, connection: Connection) -> AccessLog:
-        """The break of its protocol."""
-        after = connection.replace(
-            protocol="", protocol_break=ProtocolBreak(reason="upgrade", protocol=connection.protocol)
-        )
-        return AccessLog(connection=after, start=self._time, end=self._time, outcome=Outcome.BREAK)
 
 
 class Listener:
@@ -174,7 +140,7 @@ def listen() -> Iterator[Callable[..., Listener]]:
 @pytest.fixture
 def make_sink(tmp_path: Path) -> Iterator[Callable[..., OtlpSink]]:
     """Makes sinks with quick settings; those not closed by the test are closed at its end."""
-    sinks: list[OtlpSink] = []
+    unclosed = Unclosed()
 
     def make(**settings: Any) -> OtlpSink:
         quick = {
@@ -184,20 +150,10 @@ def make_sink(tmp_path: Path) -> Iterator[Callable[..., OtlpSink]]:
             "host_name": "host",
             "signals": ["traces"],
         }
-        sink = OtlpSink(configure({**quick, **settings}))
-        close = sink.close
-
-        def close_once() -> int:
-            sinks.remove(sink)
-            return close()
-
-        sink.close = close_once  # type: ignore[method-assign]
-        sinks.append(sink)
-        return sink
+        return unclosed.add(OtlpSink(configure({**quick, **settings})))
 
     yield make
-    for sink in sinks[:]:
-        sink.close()
+    unclosed.close()
 
 
 @pytest.fixture

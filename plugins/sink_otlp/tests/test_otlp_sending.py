@@ -386,12 +386,12 @@ def test_a_receiver_that_says_when_is_not_asked_before(
 ) -> None:
     listener = listen(faults=faults(refuse=status, retry_after=1))
     sink = make_sink(**listener.settings(protocol), retry_max=0.01)
+    began = time.monotonic()
     sink.write(exchanges(traffic, 1))
     wait_until(lambda: [name for name in sink.counters() if "failed" in name])
-    refused = time.monotonic()
     listener.receiver.faults = faults()
     listener.wait(lambda: listener.paths)
-    assert time.monotonic() - refused > 0.7
+    assert time.monotonic() - began >= 1
     assert sum(n for name, n in sink.counters().items() if "failed" in name) == 1
 
 

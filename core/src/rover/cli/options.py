@@ -14,6 +14,12 @@ Config = Annotated[
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, such as sink.jsonl.path=/tmp/log. Repeatable.")
 ]
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILE...]", help="Recordings or captures; - is standard input. Without: this host."
+    ),
+]
 Sinks = Annotated[
     list[str] | None, typer.Option("--sink", help="Where access logs go: console, jsonl, ... Repeatable.")
 ]

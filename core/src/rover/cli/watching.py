@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import typer
 
+from rover.cli import options
 from rover.cli.messages import say, say_totals
 from rover.cli.replay import Files
 from rover.cli.run import hooks_settings, live_source
@@ -25,29 +27,49 @@ from rover.values.records import RecordHandler
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is to be watched: the files, or the options that `rover run` has, too (`rover.cli.options`)."""
+    """What is to be watched: the files, or the options that `rover run` has, too."""
 
-    files: Sequence[str] = ()
-    config: Path | None = None
-    source: str | None = None
-    pids: Sequence[int] | None = None
-    comms: Sequence[str] | None = None
-    ports: Sequence[int] | None = None
-    cgroups: Sequence[str] | None = None
-    no_mask: bool = False
-    sets: Sequence[str] | None = None
+    files: options.Files = None
+    config: options.Config = None
+    source: options.SourceName = None
+    pids: options.Pids = None
+    comms: options.Comms = None
+    ports: options.Ports = None
+    cgroups: options.Cgroups = None
+    no_mask: options.NoMask = False
+    sets: options.Sets = None
 
     def settings(self, catalogue: Catalogue, more: Mapping[str, object] = {}) -> Settings:
         """With all that is configured elsewhere. Raises UsageError."""
-        options: dict[str, object] = {
+        chosen: dict[str, object] = {
             "run.source": self.source,
             "select.pid": self.pids,
             "select.comm": self.comms,
             "select.port": self.ports,
             "select.cgroup": self.cgroups,
         }
-        options |= hooks_settings(catalogue, None, no_mask=self.no_mask)
-        return catalogue.settings(self.config, self.sets or (), {**options, **more})
+        chosen |= hooks_settings(catalogue, None, no_mask=self.no_mask)
+        return catalogue.settings(self.config, self.sets or (), {**chosen, **more})
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """A command for typer, of a function with a parameter `asked`: in its place, after all others, it has the
+    argument and the options that `Asked` is made of."""
+    own = inspect.signature(command, eval_str=True).parameters
+    added = inspect.signature(Asked, eval_str=True).parameters
+    parameters = {**own, **added}
+    del parameters["asked"]
+
+    def asked_for(**given: Any) -> None:
+        asked = Asked(**{name: given.pop(name) for name in added})
+        command(asked=asked, **given)
+
+    by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters.values()]
+    # Both are what typer looks at.
+    asked_for.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]
+    asked_for.__annotations__ = {each.name: each.annotation for each in by_name}
+    asked_for.__doc__ = command.__doc__
+    return asked_for
 
 
 class Watching:

@@ -12,7 +12,7 @@ from rover.contracts.hooks import hookimpl
 from rover.contracts.settings import Setting
 from rover.contracts.source import Selection, Source, SourceSpec
 from rover.files.gunzip import GZIP, opening_of_packed
-from rover.recording.format import MAGIC
+from rover.recording.framing import MAGIC
 from rover.recording.reader import Recording
 
 

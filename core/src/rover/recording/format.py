@@ -1,19 +1,18 @@
-"""The bytes of a recording, as docs/recording-format.md describes them. No I/O.
+"""The entries of a recording, as docs/recording-format.md describes them. No I/O.
 
-A header, then blocks: a length, a checksum, and whole entries. Everything is little-endian and
-unaligned. What is read here may come from anybody: whatever the bytes, the answer is a value
-or `DamageError`.
+They lie in blocks (`framing`). What is read here may come from anybody: whatever the bytes, the answer is a
+value or `DamageError`.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from rover.plugins.guard import checked_description
+from rover.recording.framing import DamageError, checked_time
 from rover.values.attributes import AttributeValue
 from rover.values.records import (
     MAX_NUMBER,
@@ -28,21 +27,9 @@ from rover.values.records import (
     Role,
 )
 
-MAGIC = b"\x89ROVER\r\n"
-"""As in PNG: a byte above 0x7f and both line ends show a transfer that was not binary."""
-MAJOR = 1
-"""Another one cannot be read."""
-MINOR = 2
-"""A larger one has entry types, flags or fields at the end of entries that are passed over."""
-
-BLOCK_SIZE = 256 * 1024
-"""Bytes of entries after which a block ends: hundreds of calls share a write and a checksum, and
-a recorder that is killed takes no more than this with it."""
 MAX_PAYLOAD = 8 << 20
 """Bytes kept of one call: eight times what a stream buffer holds of one, so it cuts nothing
 that a decoder could use."""
-MAX_BLOCK = 16 << 20
-"""Bytes of a block a reader takes: one not yet full, and the largest entry."""
 MAX_CAUSES = 64
 """Causes of loss a reader takes, as the totals keep a counter of each; a source has a handful."""
 
@@ -57,12 +44,7 @@ LATE, RESET, DETAIL, UNSEEN = 1, 1, 2, 4
 """Flags: of an opening, of a closing, of both that a detail follows, of a closing that a number of
 bytes follows that no recorded call moved."""
 
-_VERSION = struct.Struct("<8sHH")  # magic, major, minor: so in every version
-_HEADER = struct.Struct("<8sHHqqI")  # ..., epoch, clock, CRC-32 of all before
-HEADER_SIZE = _HEADER.size
 _SIZE = struct.Struct("<I")
-_BLOCK = struct.Struct("<II")  # size of the entries, CRC-32 of that size and the entries
-BLOCK_HEADER_SIZE = _BLOCK.size
 _ENTRY = struct.Struct("<BI")  # type, size of what follows
 _DETAIL_FIELDS = "QQqqQQiiHBi"  # as in `Detail`
 _DETAIL = struct.Struct("<" + _DETAIL_FIELDS)
@@ -80,19 +62,6 @@ _CLOCK = struct.Struct("<qI")  # time, number of connections that follow
 _END = struct.Struct("<q")
 _TEXT = struct.Struct("<B")
 _PORT = struct.Struct("<H")
-
-
-class DamageError(Exception):
-    """These bytes are not what a recorder writes; the message says what is wrong with them."""
-
-
-class Header(NamedTuple):
-    """What holds for the whole file."""
-
-    epoch: int
-    """Unix time (ns) of the zero of the source's clock."""
-    clock: int
-    """That clock when the recording began, ns."""
 
 
 class Clock(NamedTuple):
@@ -127,58 +96,6 @@ class End(NamedTuple):
 Record = Process | Opened | Call | TlsCall | Closed | Loss | Clock | End
 
 
-# -- header and blocks ---------------------------------------------------------------------------
-
-
-def pack_header(header: Header) -> bytes:
-    """The first HEADER_SIZE bytes of a file."""
-    data = _HEADER.pack(MAGIC, MAJOR, MINOR, *header, 0)[: -_SIZE.size]
-    return data + _SIZE.pack(zlib.crc32(data))
-
-
-def unpack_header(data: bytes) -> Header:
-    """Raises DamageError also for a version that cannot be read."""
-    if not data.startswith(MAGIC):
-        raise DamageError("this is no recording of rover")
-    if len(data) < _VERSION.size:
-        raise DamageError("cut off within the header")
-    _, major, minor = _VERSION.unpack_from(data)
-    if major != MAJOR:
-        raise DamageError(
-            f"its format is {major}.{minor} and only {MAJOR}.x can be read; use the rover that made it"
-        )
-    if len(data) < HEADER_SIZE:
-        raise DamageError("cut off within the header")
-    *_, epoch, clock, checksum = _HEADER.unpack(data)
-    if checksum != zlib.crc32(data[: -_SIZE.size]):
-        raise DamageError("wrong checksum of the header")
-    return Header(_checked_time(epoch), _checked_time(clock))
-
-
-def pack_block_header(entries: bytes | bytearray) -> bytes:
-    """What precedes the entries of a block."""
-    return _BLOCK.pack(len(entries), _checksum(entries))
-
-
-def unpack_block_header(data: bytes) -> tuple[int, int]:
-    """(size, checksum) of the entries that follow."""
-    size, checksum = _BLOCK.unpack(data)
-    if not 0 < size <= MAX_BLOCK:
-        raise DamageError(f"a block of {size} bytes")
-    return size, checksum
-
-
-def check_block(entries: bytes, checksum: int) -> None:
-    """Raises DamageError if these are not the entries that were written."""
-    if _checksum(entries) != checksum:
-        raise DamageError("wrong checksum of a block")
-
-
-def _checksum(entries: bytes | bytearray) -> int:
-    return zlib.crc32(entries, zlib.crc32(_SIZE.pack(len(entries))))
-
-
-# -- entries -------------------------------------------------------------------------------------
 # Packing raises struct.error or ValueError for a value that its field cannot hold.
 
 
@@ -384,7 +301,7 @@ def _unpack_opened(content: bytes) -> Opened:
     detail = _unpack_detail(content, at) if flags & DETAIL else None
     return Opened(
         connection=connection,
-        time=_checked_time(time),
+        time=checked_time(time),
         local=local,
         remote=remote,
         role=ROLES[role],
@@ -404,7 +321,7 @@ def _unpack_closed(content: bytes) -> Closed:
             raise DamageError("a number of more than 62 bits")
     return Closed(
         connection=connection,
-        time=_checked_time(time),
+        time=checked_time(time),
         reset=bool(flags & RESET),
         detail=detail,
         unseen=unseen,
@@ -421,12 +338,12 @@ def _unpack_clock(content: bytes) -> Clock:
     time, number = _CLOCK.unpack_from(content)
     if number > (len(content) - _CLOCK.size) // 8:
         raise DamageError(f"{number} connections in an entry of {len(content)} bytes")
-    return Clock(_checked_time(time), struct.unpack_from(f"<{number}Q", content, _CLOCK.size))
+    return Clock(checked_time(time), struct.unpack_from(f"<{number}Q", content, _CLOCK.size))
 
 
 def _unpack_end(content: bytes) -> End:
     (time,) = _END.unpack_from(content)
-    return End(_checked_time(time))
+    return End(checked_time(time))
 
 
 _UNPACK: dict[int, Callable[[bytes], Record]] = {
@@ -504,9 +421,3 @@ def _detail(numbers: Sequence[int]) -> Detail:
         direction=direction,
         error=error,
     )
-
-
-def _checked_time(time: int) -> int:
-    if abs(time) > MAX_NUMBER:
-        raise DamageError("a time of more than 62 bits")
-    return time

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from rover.errors import RoverError, UsageError, file_error
 from rover.files.byte_stream import ByteStream, UnpackError
 from rover.recording import format as form
-from rover.recording.format import Call, Clock, DamageError, End, TlsCall
+from rover.recording import framing
+from rover.recording.format import Call, Clock, End, TlsCall
+from rover.recording.framing import DamageError
 from rover.values.records import Closed, Loss, Opened, Process, RecordHandler
 
 PATIENCE = 1.0
@@ -45,11 +47,11 @@ class Recording:
         except OSError as error:
             raise file_error(f"cannot read {self._name}", error) from None
         try:
-            while not self._has(form.HEADER_SIZE, PATIENCE):
+            while not self._has(framing.HEADER_SIZE, PATIENCE):
                 pass
             if not self._size:
                 raise UsageError(f"{self._name} is empty")
-            self.epoch, self._clock = form.unpack_header(self._take(form.HEADER_SIZE))
+            self.epoch, self._clock = framing.unpack_header(self._take(framing.HEADER_SIZE))
         except DamageError as damage:
             raise self._error(0, damage) from None
         self._latest = self._clock
@@ -125,23 +127,23 @@ class Recording:
     def _next_block(self, timeout: float) -> bool:
         """False when it is not there yet."""
         self._entries, self._at = b"", 0
-        offset = self._offset - (form.BLOCK_HEADER_SIZE if self._block else 0)
+        offset = self._offset - (framing.BLOCK_HEADER_SIZE if self._block else 0)
         try:
             if self._block is None:
-                if not self._has(form.BLOCK_HEADER_SIZE, timeout):
+                if not self._has(framing.BLOCK_HEADER_SIZE, timeout):
                     return False
                 if not self._size:
                     raise DamageError("no end: the recorder was killed, or the file is cut off here")
-                if self._size < form.BLOCK_HEADER_SIZE:
+                if self._size < framing.BLOCK_HEADER_SIZE:
                     raise DamageError("cut off within a block")
-                self._block = form.unpack_block_header(self._take(form.BLOCK_HEADER_SIZE))
+                self._block = framing.unpack_block_header(self._take(framing.BLOCK_HEADER_SIZE))
             size, checksum = self._block
             if not self._has(size, timeout):
                 return False
             if self._size < size:
                 raise DamageError("cut off within a block")
             entries = self._take(size)
-            form.check_block(entries, checksum)
+            framing.check_block(entries, checksum)
         except DamageError as damage:
             raise self._error(offset, damage) from None
         self._entries, self._at, self._block = entries, 0, None

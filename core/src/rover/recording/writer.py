@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from rover.recording import format as form
+from rover.recording import framing
 from rover.recording.target import Target
 from rover.values.records import Closed, Detail, Loss, Opened, Plaintext, Process
 
@@ -37,7 +38,7 @@ class Writer:
 
     def begin(self, epoch: int, clock: int) -> None:
         """Opens the file. Raises RoverError, or UsageError where one is that is not to be replaced."""
-        header = form.pack_header(form.Header(epoch, clock))
+        header = framing.pack_header(framing.Header(epoch, clock))
         self.target.open(header)
         self.size = len(header)
         self._open = True
@@ -79,7 +80,7 @@ class Writer:
             self._refuse(value, error)
             return
         self._waiting += counts
-        if len(self._entries) >= form.BLOCK_SIZE:
+        if len(self._entries) >= framing.BLOCK_SIZE:
             self.flush()
 
     def _add_with(self, pack: Callable[[Value, bytes], bytes], value: Value, payload: bytes) -> None:
@@ -91,7 +92,7 @@ class Writer:
             self._refuse(value, error)
             return
         self._waiting += 1
-        if len(entries) >= form.BLOCK_SIZE:
+        if len(entries) >= framing.BLOCK_SIZE:
             self.flush()
 
     def _refuse(self, value: object, error: Exception) -> None:
@@ -104,7 +105,7 @@ class Writer:
         """Ends the block."""
         entries = self._entries
         if entries:
-            self._write(form.pack_block_header(entries), entries)
+            self._write(framing.pack_block_header(entries), entries)
             entries.clear()
             if not self.failure:
                 self.records += self._waiting

@@ -11,15 +11,12 @@ from typing import Any
 from rover import Patterns, Setting, UsageError
 from rover.sending import address
 from rover.sending.exporter import Waiting
+from rover.sending.settings import MAX_SHOWN, TLS, check_periods, text, tls
 from rover.sending.tls import Tls
 
 DEFAULT_PORT = 11800
 SPOOL_PATH = "/var/lib/rover/oap"
 MEGABYTE = 1 << 20
-MAX_PERIOD = 86_400
-"""Seconds: a day. Far beyond it, a thread cannot wait as long."""
-MAX_SHOWN = 200
-"""Characters of a wrong value in its error: one line."""
 
 LOCAL_NAMES = (
     "process",
@@ -138,9 +135,6 @@ SETTINGS: Sequence[Setting] = (
 )
 
 
-TLS_SETTINGS = ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_insecure")
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Naming:
     """What the ends of a connection are called."""
@@ -199,28 +193,18 @@ class Configuration:
 def configure(settings: Mapping[str, Any]) -> Configuration:
     """The settings of `sink.oap`, or their defaults. Raises UsageError naming what is wrong."""
     given = {setting.name: settings.get(setting.name, setting.default) for setting in SETTINGS}
-    for name in ("flush_period", "timeout", "retry_max"):
-        if not 0 < given[name] <= MAX_PERIOD:
-            raise UsageError(
-                f"sink.oap.{name} = {given[name]}: must be more than 0, and at most {MAX_PERIOD}"
-            )
-    tls = None
-    if given["tls"]:
-        tls = Tls(
-            given["tls_ca"],
-            given["tls_cert"],
-            given["tls_key"],
-            _server_name(given["tls_server_name"]),
-            given["tls_insecure"],
-        )
+    check_periods("oap", given, ("flush_period", "timeout", "retry_max"))
+    secure = tls("oap", given) if given["tls"] else None
     return Configuration(
         addresses=_addresses(given["address"]),
         authentication=_metadata(given["authentication"]),
-        cluster=_text("cluster", given["cluster"]),
-        node_name=_text("node_name", given["node_name"] or socket.gethostname()),
-        exclude_namespaces=tuple(_text("exclude_namespaces", each) for each in given["exclude_namespaces"]),
-        tls=tls,
-        tls_unused=() if tls else tuple(name for name in TLS_SETTINGS if given[name]),
+        cluster=text("oap", "cluster", given["cluster"]),
+        node_name=text("oap", "node_name", given["node_name"] or socket.gethostname()),
+        exclude_namespaces=tuple(
+            text("oap", "exclude_namespaces", each) for each in given["exclude_namespaces"]
+        ),
+        tls=secure,
+        tls_unused=() if secure else tuple(name for name in TLS if given[name]),
         flush_max_count=given["flush_max_count"],
         flush_period=given["flush_period"],
         unanswered_status=_unanswered_status(given["unanswered_status"]),
@@ -252,26 +236,9 @@ def _addresses(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _server_name(value: str) -> str:
-    if value and not address.is_host(value):
-        raise UsageError(
-            f"sink.oap.tls_server_name {value[:MAX_SHOWN]!r}: write a name in ASCII, or an IP address"
-        )
-    return value
-
-
 def _unanswered_status(value: int) -> int:
     if value and not 400 <= value <= 599:
         raise UsageError(f"sink.oap.unanswered_status = {value}: must be 0, or from 400 to 599")
-    return value
-
-
-def _text(name: str, value: str) -> str:
-    """Bytes of the environment that are no UTF-8 arrive as lone surrogates, which no message can hold."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"sink.oap.{name} must be UTF-8") from None
     return value
 
 

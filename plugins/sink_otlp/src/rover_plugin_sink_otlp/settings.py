@@ -11,18 +11,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from rover import Setting, UsageError
-from rover.sending import address
 from rover.sending.exporter import Waiting
+from rover.sending.settings import MAX_SHOWN, TLS, check_periods, text, tls
 from rover.sending.tls import Tls
 from rover_plugin_sink_otlp import endpoint
 from rover_plugin_sink_otlp.endpoint import Endpoint
 
 SPOOL_PATH = "/var/lib/rover/otlp"
 MEGABYTE = 1 << 20
-MAX_PERIOD = 86_400
-"""Seconds: a day. Far beyond it, a thread cannot wait as long."""
-MAX_SHOWN = 200
-"""Characters of a wrong value in its error: one line."""
 GRPC, HTTP = "grpc", "http/protobuf"
 DEFAULT = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318"}
 SIGNALS = ("traces", "metrics", "logs")
@@ -172,32 +168,22 @@ def configure(settings: Mapping[str, Any], worker: int = 0, workers: int = 1) ->
     Raises UsageError naming what is wrong.
     """
     given = {setting.name: settings.get(setting.name, setting.default) for setting in SETTINGS}
-    for name in ("flush_period", "metrics_period", "timeout", "retry_max"):
-        if not 0 < given[name] <= MAX_PERIOD:
-            raise UsageError(
-                f"sink.otlp.{name} = {given[name]}: must be more than 0, and at most {MAX_PERIOD}"
-            )
+    check_periods("otlp", given, ("flush_period", "metrics_period", "timeout", "retry_max"))
     signals = given["signals"]
     if not signals or not set(signals) <= set(SIGNALS):
         raise UsageError(f"sink.otlp.signals = {str(signals)[:MAX_SHOWN]}: name some of {', '.join(SIGNALS)}")
     endpoints = {signal: _endpoint(signal, given) for signal in SIGNALS if signal in signals}
     secure = any(each.secure for each in endpoints.values())
-    names = ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_insecure")
-    server_name = given["tls_server_name"]
-    if server_name and not address.is_host(server_name):
-        raise UsageError(
-            f"sink.otlp.tls_server_name {server_name[:MAX_SHOWN]!r}: write a name in ASCII, or an IP address"
-        )
     spool = Path(given["spool_path"]) if given["spool"] and given["spool_path"] else None
     return Configuration(
         endpoints=endpoints,
         grpc=given["protocol"] == GRPC,
         headers=tuple(_headers(given["headers"])),
         gzip=given["compression"] == "gzip",
-        tls=Tls(given["tls_ca"], given["tls_cert"], given["tls_key"], server_name, given["tls_insecure"]),
-        tls_unused=() if secure else tuple(name for name in names if given[name]),
+        tls=tls("otlp", given),
+        tls_unused=() if secure else tuple(name for name in TLS if given[name]),
         resource=dict(_pairs("resource", given["resource"])),
-        host_name=_text("host_name", given["host_name"] or socket.gethostname()),
+        host_name=text("otlp", "host_name", given["host_name"] or socket.gethostname()),
         flush_max_count=given["flush_max_count"],
         flush_period=given["flush_period"],
         metrics_period=given["metrics_period"],
@@ -257,14 +243,5 @@ def _pairs(setting: str, values: Sequence[str]) -> list[tuple[str, str]]:
         if not equals or not name:
             # Never the value, which may be a secret.
             raise UsageError(f"sink.otlp.{setting}: write each as name=value")
-        found.append((_text(setting, name), _text(setting, unquote(value.strip()))))
+        found.append((text("otlp", setting, name), text("otlp", setting, unquote(value.strip()))))
     return found
-
-
-def _text(name: str, value: str) -> str:
-    """Bytes of the environment that are no UTF-8 arrive as lone surrogates, which no message can hold."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"sink.otlp.{name} must be UTF-8") from None
-    return value

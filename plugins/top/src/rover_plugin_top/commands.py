@@ -8,16 +8,9 @@ from typing import Annotated
 import typer
 
 from rover import UsageError
-from rover.cli.options import Cgroups, Comms, Config, NoMask, Pids, Ports, Sets, SourceName
-from rover.cli.watching import Asked
+from rover.cli.watching import Asked, asking
 from rover_plugin_top.choices import GROUPS, SORTS
 
-Files = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[FILE...]", help="Recordings or captures; - is standard input. Without: this host."
-    ),
-]
 Filter = Annotated[
     str, typer.Option("--filter", metavar="EXPR", help="Only these exchanges, such as 'status >= 500'.")
 ]
@@ -27,9 +20,10 @@ def register(cli: typer.Typer) -> None:
     """Adds the command."""
 
     @cli.command("top")
+    @asking
     def top(
         context: typer.Context,
-        files: Files = None,
+        asked: Asked,
         by: Annotated[
             str, typer.Option(metavar="GROUP", help=f"What rows are of: {', '.join(GROUPS)}.")
         ] = "route",
@@ -37,14 +31,6 @@ def register(cli: typer.Typer) -> None:
             str, typer.Option(metavar="COLUMN", help=f"The first has most of: {', '.join(SORTS)}.")
         ] = "count",
         filter_: Filter = "",
-        config: Config = None,
-        source: SourceName = None,
-        pid: Pids = None,
-        comm: Comms = None,
-        port: Ports = None,
-        cgroup: Cgroups = None,
-        no_mask: NoMask = False,
-        sets: Sets = None,
     ) -> None:
         """What is slow, what fails, how much of it: a live table of this host, or of files.
 
@@ -53,25 +39,15 @@ def register(cli: typer.Typer) -> None:
         for value, known, option in ((by, GROUPS, "--by"), (sort, SORTS, "--sort")):
             if value not in known:
                 raise UsageError(f"{option} {value!r}: must be one of {', '.join(known)}")
-        asked = Asked(
-            files=files or (),
-            config=config,
-            source=source,
-            pids=pid,
-            comms=comm,
-            ports=port,
-            cgroups=cgroup,
-            no_mask=no_mask,
-            sets=sets,
-        )
         from rover_plugin_top.showing import show
 
         show(context.obj, asked, by, sort, filter_)
 
     @cli.command("map")
+    @asking
     def map_(
         context: typer.Context,
-        files: Files = None,
+        asked: Asked,
         dot: Annotated[
             Path | None, typer.Option(metavar="FILE", help="Write it for Graphviz; - is standard output.")
         ] = None,
@@ -79,30 +55,11 @@ def register(cli: typer.Typer) -> None:
             Path | None, typer.Option(metavar="FILE", help="Write it for Mermaid; - is standard output.")
         ] = None,
         filter_: Filter = "",
-        config: Config = None,
-        source: SourceName = None,
-        pid: Pids = None,
-        comm: Comms = None,
-        port: Ports = None,
-        cgroup: Cgroups = None,
-        no_mask: NoMask = False,
-        sets: Sets = None,
     ) -> None:
         """Who talks to whom: this host until Ctrl-C, or files to their end.
 
         Watching this host needs root.
         """
-        asked = Asked(
-            files=files or (),
-            config=config,
-            source=source,
-            pids=pid,
-            comms=comm,
-            ports=port,
-            cgroups=cgroup,
-            no_mask=no_mask,
-            sets=sets,
-        )
         from rover_plugin_top.mapping import draw
 
         draw(context.obj, asked, filter_, dot, mermaid)

@@ -85,7 +85,8 @@ def shown(
 
 def title(asked: Asked, watching: Watching) -> str:
     """Short: the figures stand beside it."""
-    name = os.path.basename(watching.source) if len(asked.files) < 2 else f"{len(asked.files)} files"
+    files = asked.files or ()
+    name = os.path.basename(watching.source) if len(files) < 2 else f"{len(files)} files"
     return f"rover top: {name}{', reading' if watching.reading else ''}"
 
 
