@@ -216,6 +216,26 @@ lib.tls_free(t); s.close()
     assert ciphertext(seen, Direction.EGRESS) == ciphertext(seen, Direction.INGRESS) == ends
 
 
+def test_bytes_that_a_library_counts_twice(session: Start) -> None:
+    """gRPC takes back what came with the end of the handshake, and hands it in anew."""
+    (seen,) = session("""
+s = connect(port); t = new(-1)
+lib.tls_handshake(t); send_memory(t, s); put_memory(t, exactly(s, 61)); lib.tls_handshake(t)
+for text in (b"one", b"two!"):
+    assert write(t, text) == len(text)
+    size = len(text) + 21
+    send_memory(t, s); put_memory(t, exactly(s, size))
+    room = ctypes.create_string_buffer(size)
+    if text == b"one":
+        assert lib.memory_take_back(t, room, size) == size
+        put_memory(t, room.raw)
+    assert read(t) == text
+lib.tls_free(t); s.close()
+""")
+    assert moved(seen, Direction.INGRESS) == [(0, b"one"), (3, b"two!")]
+    assert ciphertext(seen, Direction.INGRESS) == [HELLO + OVERHEAD + 3, HELLO + 2 * OVERHEAD + 7]
+
+
 CLIENT = "lib.tls_handshake(t); send_memory(t, s); put_memory(t, exactly(s, 61)); lib.tls_handshake(t)"
 SERVER = "lib.tls_random(t, bytes(range(32))); put_memory(t, exactly(s, 61)); lib.tls_handshake(t)"
 TALK = """

@@ -354,8 +354,16 @@ static inline int ended(struct pt_regs *ctx, int session)
         send_waiting(scratch, &key, counted, probe->counts);
     } else {
         u64 ciphertext = conn->position[direction];
-        if (probe->counts && !object->around)
+        if (probe->counts && !object->around) {
             ciphertext = object->sure[direction] ? counted + object->offset[direction] : NO_POSITION;
+            s64 ahead = counted + object->offset[direction] - conn->position[direction];
+            if (direction == INGRESS && object->sure[INGRESS] && ahead > 0) {
+                /* It has read more than there was: some bytes twice. gRPC takes back what the handshake left in
+                 * the BIO, and hands it in anew. */
+                object->offset[INGRESS] -= ahead;
+                ciphertext -= ahead;
+            }
+        }
         send_plaintext(scratch, conn, done.buffer, ciphertext);
     }
     __sync_lock_test_and_set(&scratch->taken, 0);
