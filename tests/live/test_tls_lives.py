@@ -358,3 +358,16 @@ def test_no_tls(place: Place, start_program: Start, start_agent: Any) -> None:
     assert agent.finish().records_lost == 0
     assert agent.exchanges() == []
     assert [line for line in agent.err if "2 TLS connections unread" in line]
+
+
+@pytest.mark.parametrize("kind", ["socket", "memory"])
+def test_a_fork_after_the_handshake(kind: str, place: Place, start_program: Start, start_agent: Any) -> None:
+    """The child has the connection, and what the library has of it at the same address."""
+    server = start_program(
+        *(sys.executable, PEERS / "forking_server.py", kind, str(place.port)), place.certificate, place.key
+    )
+    wait_until(lambda: listening(place.port), f"the server: {server.err}")
+    agent = start_agent("--port", str(place.port), *KERNEL_LOGS)
+    for _ in range(4):
+        run(sys.executable, PEERS / "client.py", "http.client", str(place.port), "50")
+    check(agent, ("client", "server"), expected([*range(1, 51)] * 4))
