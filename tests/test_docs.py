@@ -275,7 +275,9 @@ def test_what_of_tls_is_read_is_told(document):
 
 def test_what_of_tls_is_said_to_be_read_is_tried():
     """By a plugin that is there, and with programs that the live tests run."""
-    witnesses = (ROOT / "tests/tls_peers.py").read_text()
+    witnesses = "".join(
+        (ROOT / "tests" / file).read_text() for file in ("tls_peers.py", "live/test_grpc_witness.py")
+    )
     plugins = {spec.name for spec in Catalogue(MANAGER).tls_libraries}
     for row in tls_programs.ROWS:
         assert (row.read == "yes") == bool(row.witnesses) == bool(row.plugin), row.programs

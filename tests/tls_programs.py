@@ -42,11 +42,8 @@ ROWS = (
         "Go programs, stripped or not", "`crypto/tls` of Go 1.18 and later", "yes", "go", ("go", "go1", "go2")
     ),
     Row("Java", "JSSE", "no: it is compiled at run time, and rover changes no program"),
-    Row(
-        "gRPC's Python and C++ packages, Envoy, Chrome",
-        "BoringSSL without symbols",
-        "no: nothing names its functions",
-    ),
+    Row("gRPC's Python package", "BoringSSL without symbols", "yes", "boringssl", ("grpc_tls",)),
+    Row("Envoy, Chrome", "BoringSSL", "not tried; `rover doctor` says whether its functions are found"),
     Row("Rust programs with rustls; Firefox", "rustls; NSS", "no plugin yet"),
     Row("HTTP/3; TLS by the kernel", "QUIC; kTLS", "no"),
 )

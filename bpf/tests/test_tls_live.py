@@ -10,7 +10,9 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,6 +216,26 @@ lib.tls_free(t); s.close()
     assert moved(seen, Direction.EGRESS) == moved(seen, Direction.INGRESS) == [(0, b"one"), (3, b"two!")]
     ends = [HELLO + OVERHEAD + 3, HELLO + 2 * OVERHEAD + 7]
     assert ciphertext(seen, Direction.EGRESS) == ciphertext(seen, Direction.INGRESS) == ends
+
+
+def test_bytes_that_a_library_counts_twice(session: Start) -> None:
+    """gRPC takes back what came with the end of the handshake, and hands it in anew."""
+    (seen,) = session("""
+s = connect(port); t = new(-1)
+lib.tls_handshake(t); send_memory(t, s); put_memory(t, exactly(s, 61)); lib.tls_handshake(t)
+for text in (b"one", b"two!"):
+    assert write(t, text) == len(text)
+    size = len(text) + 21
+    send_memory(t, s); put_memory(t, exactly(s, size))
+    room = ctypes.create_string_buffer(size)
+    if text == b"one":
+        assert lib.memory_take_back(t, room, size) == size
+        put_memory(t, room.raw)
+    assert read(t) == text
+lib.tls_free(t); s.close()
+""")
+    assert moved(seen, Direction.INGRESS) == [(0, b"one"), (3, b"two!")]
+    assert ciphertext(seen, Direction.INGRESS) == [HELLO + OVERHEAD + 3, HELLO + 2 * OVERHEAD + 7]
 
 
 CLIENT = "lib.tls_handshake(t); send_memory(t, s); put_memory(t, exactly(s, 61)); lib.tls_handshake(t)"
@@ -620,3 +642,37 @@ def test_a_kernel_that_refuses_the_programs(
     refused.append("on_")
     with pytest.raises(RefusedError):
         start_watch(Selection(comms=("tls-test",)), libraries=[spec])
+
+
+def test_all_probes_are_let_go_of_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel waits for each of them: no close ends here before the last one has begun."""
+    links = list(range(300))
+    all_closing = threading.Barrier(len(links), timeout=20)
+    closed: list[int] = []
+
+    def close(link: int) -> None:
+        all_closing.wait()
+        closed.append(link)
+
+    monkeypatch.setattr(tls, "os", types.SimpleNamespace(close=close))
+    tls.detach(links)
+    assert sorted(closed) == list(range(300))
+    assert not links
+
+
+@pytest.mark.parametrize("allowed", [0, 5])
+def test_probes_are_let_go_of_without_more_threads(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    """As in a container with a limit of processes."""
+    left = iter(range(allowed))
+
+    class Limited(threading.Thread):
+        def start(self) -> None:
+            if next(left, None) is None:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    closed: list[int] = []
+    monkeypatch.setattr(tls, "os", types.SimpleNamespace(close=closed.append))
+    monkeypatch.setattr(tls, "threading", types.SimpleNamespace(Thread=Limited))
+    tls.detach(list(range(50)))
+    assert sorted(closed) == list(range(50))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness import syscalls_of
-from tls_peers import COUNT, Place, Start, begin, check, curl, expected, run
+from tls_peers import COUNT, PEERS, Place, Start, begin, check, curl, expected, run
 
 pytestmark = pytest.mark.live
 
@@ -19,6 +19,8 @@ ROVER = [sys.executable, "-m", "rover"]
 READS, WRITES = ("read", "recv"), ("write", "send")
 RECORD = {"1.2": 29, "1.3": 22}
 """Bytes of a record besides its plaintext, with AES-GCM or ChaCha20 (21 in 1.2)."""
+KEY_UPDATE = 27
+"""Bytes of a record with one (RFC 8446 section 4.6.3)."""
 
 
 def moved(line: dict[str, Any], names: tuple[str, ...]) -> int:
@@ -45,6 +47,24 @@ def test_the_calls_of_an_exchange_carry_its_bytes(
                 more = moved(line, calls) - size
                 # Chunks have their own framing, some bytes each.
                 assert RECORD[version] - 1 <= more <= 4 * RECORD[version] + 20, (role, part, line)
+
+
+def test_keys_that_change(place: Place, start_program: Start, start_agent: Any) -> None:
+    """KeyUpdate of TLS 1.3 within a connection, of the client's keys and of both ends': its calls are those
+    of the exchange that follows."""
+    begin("nginx", place, start_program)
+    agent = start_agent("--port", str(place.port), "--set", "sink.jsonl.kernel_logs=true")
+    run(sys.executable, PEERS / "key_update.py", str(place.port), "20")
+    check(agent, ("client", "server"), expected(range(1, 21)))
+    for role, names in (("client", (WRITES, READS)), ("server", (READS, WRITES))):
+        lines = sorted(agent.exchanges(role), key=lambda line: line["timestamp"])
+        assert len({line["rover.connection"] for line in lines}) == 1
+        assert {line["tls.protocol.version"] for line in lines} == {"1.3"}
+        for line in lines[1:]:
+            for part, calls in zip(("request", "response"), names, strict=True):
+                size = line[f"http.{part}.header.size"] + line[f"http.{part}.body.size"]
+                more = moved(line, calls) - size - RECORD["1.3"]
+                assert -1 <= more <= 2 * KEY_UPDATE, (role, part, line)
 
 
 def test_the_name_that_is_asked_for(place: Place, start_program: Start, start_agent: Any) -> None:

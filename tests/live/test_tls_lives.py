@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import ctypes
 import os
+import re
+import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -154,17 +159,69 @@ def test_killed_in_the_middle(place: Place, start_program: Start, start_agent: A
     )
 
 
-def test_the_agent_ends_under_load(place: Place, start_program: Start, start_agent: Any) -> None:
-    """Within a second, and the programs go on."""
+def test_the_agent_ends_under_load(
+    tmp_path: Path, place: Place, start_program: Start, start_agent: Any
+) -> None:
+    """Within a second of its own time, with probes in forty files more, and nothing stays attached; the
+    programs go on. What it waits for others is no part of that: the best of three ends counts."""
+    if not Path(LIBSSL).exists():
+        pytest.skip("needs Debian's OpenSSL 3")
+    for number in range(40):
+        shutil.copy(LIBSSL, tmp_path / f"libssl-{number}.so.3")
     begin("nginx", place, start_program)
-    agent = start_agent("--port", str(place.port))
-    load = start_program(binary("h2load"), "--h1", "-c", "8", "-D", "6", f"https://127.0.0.1:{place.port}/9")
-    agent.wait_for_exchanges(2000, "server")
-    began = time.monotonic()
-    assert agent.stop() == 0, agent.err
-    assert time.monotonic() - began < 2.0, "it ends, and has written what it has seen"
-    assert load.join() == 0
-    assert "0 failed, 0 errored" in "\n".join(load.out)
+    start_program(sys.executable, "-c", HOLD, tmp_path).wait_for("loaded")
+    taken = []
+    while not taken or (min(taken) > 1 and len(taken) < 3):
+        agent = start_agent()
+        url = f"https://127.0.0.1:{place.port}/9"
+        load = start_program(binary("h2load"), "--h1", "-c", "8", "-D", "6", url)
+        wait_until(lambda agent=agent: len(ours(agent, place)) >= 2000, "some of both ends")
+        links = links_of(agent.pid)
+        assert len(links) > 40
+        before = processor_time(agent.pid)
+        began, reaped = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert agent.stop() == 0, agent.err
+        taken.append(time.monotonic() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = after.ru_utime + after.ru_stime - reaped.ru_utime - reaped.ru_stime - before
+        assert own < 1.0, "seconds of processor time at its end"
+        wait_until(lambda links=links: not any(map(is_attached, links)), "the end of its links")
+        assert load.join() == 0
+        assert "0 failed, 0 errored" in "\n".join(load.out)
+    assert min(taken) < 1.0, taken
+
+
+LIBSSL = "/usr/lib/x86_64-linux-gnu/libssl.so.3"
+HOLD = """
+import ctypes, os, signal, sys
+held = [ctypes.CDLL(os.path.join(sys.argv[1], name)) for name in os.listdir(sys.argv[1])]
+print("loaded", flush=True)
+signal.pause()
+"""
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process and its children have used (proc(5), stat: utime to cstime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def links_of(pid: int) -> list[int]:
+    """The numbers of the BPF links that a process holds."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += re.findall(r"^link_id:\s+(\d+)", descriptor.read_text(), re.MULTILINE)
+    return [int(number) for number in found]
+
+
+def is_attached(link: int) -> bool:
+    """Whether there is a BPF link of this number (bpf(2), BPF_LINK_GET_FD_BY_ID)."""
+    attributes = struct.pack("=III", link, 0, 0)
+    descriptor = ctypes.CDLL(None, use_errno=True).syscall(321, 30, attributes, len(attributes))
+    if descriptor >= 0:
+        os.close(descriptor)
+    return descriptor >= 0
 
 
 def test_a_library_that_is_replaced(
@@ -301,3 +358,16 @@ def test_no_tls(place: Place, start_program: Start, start_agent: Any) -> None:
     assert agent.finish().records_lost == 0
     assert agent.exchanges() == []
     assert [line for line in agent.err if "2 TLS connections unread" in line]
+
+
+@pytest.mark.parametrize("kind", ["socket", "memory"])
+def test_a_fork_after_the_handshake(kind: str, place: Place, start_program: Start, start_agent: Any) -> None:
+    """The child has the connection, and what the library has of it at the same address."""
+    server = start_program(
+        *(sys.executable, PEERS / "forking_server.py", kind, str(place.port)), place.certificate, place.key
+    )
+    wait_until(lambda: listening(place.port), f"the server: {server.err}")
+    agent = start_agent("--port", str(place.port), *KERNEL_LOGS)
+    for _ in range(4):
+        run(sys.executable, PEERS / "client.py", "http.client", str(place.port), "50")
+    check(agent, ("client", "server"), expected([*range(1, 51)] * 4))

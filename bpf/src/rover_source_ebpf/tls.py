@@ -37,8 +37,8 @@ FILE = struct.Struct("=QI4x")
 """struct tls_file of c/mappings.c: inode, device."""
 MAPPED_BYTES = 65536
 """Of the ring for these."""
-MAX_HELPERS = 32
-"""Threads that close links, when there are many."""
+MAX_HELPERS = 512
+"""Threads that close links, when there are many: two for each of 256 files. They do nothing but wait."""
 NOTHING = bytes.fromhex("b700000000000000 9500000000000000")
 """A program: it returns 0."""
 UNSUPPORTED = "this kernel has no uprobes: CONFIG_UPROBE_EVENTS is not set, or /sys is not mounted"
@@ -144,14 +144,15 @@ class Probes:
 
 
 def detach(links: list[int]) -> None:
-    """Takes the probes away, once: two threads may do so at a time. Many links are closed at a time: for each
-    the kernel waits some 40 ms until nobody is in a probe any more, and can wait for all of them at once."""
-    helpers = [
-        threading.Thread(target=close_all, args=(links,), name="rover-tls-end", daemon=True)
-        for _ in range(min(len(links), MAX_HELPERS) - 1)
-    ]
-    for helper in helpers:
-        helper.start()
+    """Takes the probes away, once: two threads may do so at a time. All links are closed at a time: for each
+    the kernel waits some 40 ms until nobody is in a probe any more, and can wait for all of them at once.
+    What is said in this time may be lost."""
+    helpers = []
+    with contextlib.suppress(RuntimeError):  # no more threads are allowed: it takes longer
+        for _ in range(min(len(links), MAX_HELPERS) - 1):
+            helper = threading.Thread(target=close_all, args=(links,), name="rover-tls-end", daemon=True)
+            helper.start()
+            helpers.append(helper)
     close_all(links)
     for helper in helpers:
         helper.join()

@@ -126,6 +126,12 @@ int memory_put(struct object *object, const void *bytes, int size)
     return size;
 }
 
+/* The program takes back what the library has not read yet, through the BIO, which counts it as read. */
+int memory_take_back(struct object *object, void *buffer, int size)
+{
+    return bio_read(object->rbio, buffer, size);
+}
+
 NOINLINE int tls_write(struct object *object, const void *buffer, size_t size)
 {
     static uint64_t number;

@@ -1,8 +1,10 @@
-"""grpc_server.py PORT: a gRPC server without generated code; messages are bytes."""
+"""grpc_server.py PORT [CERTIFICATE KEY]: a gRPC server without generated code, over TLS where it has a
+certificate; messages are bytes."""
 
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 
@@ -52,6 +54,11 @@ HANDLERS = {
 
 server = grpc.server(ThreadPoolExecutor(8))
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Witness", HANDLERS),))
-server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+address = f"127.0.0.1:{sys.argv[1]}"
+if sys.argv[2:]:
+    certificate, key = (Path(file).read_bytes() for file in sys.argv[2:4])
+    server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+else:
+    server.add_insecure_port(address)
 server.start()
 server.wait_for_termination()

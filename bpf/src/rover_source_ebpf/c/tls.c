@@ -156,12 +156,25 @@ static inline void fill_plaintext(struct header *header, struct tls_call *call, 
     header->error = 0;
 }
 
-/* Has the object's ClientHello been seen in a socket call? Where a process has both ends of a connection, which of
- * them the object is of cannot be told by that. */
+/* The ClientHello of this random that a process has moved. Where it has both ends of a connection, which of them an
+ * object is of cannot be told by that. */
+static inline struct tls_hello *hello_of(struct tls_random *random, u32 tgid)
+{
+    random->tgid = tgid;
+    random->direction = INGRESS;
+    struct tls_hello *received = tls_hellos.lookup(random);
+    random->direction = EGRESS;
+    struct tls_hello *sent = tls_hellos.lookup(random);
+    if (sent && received && sent->connection != received->connection)
+        return 0;
+    return sent ? sent : received;
+}
+
+/* Has the object's ClientHello been seen in a socket call, of this process or, before it was forked, of its parent? */
 static inline void place_by_hello(struct tls_probe *probe, struct tls_key *key)
 {
     u64 at = key->object + probe->random;
-    struct tls_random random = {.tgid = key->tgid, .direction = EGRESS};
+    struct tls_random random = {};
     struct tls_offsets known = {.sure = {1, 1}};
     if (!probe->random)
         return;
@@ -169,14 +182,10 @@ static inline void place_by_hello(struct tls_probe *probe, struct tls_key *key)
         at = USER(u64, key->object + probe->through) + probe->random;
     if (read_user(random.bytes, RANDOM, (void *)at))
         return;
-    struct tls_hello *sent = tls_hellos.lookup(&random);
-    random.direction = INGRESS;
-    struct tls_hello *hello = tls_hellos.lookup(&random);
-    if (sent && hello && sent->connection != hello->connection)
-        return;
-    if (sent) {
-        random.direction = EGRESS;
-        hello = sent;
+    struct tls_hello *hello = hello_of(&random, key->tgid);
+    if (!hello) {
+        u64 leader = KERNEL(u64, bpf_get_current_task(), OFF_TASK_LEADER);
+        hello = hello_of(&random, KERNEL(u32, KERNEL(u64, leader, OFF_TASK_PARENT), OFF_TASK_TGID));
     }
     if (!hello)
         return;
@@ -187,7 +196,6 @@ static inline void place_by_hello(struct tls_probe *probe, struct tls_key *key)
     known.offset[INGRESS] = hello->before[INGRESS];
     known.offset[EGRESS] = hello->before[EGRESS];
     place(key, sk, conn, &known);
-    tls_hellos.delete(&random);
 }
 
 /* Plaintext whose connection is not known yet: it goes to every reader, and what tells where it belongs, too. */
@@ -356,8 +364,16 @@ static inline int ended(struct pt_regs *ctx, int session)
         send_waiting(scratch, &key, counted, probe->counts);
     } else {
         u64 ciphertext = conn->position[direction];
-        if (probe->counts && !object->around)
+        if (probe->counts && !object->around) {
             ciphertext = object->sure[direction] ? counted + object->offset[direction] : NO_POSITION;
+            s64 ahead = counted + object->offset[direction] - conn->position[direction];
+            if (direction == INGRESS && object->sure[INGRESS] && ahead > 0) {
+                /* It has read more than there was: some bytes twice. gRPC takes back what the handshake left in
+                 * the BIO, and hands it in anew. */
+                object->offset[INGRESS] -= ahead;
+                ciphertext -= ahead;
+            }
+        }
         send_plaintext(scratch, conn, done.buffer, ciphertext);
     }
     __sync_lock_test_and_set(&scratch->taken, 0);

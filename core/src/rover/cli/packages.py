@@ -21,6 +21,7 @@ PACKAGES = {
     "sink otlp": "rover-plugin-sink-otlp",
     "tls gnutls": "rover-plugin-tls-gnutls",
     "tls go": "rover-plugin-tls-go",
+    "tls boringssl": "rover-plugin-tls-openssl",
     "tls openssl": "rover-plugin-tls-openssl",
 }
 """Rover's own; tests/test_workspace.py holds it to what they register."""
