@@ -163,7 +163,8 @@ def test_the_agent_ends_under_load(
     tmp_path: Path, place: Place, start_program: Start, start_agent: Any
 ) -> None:
     """Within a second of its own time, with probes in forty files more, and nothing stays attached; the
-    programs go on. What it waits for others is no part of that: the best of three ends counts."""
+    programs go on. To let go of one file after the other would take two seconds more, which is what the clock
+    is asked: it also counts what others do meanwhile, so that the best of three ends counts."""
     if not Path(LIBSSL).exists():
         pytest.skip("needs Debian's OpenSSL 3")
     for number in range(40):
@@ -171,7 +172,7 @@ def test_the_agent_ends_under_load(
     begin("nginx", place, start_program)
     start_program(sys.executable, "-c", HOLD, tmp_path).wait_for("loaded")
     taken = []
-    while not taken or (min(taken) > 1 and len(taken) < 3):
+    while not taken or (min(taken) > 2 and len(taken) < 3):
         agent = start_agent()
         url = f"https://127.0.0.1:{place.port}/9"
         load = start_program(binary("h2load"), "--h1", "-c", "8", "-D", "6", url)
@@ -188,7 +189,7 @@ def test_the_agent_ends_under_load(
         wait_until(lambda links=links: not any(map(is_attached, links)), "the end of its links")
         assert load.join() == 0
         assert "0 failed, 0 errored" in "\n".join(load.out)
-    assert min(taken) < 1.0, taken
+    assert min(taken) < 2.0, taken
 
 
 LIBSSL = "/usr/lib/x86_64-linux-gnu/libssl.so.3"
