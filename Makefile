@@ -18,7 +18,7 @@ HOT := $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(UNTYPED) $(sort $(dir $(TYPED) $
 PLAIN_TESTS := core/tests plugins/filter plugins/http1 plugins/http2 plugins/mask plugins/redis plugins/routes plugins/sink_log bpf/tests/test_record.py plugins/source_pcap plugins/top
 
 RUN_PACKAGES := python3-bpfcc python3-venv
-TEST_PACKAGES := busybox-static curl haproxy logrotate nghttp2-client nghttp2-server nginx-light nodejs podman procps prometheus redis-server redis-tools runc systemd tcpdump tmux wrk
+TEST_PACKAGES := apache2-bin busybox-static curl haproxy logrotate nghttp2-client nghttp2-server nginx-light nodejs openssl podman procps prometheus redis-server redis-tools runc systemd tcpdump tmux wget wrk
 BENCH_PACKAGES := httpry tshark
 DISTRIBUTION_PACKAGES := debootstrap git
 
