@@ -17,7 +17,7 @@ import plain
 
 ROOT = Path(__file__).parent
 REQUIRED = {"live": "ROVER_REQUIRE_LIVE", "compiled": "ROVER_REQUIRE_COMPILED"}
-"""Set where a test with the marker must not skip."""
+"""Set where a test with the marker must not skip. Who asks for plain Python wants nothing compiled."""
 
 SHRINKING = 300
 """Seconds after which hypothesis gives up making a counterexample smaller. A property that fails takes them
@@ -25,6 +25,7 @@ on top of pytest's `timeout`, which would else kill it, and what it says would n
 
 if os.environ.get("ROVER_PLAIN"):
     plain.install()
+    del REQUIRED["compiled"]
 
 # The same commit passes twice or fails twice: the examples follow from the test's code. `make hunt` tries
 # others. How fast this machine is at the moment is no property: there is no deadline, nor may it matter how
