@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from rover.files import elf as elf_file
 from rover.files.elf import Elf, ElfError, Function, opened
+from rover.testing.damage import overwritten
 
 Assemble = Callable[..., Path]
 
@@ -218,10 +219,7 @@ def test_any_damage_is_an_elf_error_at_most(
     whole: tuple[bytes, Path], changes: list[tuple[int, bytes]], cut: int | None
 ) -> None:
     content, path = whole
-    damaged = bytearray(content)
-    for place, change in changes:
-        place %= len(damaged)
-        damaged[place : place + len(change)] = change
+    damaged = overwritten(content, changes)
     path.write_bytes(damaged[:cut])
     began = time.process_time()
     with path.open("rb") as file:

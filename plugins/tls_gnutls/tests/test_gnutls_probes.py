@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rover import Convention, Moment, TlsFunction, TlsProbes
 from rover.plugins.tls_library import checked_probes
+from rover.testing.damage import overwritten
 from rover_plugin_tls_gnutls.probes import FREE, KINDS, find
 
 LIBRARY = next(
@@ -128,10 +129,7 @@ def test_damaged_files_are_no_failure(
 ) -> None:
     """Whatever is in a file: probes that a source can set, a reason, or nothing; in bounded time."""
     content, path = whole
-    damaged = bytearray(content)
-    for place, change in changes:
-        place %= len(damaged)
-        damaged[place : place + len(change)] = change
+    damaged = overwritten(content, changes)
     path.write_bytes(damaged[:cut])
     began = time.process_time()
     checked_probes(probes_of(path))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rover import BioLayout, Moment, TlsFunction, TlsProbes
 from rover.plugins.tls_library import checked_probes
+from rover.testing.damage import overwritten
 from rover_plugin_tls_openssl.boringssl import find
 
 from .conftest import Assemble
@@ -226,10 +227,7 @@ def test_damaged_files_are_no_failure(
 ) -> None:
     """Whatever is in a file: probes that a source can set, a reason, or nothing; in bounded time."""
     content, path = whole
-    damaged = bytearray(content)
-    for place, bytes_ in changes:
-        place %= len(damaged)
-        damaged[place : place + len(bytes_)] = bytes_
+    damaged = overwritten(content, changes)
     path.write_bytes(damaged[:cut])
     began = time.process_time()
     asked(path)
@@ -242,12 +240,9 @@ def test_damaged_files_are_no_failure(
     changes=st.lists(st.tuples(st.integers(300_000, 330_000), st.binary(min_size=1, max_size=8)), max_size=8)
 )
 def test_damaged_code_is_no_failure(small: tuple[bytes, Path], changes: list[tuple[int, bytes]]) -> None:
-    """The same in the functions, tables and headers of a small file, all of which are behind its padding."""
+    """The same in the functions, tables and headers of a small file, all of which are after its padding."""
     content, path = small
-    damaged = bytearray(content)
-    for place, bytes_ in changes:
-        place %= len(damaged)
-        damaged[place : place + len(bytes_)] = bytes_
+    damaged = overwritten(content, changes)
     path.write_bytes(damaged)
     asked(path)
 

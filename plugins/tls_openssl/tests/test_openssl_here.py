@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rover import Moment, TlsFunction, TlsProbes
 from rover.plugins.tls_library import checked_probes
+from rover.testing.damage import overwritten
 
 from .conftest import probes_of
 
@@ -89,10 +90,7 @@ def test_damaged_files_are_no_failure(
 ) -> None:
     """Whatever is in a file: probes that a source can set, a reason, or nothing; in bounded time."""
     content, path = whole
-    damaged = bytearray(content)
-    for place, bytes_ in changes:
-        place %= len(damaged)
-        damaged[place : place + len(bytes_)] = bytes_
+    damaged = overwritten(content, changes)
     path.write_bytes(damaged[:cut])
     began = time.process_time()
     checked_probes(probes_of(path, HERE[0].parent))
