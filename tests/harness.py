@@ -40,6 +40,15 @@ def _ports() -> Iterator[int]:
     return iter(random.sample(range(10_000, 32_000), 22_000))
 
 
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """Of localhost, signed by itself: its file, and that of its key."""
+    files = directory / "certificate.pem", directory / "key.pem"
+    made = ["-subj", "/CN=localhost", "-days", "30", "-out", files[0], "-keyout", files[1]]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *made]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
+
+
 def free_port() -> int:
     """A port nobody listens on, given once. It lies below net.ipv4.ip_local_port_range: nobody connects
     from it.

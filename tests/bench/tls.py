@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.live import agent
 from bench.rate import Spent, workers
-from harness import free_port, listening, wait_until
+from harness import free_port, listening, make_certificate, wait_until
 
 SECONDS = 4
 CONNECTIONS = 8
@@ -62,19 +62,9 @@ class Turn:
 
 
 @contextlib.contextmanager
-def nginx(directory: Path, name: str) -> Iterator[int]:
+def nginx(directory: Path, name: str, certificate: Path, key: Path) -> Iterator[int]:
     """A server with one worker; yields its port."""
     port = free_port()
-    certificate, key = directory / "certificate.pem", directory / "key.pem"
-    if not key.exists():
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-                *("-subj", "/CN=localhost", "-keyout", key, "-out", certificate),
-            ],
-            check=True,
-            capture_output=True,
-        )
     configuration = directory / f"{name}.conf"
     configuration.write_text(
         CONFIGURATION.format(directory=directory, name=name, port=port, certificate=certificate, key=key)
@@ -132,8 +122,9 @@ def rows(directory: Path, rounds: int, say: Callable[[str], None]) -> None:
         return
     directory.chmod(0o755)
     turns: dict[str, list[Turn]] = {way: [] for way in WAYS}
+    files = make_certificate(directory)
     # The other one uses the library, too: the probes have to be somewhere.
-    with nginx(directory, "server") as port, nginx(directory, "other"):
+    with nginx(directory, "server", *files) as port, nginx(directory, "other", *files):
         for _ in range(rounds):
             for way in WAYS:
                 turns[way].append(turn(directory, port, way))
